@@ -1,0 +1,56 @@
+"""The errors a caller sees: a code in capitals, a colon, a sentence with the numbers in it.
+
+The codes and the gRPC status each travels with are part of the wire contract, version 1.
+"""
+
+from __future__ import annotations
+
+import secrets
+from enum import Enum
+
+
+class ErrorCode(str, Enum):
+    """Codes of the wire contract."""
+
+    EMPTY_AUDIO = "EMPTY_AUDIO"
+    UNSUPPORTED_FORMAT = "UNSUPPORTED_FORMAT"
+    CORRUPT_AUDIO = "CORRUPT_AUDIO"
+    AUDIO_TOO_LONG = "AUDIO_TOO_LONG"
+    AUDIO_TOO_LARGE = "AUDIO_TOO_LARGE"
+    BAD_SAMPLE_RATE = "BAD_SAMPLE_RATE"
+    NON_FINITE_SAMPLES = "NON_FINITE_SAMPLES"
+    BAD_SHAPE = "BAD_SHAPE"
+    BAD_OPTIONS = "BAD_OPTIONS"
+    UNKNOWN_LANGUAGE = "UNKNOWN_LANGUAGE"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    ENGINE_RESTARTING = "ENGINE_RESTARTING"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+    CANCELLED = "CANCELLED"
+
+
+UNAVAILABLE_CODES = frozenset({ErrorCode.OUT_OF_MEMORY, ErrorCode.ENGINE_RESTARTING})
+
+
+class AsrError(Exception):
+    """A failure of one request, which its caller is told about.
+
+    Args:
+        code: what went wrong, from the contract's table.
+        detail: a sentence with the numbers in it, without the code.
+    """
+
+    def __init__(self, code: ErrorCode, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.code.value}: {self.detail}"
+
+
+def internal_error() -> AsrError:
+    """A defect of ours: the caller gets an id to quote, the log has the traceback with the id."""
+    return AsrError(
+        ErrorCode.INTERNAL_ERROR,
+        f"id {secrets.token_hex(6)}; the server's log has the traceback under this id",
+    )
