@@ -1,0 +1,48 @@
+# The commands of the project. `make` alone lists them.
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help setup demo serve test check test-unit load
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## create .venv with both packages and everything the tests need
+
+$(INSTALLED): requirements.txt python_backend/pyproject.toml client_sdk/pyproject.toml
+	@$(PYTHON) tools/check_python.py
+	test -x $(BIN)/python || { echo "==> creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	echo "==> installing the pinned requirements (torch is the large one)"
+	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements.txt
+	echo "==> installing asr-backend and asr-client from this tree"
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation \
+	    --editable python_backend --editable client_sdk
+	touch $@
+
+demo: $(INSTALLED) ## transcribe the recordings in tests/data on a real tritonserver
+	@$(BIN)/python tools/demo.py
+
+serve: $(INSTALLED) ## run the server in the foreground until Ctrl-C
+	@exec $(BIN)/asr-server
+
+check: $(INSTALLED) ## lint, types and import rules
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-unit: $(INSTALLED) ## the tests that start no server
+	@$(BIN)/python -m pytest -m "not server"
+
+test: check ## check, then every test, those on the real server too
+	@$(BIN)/python -m pytest
+
+load: $(INSTALLED) ## a minute of load on a server of its own, with gates
+	@$(BIN)/python -m load_tests
