@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from asr_backend.contract import MAX_OPTIONS_BYTES, Options, encode_result, parse_options
+from asr_backend.ctc import Span, Transcription
+from asr_backend.errors import AsrError, ErrorCode
+
+PCM = {"encoding": "pcm_s16le", "sample_rate": 8000, "channels": 2}
+
+
+def refusal(value: Any) -> str:
+    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    with pytest.raises(AsrError) as caught:
+        parse_options(raw)
+    assert caught.value.code is ErrorCode.BAD_OPTIONS
+    return caught.value.detail
+
+
+def test_defaults() -> None:
+    options = parse_options(b"{}")
+    assert options == Options()
+    assert (options.encoding, options.timestamps, options.decoder, options.channel) == (
+        "container",
+        "word",
+        "greedy",
+        "mix",
+    )
+    with pytest.raises(ValidationError):
+        options.encoding = "pcm_s16le"  # type: ignore[misc]
+
+
+def test_every_supported_value() -> None:
+    for timestamps in ("none", "word", "char"):
+        assert parse_options(json.dumps({"timestamps": timestamps}).encode()).timestamps
+    assert parse_options(b'{"channel": 3}').channel == 3
+    assert parse_options(b'{"decoder": "greedy", "channel": "mix"}') == Options()
+    options = parse_options(json.dumps(PCM | {"channel": 1}).encode())
+    assert (options.sample_rate, options.channels, options.channel) == (8000, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"", "not JSON"),
+        (b"hello", "not JSON"),
+        (b"\xff\xfe{}", "not UTF-8: byte 0"),
+        (b"\xef\xbb\xbf{}", "not JSON"),
+        (b"[]", "must be a JSON object such as {}, not []"),
+        (b"null", "not null"),
+        (b"3", "not 3"),
+        (b"NaN", "NaN is not a JSON number"),
+        (b'{"hotword_weight": -Infinity}', "-Infinity is not a JSON number"),
+        (b'{"hotword_weight": 1e999}', "hotword_weight must be a number from 0 to 100"),
+        (b'{"channel": 1, "channel": 2}', 'key "channel" stands twice'),
+        (b"[" * 50_000, "not JSON"),
+        (b'{"channel": ' + b"9" * 5000 + b"}", "not JSON"),
+        (b" " * (MAX_OPTIONS_BYTES + 1), f"the limit is {MAX_OPTIONS_BYTES}"),
+    ],
+)
+def test_not_an_object(raw: bytes, says: str) -> None:
+    assert says in refusal(raw)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ({"tiemstamps": "word"}, 'unknown key "tiemstamps"; the keys are encoding, sample_rate'),
+        ({"encoding": "wav"}, 'encoding must be "container", "pcm_s16le" or "pcm_f32le"'),
+        ({"encoding": None}, "encoding must be"),
+        ({"timestamps": "Word"}, 'timestamps must be "none", "word" or "char", not "Word"'),
+        ({"timestamps": True}, "timestamps must be"),
+        (
+            PCM | {"sample_rate": -8000},
+            "sample_rate must be an integer from 1000 to 384000 (Hz), not -8000",
+        ),
+        (PCM | {"sample_rate": 0}, "not 0"),
+        (PCM | {"sample_rate": "8000"}, 'not "8000"'),
+        (PCM | {"sample_rate": 8000.0}, "not 8000.0"),
+        (PCM | {"sample_rate": True}, "not true"),
+        (PCM | {"channels": 0}, "channels must be an integer from 1 to 64, not 0"),
+        (PCM | {"channel": 2}, "channel is 2, the audio has 2 channels: 0 to 1"),
+        ({"channel": -1}, 'channel must be "mix", "separate" or a channel index from 0, not -1'),
+        ({"channel": 1.5}, "channel must be"),
+        ({"channel": True}, "channel must be"),
+        ({"channel": "left"}, "channel must be"),
+        ({"sample_rate": 8000}, "sample_rate is for encoding pcm_s16le and pcm_f32le only"),
+        ({"channels": 1}, "channels is for encoding"),
+        ({"encoding": "pcm_f32le", "channels": 1}, "pcm_f32le requires sample_rate, an integer"),
+        ({"encoding": "pcm_f32le", "sample_rate": 8000}, "requires channels, an integer from 1"),
+        ({"decoder": "viterbi"}, 'decoder must be "greedy" or "beam"'),
+        ({"beam_width": 0}, "beam_width must be an integer from 1 to 1000, not 0"),
+        ({"hotwords": "club"}, "hotwords must be a list of strings"),
+        ({"hotwords": [1]}, "hotwords must be a list of strings"),
+        ({"hotword_weight": "big"}, "hotword_weight must be a number from 0 to 100"),
+        ({"language": 3}, "language must be a string"),
+    ],
+)
+def test_wrong_value_names_key_and_range(value: dict[str, Any], says: str) -> None:
+    assert says in refusal(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"decoder": "beam"},
+        {"beam_width": 100},
+        {"hotwords": ["club"]},
+        {"hotword_weight": 5},
+        {"language": "deu"},
+        {"channel": "separate"},
+    ],
+)
+def test_not_supported_yet(value: dict[str, Any]) -> None:
+    detail = refusal(value)
+    assert detail.startswith(next(iter(value)))
+    assert "not supported yet" in detail
+
+
+def test_a_long_value_is_not_echoed_in_full() -> None:
+    assert len(refusal({"encoding": "x" * 10_000})) < 200
+    assert len(refusal({"x" * 10_000: 1})) < 300
+    for lone in ({"\ud800": 1}, {"encoding": "\ud800"}, {"hotwords": ["\ud800"]}):
+        assert refusal(lone).encode("utf-8")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from([*Options.model_fields, "x"]), inner, max_size=4)
+        ),
+        max_leaves=8,
+    ).map(lambda value: json.dumps(value).encode())
+    | st.binary(max_size=40)
+)
+def test_any_bytes_are_options_or_bad_options(raw: bytes) -> None:
+    try:
+        options = parse_options(raw)
+    except AsrError as error:
+        assert error.code is ErrorCode.BAD_OPTIONS  # noqa: PT017
+        assert str(error).encode("utf-8")  # noqa: PT017
+    else:
+        assert options.decoder == "greedy"
+
+
+TRANSCRIPTION = Transcription(
+    text="ÄH NO",
+    confidence=0.987654321,
+    words=(
+        Span(text="ÄH", start_s=0.020001, end_s=0.31999, confidence=0.5),
+        Span(text="NO", start_s=0.4, end_s=0.56, confidence=1.0000001),
+    ),
+    chars=(Span(text="Ä", start_s=0.02, end_s=0.04, confidence=0.25),),
+)
+
+
+def result(timestamps: Any = "char", **changes: Any) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "transcription": TRANSCRIPTION,
+        "duration_s": 1.23456,
+        "timestamps": timestamps,
+        "model_id": "demo",
+        "model_revision": "0.1.0",
+        "timing_ms": {"decode": 1.26, "acoustic": 100.0, "ctc": 0.04, "total": 103.21},
+    }
+    value = json.loads(encode_result(**(arguments | changes)))
+    assert isinstance(value, dict)
+    return value
+
+
+def test_result_by_the_contract() -> None:
+    assert result() == {
+        "contract": 1,
+        "text": "ÄH NO",
+        "duration_s": 1.235,
+        "confidence": 0.9877,
+        "words": [
+            {"text": "ÄH", "start_s": 0.02, "end_s": 0.32, "confidence": 0.5},
+            {"text": "NO", "start_s": 0.4, "end_s": 0.56, "confidence": 1.0},
+        ],
+        "chars": [{"text": "Ä", "start_s": 0.02, "end_s": 0.04, "confidence": 0.25}],
+        "model": {"id": "demo", "revision": "0.1.0"},
+        "timing_ms": {"decode": 1.3, "acoustic": 100.0, "ctc": 0.0, "total": 103.2},
+    }
+
+
+def test_what_was_not_asked_for_is_absent() -> None:
+    assert "chars" not in result("word")
+    assert "words" in result("word")
+    assert not {"words", "chars"} & result("none").keys()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_result_holds_finite_numbers_only(bad: float) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        result(duration_s=bad)
+    with pytest.raises(ValueError, match="JSON"):
+        result(timing_ms={"total": bad})
+
+
+def test_a_confidence_that_is_nan_is_a_defect() -> None:
+    broken = Transcription(text="", confidence=float("nan"), words=(), chars=())
+    with pytest.raises(ValueError, match="NaN"):
+        result(transcription=broken)
