@@ -27,3 +27,66 @@ def write_settings(
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content))
     return folder
+
+
+TINY: dict[str, Any] = {
+    "hidden_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 96,
+    "conv_dim": (32, 32, 32, 32, 32, 32, 32),
+    "num_conv_pos_embeddings": 128,
+    "num_conv_pos_embedding_groups": 4,
+    "vocab_size": len(SYMBOLS),
+    "pad_token_id": 0,
+}
+
+# Shaped like published checkpoints in all but size: model type, and what sets each apart.
+SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "base-960h": ("wav2vec2", {"feat_extract_norm": "group", "do_stable_layer_norm": False}),
+    "large-960h-lv60-self": (
+        "wav2vec2",
+        {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True},
+    ),
+    "hubert-base": ("hubert", {"feat_extract_norm": "group"}),
+    "hubert-large": (
+        "hubert",
+        {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True},
+    ),
+    "distilhubert": (
+        "hubert",
+        {"feat_extract_norm": "group", "feat_proj_layer_norm": False, "conv_pos_batch_norm": True},
+    ),
+    "wavlm-base": ("wavlm", {"feat_extract_norm": "group"}),
+    "wavlm-large": ("wavlm", {"feat_extract_norm": "layer", "do_stable_layer_norm": True}),
+    "data2vec-audio-base": (
+        "data2vec-audio",
+        {"num_conv_pos_embeddings": 5, "conv_pos_kernel_size": 19},
+    ),
+    "unispeech": ("unispeech", {"feat_extract_norm": "group"}),
+    "unispeech-sat": ("unispeech-sat", {"feat_extract_norm": "group"}),
+}
+
+
+def write_checkpoint(folder: Path, shape: str, *, do_normalize: bool = True, **sizes: Any) -> Path:
+    """A checkpoint with random weights whose every parameter matters to the output.
+
+    Fresh weights would hide mistakes: biases are zero, norms are the identity, and a batch norm's
+    running statistics are those of no data.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCTC
+
+    model_type, settings = SHAPES[shape]
+    config = AutoConfig.for_model(model_type, **{**TINY, **settings, **sizes})
+    torch.manual_seed(0)
+    model = AutoModelForCTC.from_config(config)
+    with torch.no_grad():
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+            if tensor.is_floating_point() and (tensor.dim() == 1 or "conv_layers" in name):
+                tensor += (
+                    0.3 * tensor.std().nan_to_num(0.5).clamp(min=0.5) * torch.rand_like(tensor)
+                )
+    model.save_pretrained(folder)
+    config_json = json.loads((folder / "config.json").read_text())
+    return write_settings(folder, config_json, do_normalize=do_normalize)

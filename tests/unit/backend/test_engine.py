@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCTC, Wav2Vec2FeatureExtractor
+
+from asr_backend import engine as engine_module
+from asr_backend.checkpoint import CheckpointError, load_checkpoint
+from asr_backend.engine import Engine, choose_device, load_engine
+from tests.unit.backend.checkpoints import SHAPES, write_checkpoint
+
+# The shortest legal clip, lengths on both sides of a frame's edge, and unlike ones up to 2.5 s.
+LENGTHS = (9_600, 400, 40_000, 719, 720, 721, 16_000, 4_321, 25_000, 401, 39_999, 12_345)
+LENGTHS += (1_600, 33_333, 8_000, 20_000)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {shape: write_checkpoint(root / shape, shape) for shape in SHAPES}
+
+
+def load(folder: Path) -> Engine:
+    return load_engine(load_checkpoint(folder), device="cpu", precision="fp32", threads=1)
+
+
+def clips(lengths: Sequence[int]) -> list[np.ndarray]:
+    """Coloured noise off centre, each clip at a loudness of its own."""
+    random = np.random.default_rng(len(lengths))
+    made = []
+    for length in lengths:
+        noise = np.convolve(random.standard_normal(length), [0.5, 0.3, 0.2], mode="same")
+        made.append((random.uniform(0.01, 0.5) * noise + 0.02).astype(np.float32))
+    return made
+
+
+class Reference:
+    """Hugging Face's own feature extractor and model, one unpadded clip at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
+        self.model = AutoModelForCTC.from_pretrained(folder).eval()
+
+    def logits(self, clip: np.ndarray) -> torch.Tensor:
+        values = self.extractor(clip, sampling_rate=16_000, return_tensors="pt").input_values
+        with torch.no_grad():
+            return self.model(values).logits[0]
+
+
+def assert_same(outputs: list[np.ndarray], reference: Reference, windows: list[np.ndarray]) -> None:
+    assert len(outputs) == len(windows)
+    for output, window in zip(outputs, windows, strict=True):
+        logits = reference.logits(window)
+        expected = torch.log_softmax(logits, dim=-1).numpy()
+        assert output.shape == expected.shape
+        assert output.dtype == np.float32
+        assert np.abs(output - expected).max() <= 1e-4 * logits.std().item()
+        assert (output.argmax(-1) == expected.argmax(-1)).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sixteen_clips_in_one_forward_equal_each_clip_alone(
+    folders: dict[str, Path], shape: str
+) -> None:
+    windows = clips(LENGTHS)
+    assert_same(load(folders[shape]).forward(windows), Reference(folders[shape]), windows)
+
+
+@pytest.mark.parametrize("shape", ["base-960h", "large-960h-lv60-self"])
+def test_without_normalisation(tmp_path: Path, shape: str) -> None:
+    folder = write_checkpoint(tmp_path, shape, do_normalize=False)
+    windows = clips(LENGTHS[:5])
+    assert_same(load(folder).forward(windows), Reference(folder), windows)
+
+
+@pytest.mark.parametrize("shape", ["base-960h", "wavlm-base", "data2vec-audio-base"])
+def test_equal_lengths_and_forwards_in_turn(folders: dict[str, Path], shape: str) -> None:
+    """A forward without padding leaves nothing behind for the next, and the other way round."""
+    engine, reference = load(folders[shape]), Reference(folders[shape])
+    for lengths in ([8_000, 8_000], [4_000, 9_000], [9_000], [9_000, 4_000], [8_100, 8_000]):
+        windows = clips(lengths)
+        assert_same(engine.forward(windows), reference, windows)
+
+
+@pytest.fixture(scope="module")
+def group_norm(folders: dict[str, Path]) -> tuple[Engine, Reference]:
+    return load(folders["base-960h"]), Reference(folders["base-960h"])
+
+
+@settings(max_examples=12, deadline=None)
+@given(lengths=st.lists(st.integers(400, 20_000), min_size=1, max_size=6))
+def test_any_lengths_in_any_order(group_norm: tuple[Engine, Reference], lengths: list[int]) -> None:
+    windows = clips(lengths)
+    assert_same(group_norm[0].forward(windows), group_norm[1], windows)
+
+
+def test_the_plain_model_would_fail_here(folders: dict[str, Path]) -> None:
+    """The checkpoints and clips of these tests do tell right from wrong."""
+    windows = clips(LENGTHS[:4])
+    for shape in ("base-960h", "data2vec-audio-base", "distilhubert"):
+        reference = Reference(folders[shape])
+        inputs = reference.extractor(
+            windows,
+            sampling_rate=16_000,
+            padding=True,
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        with torch.no_grad():
+            padded = reference.model(**inputs).logits[0]
+        alone = reference.logits(windows[0])
+        assert (padded[: len(alone)] - alone).abs().max() > 0.01 * alone.std()
+
+
+def test_attention_is_fused_and_the_weight_norm_folded(folders: dict[str, Path]) -> None:
+    model = load(folders["base-960h"])._model  # type: ignore[attr-defined]
+    assert model.config._attn_implementation == "sdpa"
+    assert not torch.nn.utils.parametrize.is_parametrized(
+        model.base_model.encoder.pos_conv_embed.conv
+    )
+
+
+def test_samples_that_overflow_a_float32_variance(folders: dict[str, Path]) -> None:
+    window = clips([2_000])[0]
+    engine = load(folders["base-960h"])
+    loud, plain = engine.forward([window * 1e35]) + engine.forward([window * 1e3])
+    assert np.isfinite(loud).all()
+    assert np.abs(loud - plain).max() < 1e-3
+
+
+def test_half_precision_weights_run_in_fp32(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path, "base-960h")
+    AutoModelForCTC.from_pretrained(folder, dtype=torch.float16).save_pretrained(folder)
+    assert load(folder).forward(clips([500]))[0].dtype == np.float32
+
+
+def test_weights_in_shards(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path, "base-960h")
+    before = load(folder).forward(clips([900]))[0]
+    (folder / "model.safetensors").unlink()
+    reloaded = AutoModelForCTC.from_pretrained(folders["base-960h"])
+    reloaded.save_pretrained(folder, max_shard_size="100KB")
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    assert (load(folder).forward(clips([900]))[0] == before).all()
+
+
+def test_weight_norm_under_its_older_names(tmp_path: Path) -> None:
+    """The published base-960h still names the weight norm's parts weight_g and weight_v."""
+    folder = write_checkpoint(tmp_path, "base-960h")
+    before = load(folder).forward(clips([900]))[0]
+    weights = load_file(folder / "model.safetensors")
+    older = {"parametrizations.weight.original0": "weight_g"}
+    older["parametrizations.weight.original1"] = "weight_v"
+    for new, old in older.items():
+        (key,) = [key for key in weights if key.endswith(new)]
+        weights[key.replace(new, old)] = weights.pop(key)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert (load(folder).forward(clips([900]))[0] == before).all()
+
+
+def test_weights_without_the_head_are_refused(tmp_path: Path) -> None:
+    """Random numbers would be served otherwise."""
+    folder = write_checkpoint(tmp_path, "base-960h")
+    weights = load_file(folder / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"lack 1 tensors of the network, lm_head\.weight"):
+        load(folder)
+
+
+def test_the_embedding_of_masked_spans_may_be_absent(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path, "base-960h")
+    weights = load_file(folder / "model.safetensors")
+    weights = {key: value for key, value in weights.items() if "masked_spec_embed" not in key}
+    config = json.loads((folder / "config.json").read_text())
+    config["mask_time_prob"] = 0.05
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert load(folder).forward(clips([400]))[0].shape == (1, 32)
+
+
+def test_an_unknown_precision(folders: dict[str, Path]) -> None:
+    with pytest.raises(ValueError, match="int4"):
+        load_engine(
+            load_checkpoint(folders["base-960h"]), device="cpu", precision="int4", threads=1
+        )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: not enough memory"),
+    ],
+)
+def test_out_of_memory_is_pythons_own_error(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    engine = load(folders["base-960h"])
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(engine, "_run", fail)
+    with pytest.raises(MemoryError):
+        engine.forward(clips([400]))
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind", "cuda", "device"),
+    [
+        ("auto", "CPU", True, "cpu"),
+        ("auto", "GPU", True, "cuda:1"),
+        ("auto", "GPU", False, "cpu"),
+        ("cpu", "GPU", True, "cpu"),
+        ("cuda", "GPU", True, "cuda:1"),
+    ],
+)
+def test_the_device_of_an_instance(
+    monkeypatch: pytest.MonkeyPatch, setting: str, kind: str, cuda: bool, device: str
+) -> None:
+    monkeypatch.setattr(engine_module.torch.cuda, "is_available", lambda: cuda)
+    assert choose_device(setting, kind=kind, device_id=1) == device
