@@ -1,0 +1,228 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+import grpc
+
+from asr_client import _audio, _base, _core, _errors, _wire
+from asr_client._retry import RetryPolicy
+from asr_client._types import (
+    Audio,
+    Channel,
+    Decoder,
+    Encoding,
+    ServerStatus,
+    Timestamps,
+    Transcript,
+)
+
+_T = TypeVar("_T")
+
+
+class AsyncClient(_base.BaseClient):
+    """Calls the service from coroutines; one client serves any number of tasks of one event loop.
+
+    Nothing is opened before the first call. `close`, or the end of an `async with` block, ends
+    the calls of other tasks with `Cancelled`. Cancelling a task cancels its call on the server.
+
+    Args:
+        url: HOST:PORT of the server's gRPC endpoint.
+        timeout_s: bounds each `transcribe` that does not say otherwise, in seconds.
+        retry: how calls are retried; `RetryPolicy(max_attempts=1)` switches retries off.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = _base.DEFAULT_TIMEOUT_S,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        super().__init__(url, timeout_s=timeout_s, retry=retry)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing = asyncio.Event()
+        self._channel: Any = None
+        self._stub: Any = None
+
+    async def transcribe(
+        self,
+        audio: Audio,
+        *,
+        sample_rate: int | None = None,
+        channels: int | None = None,
+        encoding: Encoding = "container",
+        timestamps: Timestamps = "word",
+        channel: Channel = "mix",
+        decoder: Decoder = "greedy",
+        beam_width: int | None = None,
+        hotwords: Sequence[str] | None = None,
+        hotword_weight: float | None = None,
+        language: str | None = None,
+        retry: RetryPolicy | None = None,
+        timeout_s: float | None = None,
+    ) -> Transcript:
+        """Transcribe one recording.
+
+        Args:
+            audio: a path, the bytes of an audio file, a file object opened in binary mode, or a
+                numpy array of samples, `[samples]` or `[samples, channels]`, of any integer or
+                float dtype. Full scale is 1 for floats and the dtype's range for integers.
+            sample_rate: in Hz; needed for arrays and raw samples, refused for audio files.
+            channels: needed for raw samples, refused for all else.
+            encoding: "container" for audio files; "pcm_s16le" or "pcm_f32le" says that bytes or
+                a file are raw samples, channels interleaved.
+            timestamps: "none", "word", or "char" for words and characters.
+            channel: "mix" for the mean of all channels, a channel's index, or "separate".
+            decoder: "greedy" or "beam".
+            beam_width: of the beam decoder.
+            hotwords: words that the beam decoder should prefer.
+            hotword_weight: how much it should.
+            language: for checkpoints with language adapters.
+            retry: how this call is retried; None is the client's way.
+            timeout_s: bounds the whole call in seconds, reading, retries and waits included; None
+                is the client's. The server drops the work when it is over.
+
+        Raises:
+            AsrError: the call failed; its subclasses say how.
+            TypeError, ValueError: the arguments do not fit together; nothing was sent.
+            OSError: the file cannot be read; nothing was sent.
+        """
+        call = self._call(timeout_s, retry)
+        request = await self._prepared(
+            call,
+            audio,
+            {
+                "timestamps": timestamps,
+                "channel": channel,
+                "decoder": decoder,
+                "beam_width": beam_width,
+                "hotwords": hotwords,
+                "hotword_weight": hotword_weight,
+                "language": language,
+            },
+            sample_rate=sample_rate,
+            channels=channels,
+            encoding=encoding,
+        )
+        return self._transcript(call, await self._send(call, "ModelInfer", request))
+
+    async def is_ready(self, *, timeout_s: float = _base.DEFAULT_STATUS_TIMEOUT_S) -> bool:
+        """Say whether the server is there and both its models are ready; raises no AsrError."""
+        call = self._status_call(timeout_s)
+        try:
+            return await self._run(call, _base.ready_steps())
+        except _errors.AsrError:
+            return False
+
+    async def wait_until_ready(self, timeout_s: float = _base.DEFAULT_TIMEOUT_S) -> None:
+        """Return as soon as `is_ready` is true.
+
+        Raises:
+            DeadlineExceeded: it was not true within `timeout_s` seconds.
+        """
+        call = self._status_call(timeout_s)
+        while True:
+            try:
+                if await self._run(call, _base.ready_steps()):
+                    return
+            except _errors.DeadlineExceeded:
+                raise
+            except _errors.AsrError:
+                pass  # The call remembers it, as the cause of a DeadlineExceeded.
+            await self._pause(call, min(_base.READY_POLL_S, call.remaining_s()))
+
+    async def status(self, *, timeout_s: float = _base.DEFAULT_STATUS_TIMEOUT_S) -> ServerStatus:
+        """Ask the server about itself and its models.
+
+        Raises:
+            AsrError: no answer.
+        """
+        return await self._run(self._status_call(timeout_s), _base.status_steps())
+
+    async def close(self) -> None:
+        """End calls in flight and give back all that the client holds; may be called again."""
+        self._closed = True
+        self._closing.set()
+        channel, self._channel, self._stub = self._channel, None, None
+        if channel is not None:
+            await channel.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        self._check_open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def _connected(self) -> Any:
+        self._check_open()
+        loop = asyncio.get_running_loop()
+        if self._stub is None:
+            self._loop = loop
+            self._channel = grpc.aio.insecure_channel(
+                self._url, options=_wire.channel_options(self._url)
+            )
+            self._stub = _wire.stub(self._channel)
+        elif self._loop is not loop:
+            raise RuntimeError("an AsyncClient belongs to the event loop that first used it")
+        return self._stub
+
+    async def _prepared(
+        self, call: _core.Call, audio: Audio, options: dict[str, object], **form: Any
+    ) -> Any:
+        if not _audio.may_block(audio):
+            return self._infer_request(call, audio, options, **form)
+        work = asyncio.to_thread(self._infer_request, call, audio, options, **form)
+        try:
+            return await asyncio.wait_for(work, call.remaining_s())
+        except asyncio.TimeoutError:
+            call.remaining_s()
+            raise
+
+    async def _send(self, call: _core.Call, method: str, request: Any) -> Any:
+        while True:
+            timeout_s = call.attempt()
+            if method == "ModelInfer":
+                _wire.set_timeout(request, timeout_s)
+            try:
+                return await getattr(self._connected(), method)(request, timeout=timeout_s)
+            except grpc.RpcError as error:
+                pause_s = call.failed(*_wire.failure(error))
+            except asyncio.CancelledError:
+                # Closing the channel looks like a cancelled task, though nobody cancelled this one.
+                if self._closed and not _cancelling():
+                    raise self._closed_during(call) from None
+                raise
+            await self._pause(call, pause_s)
+
+    async def _pause(self, call: _core.Call, pause_s: float) -> None:
+        try:
+            await asyncio.wait_for(self._closing.wait(), pause_s)
+        except asyncio.TimeoutError:
+            return
+        raise self._closed_during(call)
+
+    async def _run(self, call: _core.Call, steps: _base.Steps[_T]) -> _T:
+        response = None
+        try:
+            while True:
+                response = await self._send(call, *steps.send(response))
+        except StopIteration as end:
+            value: _T = end.value
+            return value
+
+
+def _cancelling() -> bool:
+    task = asyncio.current_task()
+    # Python 3.10 cannot tell.
+    return task is not None and bool(getattr(task, "cancelling", int)())

@@ -1,0 +1,230 @@
+"""What both clients do between the caller and gRPC. Nothing here does I/O."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from asr_client import _errors, _retry
+from asr_client._audio import Payload
+from asr_client._errors import AsrError
+from asr_client._types import (
+    ChannelTranscript,
+    Char,
+    ModelInfo,
+    Timing,
+    Transcript,
+    Word,
+)
+from asr_client._wire import ContractError
+
+CONTRACT = 1
+
+_CODE = re.compile(r"(?:\[request id: [^\]]*\] )?([A-Z][A-Z0-9_]+): ")
+
+_KIND_OF_CODE: dict[str, type[AsrError]] = {
+    "EMPTY_AUDIO": _errors.InvalidAudio,
+    "UNSUPPORTED_FORMAT": _errors.InvalidAudio,
+    "CORRUPT_AUDIO": _errors.InvalidAudio,
+    "AUDIO_TOO_LONG": _errors.InvalidAudio,
+    "AUDIO_TOO_LARGE": _errors.InvalidAudio,
+    "BAD_SAMPLE_RATE": _errors.InvalidAudio,
+    "NON_FINITE_SAMPLES": _errors.InvalidAudio,
+    "BAD_SHAPE": _errors.InvalidRequest,
+    "BAD_OPTIONS": _errors.InvalidOptions,
+    "UNKNOWN_LANGUAGE": _errors.InvalidOptions,
+    "OUT_OF_MEMORY": _errors.OutOfMemory,
+    "ENGINE_RESTARTING": _errors.EngineRestarting,
+    "INTERNAL_ERROR": _errors.ServerFault,
+}
+
+# Triton's words decide only where one status means several things.
+_KIND_OF_WORDS: tuple[tuple[str, str, type[AsrError]], ...] = (
+    ("UNAVAILABLE", "This protocol is restricted", _errors.AuthenticationError),
+    ("UNAVAILABLE", "Exceeds maximum queue size", _errors.ServerBusy),
+    ("UNAVAILABLE", "Request timeout expired", _errors.ServerBusy),
+    ("UNAVAILABLE", "Server not ready", _errors.ServerDraining),
+    ("INTERNAL", "Server not ready", _errors.ServerDraining),
+    ("INTERNAL", "is not healthy", _errors.EngineRestarting),
+    ("NOT_FOUND", "has no available versions", _errors.ServerDraining),
+    ("RESOURCE_EXHAUSTED", "larger than max", _errors.MessageTooLarge),
+)
+
+_KIND_OF_STATUS: dict[str, type[AsrError]] = {
+    "INVALID_ARGUMENT": _errors.InvalidRequest,
+    "UNAVAILABLE": _errors.ServerUnavailable,
+    "NOT_FOUND": _errors.ModelNotFound,
+    "UNAUTHENTICATED": _errors.AuthenticationError,
+    "PERMISSION_DENIED": _errors.AuthenticationError,
+    "DEADLINE_EXCEEDED": _errors.DeadlineExceeded,
+    "CANCELLED": _errors.Cancelled,
+}
+
+
+def classify(status: str, words: str) -> tuple[type[AsrError], str | None]:
+    """The error class and the contract's code of a failed call."""
+    match = _CODE.match(words)
+    code = match.group(1) if match else None
+    if code in _KIND_OF_CODE:
+        return _KIND_OF_CODE[code], code
+    for at_status, phrase, kind in _KIND_OF_WORDS:
+        if status == at_status and phrase in words:
+            return kind, code
+    return _KIND_OF_STATUS.get(status, _errors.ServerFault), code
+
+
+def check_timeout(timeout_s: float) -> None:
+    """Raise ValueError for a time that no call could have, such as none or an endless one."""
+    if not 0 < timeout_s < math.inf:
+        raise ValueError(f"timeout_s is {timeout_s}, not a time above 0 s")
+
+
+class Call:
+    """Deadline, attempts and retries of one call."""
+
+    def __init__(
+        self,
+        *,
+        address: str,
+        timeout_s: float,
+        policy: _retry.RetryPolicy,
+        clock: Callable[[], float] = time.monotonic,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        check_timeout(timeout_s)
+        self.request_id = uuid.uuid4().hex
+        self._address = address
+        self._policy = policy
+        self._clock = clock
+        self._dice = dice
+        self._start = clock()
+        self._timeout_s = timeout_s
+        self._attempts = 0
+        self._counts: Counter[type[AsrError]] = Counter()
+        self._last: AsrError | None = None
+
+    def remaining_s(self) -> float:
+        """Seconds left; raises DeadlineExceeded when there are none."""
+        left = self._timeout_s - (self._clock() - self._start)
+        if left <= 0:
+            raise self.error(_errors.DeadlineExceeded, "DEADLINE_EXCEEDED") from self._last
+        return left
+
+    def attempt(self) -> float:
+        """Count an attempt and give it all the seconds left."""
+        left = self.remaining_s()
+        self._attempts += 1
+        return left
+
+    def failed(self, status: str, words: str) -> float:
+        """Seconds to wait before the next attempt; raises the call's error when this was the last.
+
+        A wait that would outlast the deadline is not begun: the error comes at once.
+        """
+        kind, code = classify(status, words)
+        error = self.error(kind, status, words, code)
+        error.__cause__, self._last = self._last, error
+        self._counts[kind] += 1
+        if not _retry.should_retry(
+            error,
+            same_errors=self._counts[kind],
+            attempts=self._attempts,
+            policy=self._policy,
+        ):
+            raise error
+        pause_s = _retry.backoff_s(attempts=self._attempts, policy=self._policy, dice=self._dice())
+        if pause_s >= self.remaining_s():
+            raise error
+        return pause_s
+
+    def error(
+        self, kind: type[AsrError], status: str, words: str = "", code: str | None = None
+    ) -> AsrError:
+        """An error of this call."""
+        return kind(
+            status=status,
+            server_message=words,
+            code=code,
+            attempts=self._attempts,
+            elapsed_s=self._clock() - self._start,
+            address=self._address,
+            request_id=self.request_id,
+        )
+
+
+def options_json(payload: Payload, options: Mapping[str, object]) -> bytes:
+    """The OPTIONS document; what is None is left to the server's defaults."""
+    if isinstance(options.get("hotwords"), str):
+        raise TypeError("hotwords is a list of strings, not one string")
+    document = {
+        "encoding": payload.encoding,
+        "sample_rate": payload.sample_rate,
+        "channels": payload.channels,
+        **options,
+    }
+    given = {key: value for key, value in document.items() if value is not None}
+    return json.dumps(given, allow_nan=False, default=_plain).encode()
+
+
+def transcript(document: bytes, *, request_id: str) -> Transcript:
+    """Read a RESULT document; keys it does not know are for later clients.
+
+    Raises:
+        ContractError: it is not what the contract says.
+    """
+    try:
+        result: dict[str, Any] = json.loads(document)
+        if result["contract"] != CONTRACT:
+            raise ContractError(f"contract {result['contract']}, this client knows {CONTRACT}")
+        return Transcript(
+            text=str(result["text"]),
+            duration_s=float(result["duration_s"]),
+            confidence=float(result["confidence"]),
+            words=tuple(Word(**_span(item)) for item in result.get("words", ())),
+            chars=tuple(Char(**_span(item)) for item in result.get("chars", ())),
+            channels=tuple(
+                ChannelTranscript(
+                    channel=int(item["channel"]),
+                    text=str(item["text"]),
+                    confidence=float(item["confidence"]),
+                )
+                for item in result.get("channels", ())
+            ),
+            model=ModelInfo(
+                id=str(result["model"]["id"]), revision=str(result["model"]["revision"])
+            ),
+            timing_ms=Timing(**{name: float(result["timing_ms"][name]) for name in _TIMING_NAMES}),
+            request_id=request_id,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ContractError(f"RESULT is not as the contract says: {error!r}") from error
+
+
+def _plain(value: object) -> object:
+    """Tuples of hotwords, numpy's numbers: what JSON does not know but has a word for."""
+    if isinstance(value, Iterable):
+        return list(value)
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{value!r} of {type(value).__name__} has no place in the options")
+
+
+_TIMING_NAMES = tuple(Timing.__dataclass_fields__)
+
+
+def _span(item: dict[str, Any]) -> dict[str, Any]:
+    channel = item.get("channel")
+    return {
+        "text": str(item["text"]),
+        "start_s": float(item["start_s"]),
+        "end_s": float(item["end_s"]),
+        "confidence": float(item["confidence"]),
+        "channel": None if channel is None else int(channel),
+    }

@@ -1,0 +1,193 @@
+"""Everything a call can end with, other than a result.
+
+```
+AsrError
+├── InvalidRequest            the server refuses the request; sending it again cannot help
+│   ├── InvalidAudio          EMPTY_AUDIO, UNSUPPORTED_FORMAT, CORRUPT_AUDIO, AUDIO_TOO_LONG,
+│   │                         AUDIO_TOO_LARGE, BAD_SAMPLE_RATE, NON_FINITE_SAMPLES
+│   └── InvalidOptions        BAD_OPTIONS, UNKNOWN_LANGUAGE
+├── MessageTooLarge           request or answer exceeds a gRPC message limit
+├── AuthenticationError       no token, or the wrong one
+├── ModelNotFound             the server has no such model
+├── ServerUnavailable         no server could take the request
+│   ├── ServerBusy            its queue is full, or the request waited there too long
+│   ├── ServerDraining        it is stopping
+│   ├── EngineRestarting      a process of its models died and is being replaced
+│   └── OutOfMemory           its accelerator has no memory left for this request
+├── ServerFault               a defect of the server, or something that is not this service
+├── InvalidResponse           an answer that breaks the contract
+├── DeadlineExceeded          `timeout_s` is over (also a TimeoutError)
+└── Cancelled                 the client was closed, or the server ended the call
+```
+
+Wrong arguments are `TypeError` and `ValueError`, an unreadable file is `OSError`, and a closed
+client is `RuntimeError`; none of them is sent anywhere.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, ClassVar
+
+
+class AsrError(Exception):
+    """A call to the service failed.
+
+    The message is a constant of the class or the code, so that errors can be grouped by it. What
+    differs between calls is in the attributes; from Python 3.11 on tracebacks show them as a note.
+    """
+
+    default_message: ClassVar[str] = "the call failed"
+
+    code: str | None
+    """The contract's code, such as `"AUDIO_TOO_LONG"`; None when the words are Triton's own."""
+    status: str
+    """The gRPC status, such as `"INVALID_ARGUMENT"`."""
+    server_message: str
+    """The server's (or gRPC's) words."""
+    attempts: int
+    """How many times the request was sent."""
+    elapsed_s: float
+    """Seconds from the call's start to this error."""
+    address: str
+    """The server's address."""
+    request_id: str
+    """What the server's log calls this request."""
+
+    def __init__(
+        self,
+        *,
+        status: str,
+        server_message: str = "",
+        code: str | None = None,
+        attempts: int = 0,
+        elapsed_s: float = 0.0,
+        address: str = "",
+        request_id: str = "",
+    ) -> None:
+        super().__init__(MESSAGES.get(code or "", self.default_message))
+        self.code = code
+        self.status = status
+        self.server_message = server_message
+        self.attempts = attempts
+        self.elapsed_s = elapsed_s
+        self.address = address
+        self.request_id = request_id
+        if sys.version_info >= (3, 11):
+            self.add_note(
+                f"{status} from {address} in attempt {attempts} after {elapsed_s:.3f} s, "
+                f"request {request_id or '-'}: {server_message}"
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), _fields(self))
+
+
+class InvalidRequest(AsrError):
+    """The server refuses the request; the same request can never succeed."""
+
+    default_message = "the server refused the request"
+
+
+class InvalidAudio(InvalidRequest):
+    """The server refuses the audio; `code` says why."""
+
+    default_message = "the server refused the audio"
+
+
+class InvalidOptions(InvalidRequest):
+    """The server refuses the options; `server_message` names the key and its range."""
+
+    default_message = "the server refused the options"
+
+
+class MessageTooLarge(AsrError):
+    """The request or its answer exceeds a gRPC message limit."""
+
+    default_message = "the message exceeds a gRPC limit"
+
+
+class AuthenticationError(AsrError):
+    """The server wants a token, or another one."""
+
+    default_message = "the server refused the caller"
+
+
+class ModelNotFound(AsrError):
+    """The server has no such model: it is not this service, or has not been set up."""
+
+    default_message = "the server has no such model"
+
+
+class ServerUnavailable(AsrError):
+    """No server could take the request; the same request may succeed later."""
+
+    default_message = "the server is unavailable"
+
+
+class ServerBusy(ServerUnavailable):
+    """The server is there, but its queue is full, or the request waited in it too long."""
+
+    default_message = "the server is busy"
+
+
+class ServerDraining(ServerUnavailable):
+    """The server is stopping and takes no new requests."""
+
+    default_message = "the server is stopping"
+
+
+class EngineRestarting(ServerUnavailable):
+    """A process of the server's models died; the server is replacing it."""
+
+    default_message = "a model of the server is restarting"
+
+
+class OutOfMemory(ServerUnavailable):
+    """The server's accelerator has no memory left for this request."""
+
+    default_message = "the server is out of memory"
+
+
+class ServerFault(AsrError):
+    """A defect of the server, or an answer from something that is not this service."""
+
+    default_message = "the server failed"
+
+
+class InvalidResponse(AsrError):
+    """The server answered with something that breaks the contract."""
+
+    default_message = "the server's answer is not valid"
+
+
+class DeadlineExceeded(AsrError, TimeoutError):
+    """`timeout_s` is over; `__cause__` is the last failed attempt, when there was one."""
+
+    default_message = "the call did not end within its timeout"
+
+
+class Cancelled(AsrError):
+    """The client was closed during the call, or the server ended it."""
+
+    default_message = "the call was cancelled"
+
+
+MESSAGES = {
+    "EMPTY_AUDIO": "the audio is empty",
+    "UNSUPPORTED_FORMAT": "the audio format is not supported",
+    "CORRUPT_AUDIO": "the audio is damaged",
+    "AUDIO_TOO_LONG": "the audio is longer than the server allows",
+    "AUDIO_TOO_LARGE": "the audio has more bytes than the server allows",
+    "BAD_SAMPLE_RATE": "the sample rate is not supported",
+    "NON_FINITE_SAMPLES": "the audio has samples that are NaN or infinite",
+    "UNKNOWN_LANGUAGE": "the server does not know the language",
+}
+
+
+def _fields(error: AsrError) -> dict[str, Any]:
+    return {name: getattr(error, name) for name in AsrError.__annotations__ if name in vars(error)}
+
+
+def _rebuild(kind: type[AsrError], fields: dict[str, Any]) -> AsrError:
+    return kind(**fields)

@@ -1,0 +1,77 @@
+"""Whether to try again, and how long to wait first. Pure functions: no clock, no sleep, no dice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from asr_client._errors import (
+    AsrError,
+    EngineRestarting,
+    OutOfMemory,
+    ServerBusy,
+    ServerDraining,
+    ServerUnavailable,
+)
+
+DEFAULT_MAX_ATTEMPTS = 5
+DEFAULT_INITIAL_BACKOFF_S = 0.2
+DEFAULT_MAX_BACKOFF_S = 5.0
+DEFAULT_BACKOFF_MULTIPLIER = 2.0
+
+RETRIES_PER_CALL: Mapping[type[AsrError], float] = {
+    ServerUnavailable: math.inf,
+    ServerBusy: math.inf,
+    ServerDraining: math.inf,
+    OutOfMemory: 1,
+    # A file that kills the process it is sent to must not go on to the next one, and the next.
+    EngineRestarting: 2,
+}
+"""How often a call may be sent again after each error; errors not listed are final."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetryPolicy:
+    """How a call is retried, within its own timeout.
+
+    The wait before attempt n + 1 is drawn evenly from 0 to
+    `min(max_backoff_s, initial_backoff_s * backoff_multiplier ** (n - 1))` ("full jitter").
+    """
+
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    """How many times a request may be sent; 1 switches retries off."""
+    initial_backoff_s: float = DEFAULT_INITIAL_BACKOFF_S
+    """Longest wait before the second attempt."""
+    max_backoff_s: float = DEFAULT_MAX_BACKOFF_S
+    """Longest wait before any attempt."""
+    backoff_multiplier: float = DEFAULT_BACKOFF_MULTIPLIER
+    """Growth of the longest wait from one attempt to the next."""
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1:
+            raise ValueError(f"max_attempts is {self.max_attempts}, at least 1 is needed")
+        for name in ("initial_backoff_s", "max_backoff_s"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}, not a time of 0 s or more")
+        if not 1 <= self.backoff_multiplier < math.inf:
+            raise ValueError(f"backoff_multiplier is {self.backoff_multiplier}, below 1")
+
+
+def should_retry(error: AsrError, *, same_errors: int, attempts: int, policy: RetryPolicy) -> bool:
+    """Say whether a failed request may be sent again.
+
+    Args:
+        error: what the last attempt ended with.
+        same_errors: how many attempts of this call ended with this class, the last included.
+        attempts: how many times the request was sent.
+        policy: the caller's wish.
+    """
+    return attempts < policy.max_attempts and same_errors <= RETRIES_PER_CALL.get(type(error), 0)
+
+
+def backoff_s(*, attempts: int, policy: RetryPolicy, dice: float) -> float:
+    """Seconds to wait after `attempts` attempts; `dice` is an even draw from [0, 1)."""
+    # The exponent is bounded because a float overflows at 2.0 ** 1024.
+    growth: float = policy.backoff_multiplier ** min(attempts - 1, 64)
+    return dice * min(policy.max_backoff_s, policy.initial_backoff_s * growth)

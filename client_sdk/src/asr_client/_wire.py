@@ -1,0 +1,110 @@
+"""The KServe v2 messages of the contract, and gRPC's settings. No channel, no I/O.
+
+The only module that imports tritonclient, for its generated messages and stub: its client classes
+drop their own message-size limits as soon as channel settings are passed.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+messages: Any = service_pb2
+"""The generated messages, which are not typed."""
+
+MODEL = "transcribe"
+ACOUSTIC_MODEL = "wav2vec2"
+SERVICE = "inference.GRPCInferenceService"
+
+_UNLIMITED = -1
+_LOOPBACK = ("localhost", "127.", "[::1]", "ipv4:127.", "ipv6:[::1]", "dns:///localhost")
+
+
+class ContractError(Exception):
+    """A message that the contract does not allow; its text says why."""
+
+
+def channel_options(address: str) -> list[tuple[str, int]]:
+    """GRPC settings of a client's channel."""
+    options = [
+        ("grpc.max_send_message_length", _UNLIMITED),
+        ("grpc.max_receive_message_length", _UNLIMITED),
+        # Attempts are counted and spaced here; gRPC's own would be invisible.
+        ("grpc.enable_retries", 0),
+        # A server that comes back is found within seconds; gRPC alone waits up to two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 5000),
+        ("grpc.max_reconnect_backoff_ms", 2000),
+        # Clients share no connections, so that closing one leaves nothing behind.
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+    if address.startswith(_LOOPBACK):
+        options.append(("grpc.enable_http_proxy", 0))
+    return options
+
+
+def stub(channel: Any) -> Any:
+    """The service's methods on a `grpc.Channel` or a `grpc.aio.Channel`."""
+    return service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+
+def infer_request(*, request_id: str, audio: bytes | bytearray | memoryview, options: bytes) -> Any:
+    """Both tensors of `transcribe`: BYTES [1, 1]."""
+    request = messages.ModelInferRequest(model_name=MODEL, id=request_id)
+    for name, value in (("AUDIO", audio), ("OPTIONS", options)):
+        request.inputs.add(name=name, datatype="BYTES", shape=(1, 1))
+        request.raw_input_contents.append(bytes_tensor(value))
+    return request
+
+
+def set_timeout(request: Any, timeout_s: float) -> None:
+    """Tell Triton's queue when nobody waits for the answer any more."""
+    request.parameters["timeout"].int64_param = max(1, int(timeout_s * 1e6))
+
+
+def model_request(kind: str, name: str) -> Any:
+    """A request such as `ModelReady` about one model; `kind` is the method's name."""
+    return getattr(messages, f"{kind}Request")(name=name)
+
+
+def server_request(kind: str) -> Any:
+    """A request such as `ServerLive` about the server; `kind` is the method's name."""
+    return getattr(messages, f"{kind}Request")()
+
+
+def result(response: Any) -> bytes:
+    """The RESULT document.
+
+    Raises:
+        ContractError: an output is missing or is not one string. Triton's response cache, for
+            one, answers a failed request OK without outputs when it is asked again.
+    """
+    values = {}
+    for output, raw in zip(response.outputs, response.raw_output_contents, strict=False):
+        if output.datatype == "BYTES" and list(output.shape) == [1, 1]:
+            values[output.name] = bytes_value(raw)
+    if missing := {"TEXT", "RESULT"} - values.keys():
+        raise ContractError(f"no output {' or '.join(sorted(missing))} of type BYTES [1, 1]")
+    return values["RESULT"]
+
+
+def bytes_tensor(value: bytes | bytearray | memoryview) -> bytes:
+    """One element of a BYTES tensor: its length in 4 bytes, little-endian, then the bytes."""
+    return b"".join((struct.pack("<I", len(value)), value))
+
+
+def bytes_value(raw: bytes) -> bytes:
+    """The element of a BYTES tensor of one element."""
+    if len(raw) < 4 or struct.unpack_from("<I", raw)[0] != len(raw) - 4:
+        raise ContractError("a BYTES tensor whose length does not fit")
+    return raw[4:]
+
+
+def failure(error: grpc.RpcError) -> tuple[str, str]:
+    """A failed call's gRPC status and the words with it."""
+    status: str = error.code().name
+    words: str | None = error.details()
+    return status, words or ""

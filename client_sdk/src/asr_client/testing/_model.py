@@ -1,0 +1,223 @@
+"""What Triton and the model `transcribe` make of a request. Pure functions."""
+
+from __future__ import annotations
+
+import json
+import struct
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, NoReturn
+
+from asr_client._wire import ContractError, bytes_tensor, bytes_value, messages
+
+INPUTS = ("AUDIO", "OPTIONS")
+OUTPUTS = ("TEXT", "RESULT")
+MAX_BATCH_SIZE = 16
+NOMINAL_DURATION_S = 1.0
+"""Length of every file that is not a WAV: the fake has no decoders."""
+
+
+class Refused(Exception):
+    """The request is refused with a gRPC status and words."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(status, message)
+        self.status = status
+        self.message = message
+
+
+def _refuse(message: str) -> NoReturn:
+    raise Refused("INVALID_ARGUMENT", message)
+
+
+def tensors(request: Any) -> tuple[bytes, bytes]:
+    """AUDIO and OPTIONS of a ModelInferRequest, or Triton's complaint."""
+    given = {tensor.name: tensor for tensor in request.inputs}
+    for name in INPUTS:
+        if name not in given:
+            _refuse(
+                f"expected 2 inputs but got {len(given)} inputs for model 'transcribe'. Got "
+                f"input(s) {sorted(given)}, but missing required input(s) ['{name}']."
+            )
+    if extra := given.keys() - set(INPUTS):
+        _refuse(f"unexpected inference input '{min(extra)}' for model 'transcribe'")
+    if len(request.raw_input_contents) != len(request.inputs):
+        _refuse("unable to find data for an input tensor for model 'transcribe' in request.")
+    raw = dict(zip(given, request.raw_input_contents, strict=True))
+    for name, tensor in given.items():
+        if tensor.datatype != "BYTES":
+            _refuse(
+                f"inference input '{name}' data-type is '{tensor.datatype}', but model "
+                "'transcribe' expects 'BYTES'"
+            )
+        if len(tensor.shape) != 2 or tensor.shape[1] != 1:
+            _refuse(
+                f"unexpected shape for input '{name}' for model 'transcribe'. Expected [-1,1], "
+                f"got {list(tensor.shape)}."
+            )
+    batch = {tensor.shape[0] for tensor in given.values()}
+    if len(batch) > 1:
+        _refuse("input 'AUDIO' batch size does not match other inputs for 'transcribe'")
+    if (size := batch.pop()) > MAX_BATCH_SIZE:
+        _refuse(f"inference request batch-size must be <= {MAX_BATCH_SIZE} for 'transcribe'")
+    if size > 1:
+        _refuse(f"BAD_SHAPE: the batch dimension is {size}, only 1 is possible")
+    try:
+        return bytes_value(raw["AUDIO"]), bytes_value(raw["OPTIONS"])
+    except ContractError as error:
+        _refuse(f"incomplete string data for an inference input: {error}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """Which values a key of OPTIONS allows."""
+
+    words: tuple[str, ...] = ()
+    range: tuple[float, float] | None = None
+    whole: bool = True
+    strings: bool = False
+
+    def allows(self, value: object) -> bool:
+        if isinstance(value, str):
+            return value in self.words
+        if isinstance(value, list):
+            return self.strings and all(isinstance(item, str) and item for item in value)
+        if self.range is None or isinstance(value, bool):
+            return False
+        number = isinstance(value, int) or (isinstance(value, float) and not self.whole)
+        return number and self.range[0] <= value <= self.range[1]  # type: ignore[operator]
+
+    def __str__(self) -> str:
+        parts = [f'"{word}"' for word in self.words]
+        if self.range is not None:
+            parts.append("a number from {:g} to {:g}".format(*self.range))
+        return " or ".join(parts) or "another type"
+
+
+RULES: Mapping[str, _Rule] = {
+    "encoding": _Rule(words=("container", "pcm_s16le", "pcm_f32le")),
+    "sample_rate": _Rule(range=(1000, 384000)),
+    "channels": _Rule(range=(1, 64)),
+    "timestamps": _Rule(words=("none", "word", "char")),
+    "decoder": _Rule(words=("greedy",)),
+    "channel": _Rule(words=("mix",), range=(0, 63)),
+}
+NOT_SUPPORTED_YET = ("beam_width", "hotwords", "hotword_weight", "language")
+
+
+def options(document: bytes) -> dict[str, Any]:
+    """The OPTIONS document, checked."""
+    try:
+        given = json.loads(document.decode())
+    except ValueError as error:
+        _refuse(f"BAD_OPTIONS: OPTIONS is not JSON: {error}")
+    if not isinstance(given, dict):
+        _refuse("BAD_OPTIONS: OPTIONS must be a JSON object")
+    for key, value in given.items():
+        if key in NOT_SUPPORTED_YET or (key, value) in _LATER:
+            _refuse(f"BAD_OPTIONS: {key} {value!r} is not supported yet")
+        if key not in RULES:
+            _refuse(f'BAD_OPTIONS: unknown key "{key}"; the keys are {", ".join(RULES)}')
+        if not RULES[key].allows(value):
+            _refuse(f"BAD_OPTIONS: {key} must be {RULES[key]}, not {value!r}")
+    pcm = given.get("encoding", "container") != "container"
+    for key in ("sample_rate", "channels"):
+        if pcm != (key in given):
+            _refuse(f"BAD_OPTIONS: {key} is required for PCM and refused otherwise")
+    return given
+
+
+_LATER = (("decoder", "beam"), ("channel", "separate"))
+
+
+def duration_s(audio: bytes, given: Mapping[str, Any]) -> float:
+    """Length of the audio in seconds, or the model's complaint about it."""
+    if not audio:
+        _refuse("EMPTY_AUDIO: AUDIO has 0 bytes")
+    encoding = given.get("encoding", "container")
+    if encoding == "container":
+        channels, duration = _container(audio)
+    else:
+        channels = given["channels"]
+        frame_bytes = channels * (2 if encoding == "pcm_s16le" else 4)
+        if len(audio) % frame_bytes:
+            _refuse(f"CORRUPT_AUDIO: {len(audio)} bytes are no whole frames of {frame_bytes}")
+        if encoding == "pcm_f32le" and not all(map(isfinite, array("f", audio))):
+            _refuse("NON_FINITE_SAMPLES: a sample is NaN or infinite")
+        duration = len(audio) / frame_bytes / given["sample_rate"]
+    channel = given.get("channel", "mix")
+    if channels is not None and channel != "mix" and channel >= channels:
+        _refuse(f"BAD_OPTIONS: channel is {channel}, the audio has {channels}")
+    return duration
+
+
+_MAGIC = (
+    (0, b"RIFF"), (0, b"RF64"), (0, b"riff"), (0, b"FORM"), (0, b".snd"), (0, b"fLaC"),
+    (0, b"ID3"), (0, b"OggS"), (4, b"ftyp"), (0, b"\x1aE\xdf\xa3"), (0, b"#!AMR"),
+    (0, b"0&\xb2u"), (0, b"caff"), (0, b"\xff\xf1"), (0, b"\xff\xf9"), (0, b"\xff\xfb"),
+    (0, b"\xff\xf3"), (0, b"\xff\xf2"),
+)  # fmt: skip
+
+
+def _container(audio: bytes) -> tuple[int | None, float]:
+    if not any(audio.startswith(magic, offset) for offset, magic in _MAGIC):
+        _refuse("UNSUPPORTED_FORMAT: no known audio format")
+    if not audio.startswith(b"RIFF"):
+        return None, NOMINAL_DURATION_S
+    channels = byte_rate = 0
+    position = 12
+    while position + 8 <= len(audio):
+        name, size = struct.unpack_from("<4sI", audio, position)
+        position += 8
+        if name == b"fmt " and position + 16 <= len(audio):
+            channels, byte_rate = struct.unpack_from("<2xH4xI", audio, position)
+        if name == b"data" and channels and byte_rate:
+            present = min(size, len(audio) - position)
+            if not present:
+                _refuse("EMPTY_AUDIO: the file has no samples")
+            return channels, present / byte_rate
+        position += size + size % 2
+    _refuse("CORRUPT_AUDIO: a WAV without a format or samples")
+
+
+def response(text: str, *, given: Mapping[str, Any], duration: float, request_id: str) -> Any:
+    """A ModelInferResponse with words and characters spread evenly over the audio."""
+    timestamps = given.get("timestamps", "word")
+    result: dict[str, Any] = {
+        "contract": 1,
+        "text": text,
+        "duration_s": round(duration, 3),
+        "confidence": 1.0,
+        "model": {"id": "fake", "revision": "1"},
+        "timing_ms": {"decode": 0.1, "acoustic": 0.1, "ctc": 0.1, "total": 0.3},
+    }
+    step = duration / max(1, len(text))
+    spans = []
+    for index, word in enumerate(text.split(" ")):
+        start = sum(len(earlier) + 1 for earlier in text.split(" ")[:index])
+        if word:
+            spans.append((word, start, start + len(word)))
+    if timestamps != "none":
+        result["words"] = [_span(word, start, end, step) for word, start, end in spans]
+    if timestamps == "char":
+        result["chars"] = [
+            _span(char, start + offset, start + offset + 1, step)
+            for word, start, _ in spans
+            for offset, char in enumerate(word)
+        ]
+    answer = messages.ModelInferResponse(model_name="transcribe", model_version="1", id=request_id)
+    for name, value in zip(OUTPUTS, (text, json.dumps(result)), strict=True):
+        answer.outputs.add(name=name, datatype="BYTES", shape=(1, 1))
+        answer.raw_output_contents.append(bytes_tensor(value.encode()))
+    return answer
+
+
+def _span(text: str, start: int, end: int, step: float) -> dict[str, object]:
+    return {
+        "text": text,
+        "start_s": round(start * step, 3),
+        "end_s": round(end * step, 3),
+        "confidence": 1.0,
+    }

@@ -1,0 +1,216 @@
+"""The fake server."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from asr_client._audio import load
+from asr_client._types import Audio
+from asr_client._wire import ACOUSTIC_MODEL, MODEL, SERVICE, messages
+from asr_client.testing import _model
+from asr_client.testing._faults import Fault
+
+MAX_WORKERS = 32
+
+_METHODS = ("ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceivedRequest:
+    """One ModelInfer call whose tensors were well formed."""
+
+    audio: bytes
+    """AUDIO as it came: a file, or PCM."""
+    options: bytes
+    """OPTIONS as it came: JSON."""
+    request_id: str
+    timeout_us: int | None
+    """The request's own limit of its time in Triton's queue, in microseconds."""
+    deadline_s: float | None
+    """Seconds that the gRPC deadline left when it came."""
+    ended_early: threading.Event = field(default_factory=threading.Event)
+    """Set when the caller was gone before the answer."""
+
+
+class FakeServer:
+    """A gRPC server on a free loopback port, with the contract of the real one.
+
+    It answers `text`, or what `answer` was told for just that audio, with words spread evenly
+    over the audio's length. It checks tensors and options as the real server does, knows audio
+    formats by their first bytes, and decodes none of them.
+
+    Args:
+        text: the transcript of audio that `answer` does not know.
+        delay_s: seconds that each answer takes.
+        port: of the loopback interface; 0 picks a free one, which is kept over `stop` and `start`.
+    """
+
+    def __init__(self, text: str = "hello world", *, delay_s: float = 0.0, port: int = 0) -> None:
+        self.text = text
+        self.delay_s = delay_s
+        self.ready = True
+        """False makes both models not ready, and every call fail as a draining server's."""
+        self._port = port
+        self._answers: dict[bytes, str] = {}
+        self._faults: deque[Fault] = deque()
+        self._requests: list[ReceivedRequest] = []
+        self._lock = threading.Lock()
+        self._server: Any = None
+        self._workers: ThreadPoolExecutor | None = None
+
+    @property
+    def url(self) -> str:
+        """HOST:PORT for a client; known from the first `start` on."""
+        if not self._port:
+            raise RuntimeError("the fake server was not started")
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def requests(self) -> tuple[ReceivedRequest, ...]:
+        """All requests that came, the scripted failures among them."""
+        with self._lock:
+            return tuple(self._requests)
+
+    def answer(self, audio: Audio, text: str, *, sample_rate: int | None = None) -> None:
+        """Answer `text` to this audio from now on; audio and rate are those of `transcribe`."""
+        payload = load(audio, sample_rate=sample_rate, channels=None, encoding="container")
+        with self._lock:
+            self._answers[bytes(payload.data)] = text
+
+    def fail(self, fault: Fault, *, times: int = 1) -> None:
+        """Fail the next `times` requests so, after those scripted before."""
+        with self._lock:
+            self._faults.extend([fault] * times)
+
+    def start(self) -> None:
+        """Listen; nothing changes when it listens already."""
+        if self._server is not None:
+            return
+        self._workers = ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="fake-asr")
+        server = grpc.server(
+            self._workers,
+            options=[
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(
+                getattr(self, f"_{name}"),
+                request_deserializer=getattr(messages, f"{name}Request").FromString,
+                response_serializer=getattr(messages, f"{name}Response").SerializeToString,
+            )
+            for name in (*_METHODS, "ModelInfer")
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        self._port = server.add_insecure_port(f"127.0.0.1:{self._port}")
+        server.start()
+        self._server = server
+
+    def stop(self) -> None:
+        """Drop all connections, as a killed server would; may be called again."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop(None).wait()
+        if self._workers is not None:
+            self._workers.shutdown()
+
+    def __enter__(self) -> FakeServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _ServerLive(self, request: Any, context: Any) -> Any:
+        return messages.ServerLiveResponse(live=True)
+
+    def _ServerReady(self, request: Any, context: Any) -> Any:
+        return messages.ServerReadyResponse(ready=True)
+
+    def _ServerMetadata(self, request: Any, context: Any) -> Any:
+        return messages.ServerMetadataResponse(name="triton", version="0.0.0-fake")
+
+    def _ModelReady(self, request: Any, context: Any) -> Any:
+        known = request.name in (MODEL, ACOUSTIC_MODEL)
+        return messages.ModelReadyResponse(ready=known and self.ready)
+
+    def _ModelMetadata(self, request: Any, context: Any) -> Any:
+        self._check_model(request.name, context)
+        answer = messages.ModelMetadataResponse(
+            name=request.name, versions=["1"], platform="python"
+        )
+        if request.name == MODEL:
+            for names, tensors in (
+                (_model.INPUTS, answer.inputs),
+                (_model.OUTPUTS, answer.outputs),
+            ):
+                for name in names:
+                    tensors.add(name=name, datatype="BYTES", shape=(-1, 1))
+        return answer
+
+    def _ModelInfer(self, request: Any, context: Any) -> Any:
+        self._check_model(request.model_name, context)
+        if request.model_name != MODEL:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "the fake has no acoustic model")
+        try:
+            audio, options = _model.tensors(request)
+            fault = self._record(request, audio, options, context)
+            if fault is Fault.NO_OUTPUTS:
+                return messages.ModelInferResponse(model_name=MODEL, id=request.id)
+            if fault is not None:
+                raise _model.Refused(fault.status, fault.message)
+            given = _model.options(options)
+            duration = _model.duration_s(audio, given)
+        except _model.Refused as refused:
+            context.abort(grpc.StatusCode[refused.status], refused.message)
+        with self._lock:
+            text = self._answers.get(audio, self.text)
+        return _model.response(text, given=given, duration=duration, request_id=request.id)
+
+    def _record(self, request: Any, audio: bytes, options: bytes, context: Any) -> Fault | None:
+        """Note the request, take its time, and give the failure that is scripted for it."""
+        timeout = request.parameters.get("timeout")
+        received = ReceivedRequest(
+            audio=audio,
+            options=options,
+            request_id=request.id,
+            timeout_us=None if timeout is None else timeout.int64_param,
+            deadline_s=context.time_remaining(),
+        )
+        with self._lock:
+            self._requests.append(received)
+            fault = self._faults.popleft() if self._faults else None
+        if self.delay_s > 0:
+            self._work(context, received)
+        return fault
+
+    def _work(self, context: Any, received: ReceivedRequest) -> None:
+        gone = threading.Event()
+        # False: the call has ended already, and nobody will call back.
+        if not context.add_callback(gone.set) or gone.wait(self.delay_s):
+            received.ended_early.set()
+
+    def _check_model(self, name: str, context: Any) -> None:
+        if name not in (MODEL, ACOUSTIC_MODEL):
+            context.abort(
+                grpc.StatusCode.NOT_FOUND, f"Request for unknown model: '{name}' is not found"
+            )
+        if not self.ready:
+            context.abort(
+                grpc.StatusCode.NOT_FOUND,
+                f"Request for unknown model: '{name}' has no available versions",
+            )
