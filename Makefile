@@ -27,7 +27,7 @@ $(INSTALLED): requirements.txt python_backend/pyproject.toml client_sdk/pyprojec
 	touch $@
 
 demo: $(INSTALLED) ## transcribe the recordings in tests/data on a real tritonserver
-	@$(BIN)/python tools/demo.py
+	@$(BIN)/python -m tools.demo
 
 serve: $(INSTALLED) ## run the server in the foreground until Ctrl-C
 	@exec $(BIN)/asr-server

@@ -1,0 +1,15 @@
+"""`transcribe`: an audio file's bytes to its words. The work is in asr_backend.transcribe."""
+
+import triton_python_backend_utils as pb_utils
+from asr_backend.transcribe import Transcribe
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self._model = Transcribe.from_triton(args, pb_utils)
+
+    async def execute(self, requests):
+        return await self._model.execute(requests)
+
+    def finalize(self):
+        self._model.finalize()

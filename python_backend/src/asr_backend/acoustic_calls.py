@@ -1,0 +1,114 @@
+"""Calls of `wav2vec2` from inside a front: one window in, its log-probabilities out.
+
+Triton calls this BLS. Only `async_exec` is used: the blocking `exec` from threads has ended the
+whole server at eight concurrent callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asr_backend.errors import AsrError, ErrorCode
+
+# Words of Triton's that mean "the acoustic model's process is gone or being replaced".
+_RESTARTING = ("is not healthy", "has no available versions", "is not ready", "not found")
+_STOPPING = "Server not ready"
+
+FIRST_BACKOFF_S = 0.05
+MAX_BACKOFF_S = 1.0
+RESTART_PATIENCE_S = 60.0
+
+
+class UpstreamError(Exception):
+    """An answer of Triton's that is passed on with its own words and status.
+
+    Args:
+        message: Triton's words.
+        status: its status, as pb_utils.TritonError knows it.
+    """
+
+    def __init__(self, message: str, status: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+
+
+class Cancelled(Exception):
+    """The caller went away or its deadline passed."""
+
+
+class AcousticCalls:
+    """Sends windows to the acoustic model and waits out its restarts.
+
+    Args:
+        pb_utils: Triton's module, handed in so that this one tests without Triton.
+        patience_s: how long a window waits for a dead acoustic model, in seconds.
+    """
+
+    def __init__(self, pb_utils: Any, *, patience_s: float = RESTART_PATIENCE_S) -> None:
+        self._pb_utils = pb_utils
+        self._patience_s = patience_s
+
+    async def log_probs(
+        self, samples: npt.NDArray[np.float32], is_cancelled: Callable[[], bool]
+    ) -> npt.NDArray[np.float32]:
+        """The log-probabilities of one window.
+
+        Args:
+            samples: float32 [n], 16 kHz mono, full scale 1.
+            is_cancelled: whether anybody still waits for the answer; asked before each try.
+
+        Returns:
+            float32 [frames, vocabulary].
+
+        Raises:
+            Cancelled: nobody waits any more.
+            AsrError: ENGINE_RESTARTING after `patience_s` of a dead acoustic model.
+            UpstreamError: any other answer of Triton or of the acoustic model.
+        """
+        started = time.monotonic()
+        backoff_s = FIRST_BACKOFF_S
+        while True:
+            if is_cancelled():
+                raise Cancelled
+            try:
+                return await self._call(samples)
+            except UpstreamError as error:
+                if not _is_restarting(error.message):
+                    raise
+                waited_s = time.monotonic() - started
+                if waited_s > self._patience_s:
+                    raise AsrError(
+                        ErrorCode.ENGINE_RESTARTING,
+                        f"the acoustic model has not come back within {waited_s:.0f} s; try again",
+                    ) from error
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
+
+    async def _call(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        request = self._pb_utils.InferenceRequest(
+            model_name="wav2vec2",
+            requested_output_names=["LOG_PROBS"],
+            inputs=[self._pb_utils.Tensor("SAMPLES", samples[np.newaxis])],
+        )
+        try:
+            response = await request.async_exec()
+        except self._pb_utils.TritonModelException as error:
+            # What Triton refuses before it schedules anything (no such model, stopping) arrives
+            # as an exception without a status.
+            raise UpstreamError(str(error), self._pb_utils.TritonError.UNAVAILABLE) from error
+        if response.has_error():
+            raise UpstreamError(response.error().message(), response.error().code())
+        tensor = self._pb_utils.get_output_tensor_by_name(response, "LOG_PROBS")
+        emissions: npt.NDArray[np.float32] = tensor.as_numpy()[0]
+        return emissions
+
+
+def _is_restarting(message: str) -> bool:
+    return _STOPPING not in message and any(words in message for words in _RESTARTING)

@@ -1,0 +1,188 @@
+"""One recording's way from bytes to words inside a front.
+
+Decoding runs in threads and is pulled: a window is decoded when there is room for it, so that a
+file that expands to hours never lies in memory as samples. Windows of one file are in flight
+together, within a bound that all long files of the front share; a file of a single window does not
+wait for that bound, so long audio cannot keep short audio waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from asr_backend.audio import AudioLimits, decode, estimate_duration_s
+from asr_backend.checkpoint import Checkpoint
+from asr_backend.contract import Options
+from asr_backend.ctc import GreedyDecoder, Transcription
+from asr_backend.stitching import Stitcher
+from asr_backend.windows import Window, windows
+
+Samples = npt.NDArray[np.float32]
+IsCancelled = Callable[[], bool]
+
+
+class AcousticModel(Protocol):
+    """Whatever turns a window into log-probabilities; `AcousticCalls` in the service."""
+
+    async def log_probs(self, samples: Samples, is_cancelled: IsCancelled) -> Samples:
+        """Float32 [n] at 16 kHz to float32 [frames, vocabulary]."""
+        ...
+
+
+@dataclass(kw_only=True)
+class Stages:
+    """Where a recording's time went, in seconds of wall clock.
+
+    Decoding of later windows overlaps the acoustic model's work on earlier ones, so the parts may
+    add up to more than the whole.
+    """
+
+    decode_s: float = 0.0
+    """In the decoder."""
+    acoustic_s: float = 0.0
+    """Waiting for the acoustic model with nothing else to do, its queue included."""
+    ctc_s: float = 0.0
+    """Stitching windows and reading the text."""
+    started: float = field(default_factory=time.perf_counter)
+
+    def total_s(self) -> float:
+        """Seconds since the recording was taken up."""
+        return time.perf_counter() - self.started
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recognition:
+    """The answer for one recording."""
+
+    transcription: Transcription
+    duration_s: float
+    stages: Stages
+
+
+class Recognizer:
+    """Turns recordings into words with one checkpoint.
+
+    Args:
+        checkpoint: whose vocabulary and frame rate the emissions have.
+        acoustic: where windows go.
+        limits: the longest and the largest recording.
+        max_window_s: longest window, in seconds.
+        overlap_s: what two neighbouring windows share, in seconds.
+        windows_in_flight: windows of long recordings that are with the acoustic model at a time.
+        decode_pool: threads in which audio is decoded.
+    """
+
+    def __init__(
+        self,
+        *,
+        checkpoint: Checkpoint,
+        acoustic: AcousticModel,
+        limits: AudioLimits,
+        max_window_s: float,
+        overlap_s: float,
+        windows_in_flight: int,
+        decode_pool: Executor,
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._acoustic = acoustic
+        self._limits = limits
+        self._max_window_s = max_window_s
+        self._overlap_s = overlap_s
+        self._windows_in_flight = windows_in_flight
+        self._long_windows = asyncio.Semaphore(windows_in_flight)
+        self._decode_pool = decode_pool
+
+    async def recognize(
+        self,
+        audio: bytes,
+        options: Options,
+        is_cancelled: IsCancelled,
+        on_long: Callable[[float], None],
+    ) -> Recognition:
+        """Transcribe one recording.
+
+        Args:
+            audio: a file's bytes, or raw PCM as `options` says.
+            options: what the caller asked for.
+            is_cancelled: whether the caller has gone; asked before each window.
+            on_long: told the recording's estimated seconds once it turns out to need more than
+                one window.
+
+        Raises:
+            AsrError: the recording's own fault, or the service's, by the contract's codes.
+            Cancelled: the caller has gone.
+            UpstreamError: Triton's words, to be passed on.
+        """
+        stages = Stages()
+        stitcher = Stitcher(self._checkpoint)
+        decoder = GreedyDecoder(self._checkpoint)
+        pending: deque[tuple[int, asyncio.Task[Samples]]] = deque()
+        sample_count = 0
+
+        async def collect() -> None:
+            start_sample, task = pending[0]
+            waited_from = time.perf_counter()
+            emissions = await task
+            read_from = time.perf_counter()
+            pending.popleft()
+            decoder.push(stitcher.push(start_sample, emissions))
+            stages.acoustic_s += read_from - waited_from
+            stages.ctc_s += time.perf_counter() - read_from
+
+        source = windows(
+            decode(audio, options=options, limits=self._limits),
+            max_window_s=self._max_window_s,
+            overlap_s=self._overlap_s,
+            stride_samples=self._checkpoint.stride_samples,
+        )
+        try:
+            while (window := await self._next_window(source, stages)) is not None:
+                sample_count = window.start_sample + len(window.samples)
+                if sample_count < self._checkpoint.receptive_field_samples:
+                    break
+                is_long = window.index > 0 or not window.last
+                if is_long and window.index == 0:
+                    on_long(min(estimate_duration_s(audio, options), self._limits.max_audio_s))
+                call = self._emissions(window.samples, is_cancelled, is_long=is_long)
+                pending.append((window.start_sample, asyncio.create_task(call)))
+                while len(pending) > self._windows_in_flight or (pending and pending[0][1].done()):
+                    await collect()
+                if window.last:
+                    break
+            while pending:
+                await collect()
+        finally:
+            for _, task in pending:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in pending), return_exceptions=True)
+            await asyncio.get_running_loop().run_in_executor(self._decode_pool, source.close)
+        read_from = time.perf_counter()
+        duration_s = sample_count / self._checkpoint.sample_rate_hz
+        decoder.push(stitcher.finish())
+        transcription = decoder.finish(duration_s)
+        stages.ctc_s += time.perf_counter() - read_from
+        return Recognition(transcription=transcription, duration_s=duration_s, stages=stages)
+
+    async def _next_window(self, source: Iterator[Window], stages: Stages) -> Window | None:
+        started = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        window = await loop.run_in_executor(self._decode_pool, next, source, None)
+        stages.decode_s += time.perf_counter() - started
+        return window
+
+    async def _emissions(
+        self, samples: Samples, is_cancelled: IsCancelled, *, is_long: bool
+    ) -> Samples:
+        if not is_long:
+            return await self._acoustic.log_probs(samples, is_cancelled)
+        async with self._long_windows:
+            return await self._acoustic.log_probs(samples, is_cancelled)

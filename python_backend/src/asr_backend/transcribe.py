@@ -1,0 +1,212 @@
+"""The Triton model `transcribe`: requests in, transcripts out, many at a time.
+
+Triton gives a front its next requests only when `execute` returns. So `execute` awaits its batch
+for a short time and returns; what is unfinished answers later through its response sender, and long
+recordings do not keep short ones waiting. The audio seconds that work on in this way are capped; at
+the cap `execute` waits, Triton's queue fills, and Triton refuses what does not fit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr_backend.acoustic_calls import AcousticCalls, Cancelled, UpstreamError
+from asr_backend.audio import AudioLimits
+from asr_backend.checkpoint import demo_checkpoint, load_checkpoint
+from asr_backend.contract import Options, encode_result, parse_options
+from asr_backend.errors import AsrError, ErrorCode, internal_error
+from asr_backend.metrics import Metrics
+from asr_backend.recognition import Recognition, Recognizer
+from asr_backend.triton_values import model_parameters, triton_error
+
+FOREGROUND_S = 0.5
+"""How long `execute` awaits its batch."""
+BACKGROUND_FILES_OF_FULL_LENGTH = 4
+"""Background cap of a front, in recordings of the greatest length allowed."""
+OVERLAP_S = 2.0
+"""What two neighbouring windows of a long recording share, in seconds."""
+DECODE_THREADS = 4
+CALL_THREADS = 128
+"""Threads in which `async_exec` waits; the loop's default, cores + 4, is a silent cap."""
+
+
+class Transcribe:
+    """One front.
+
+    Args:
+        recognizer: does the work for one recording.
+        pb_utils: Triton's module.
+        metrics: counters that Triton exports.
+        model_id: reported in RESULT.
+        model_revision: reported in RESULT.
+        max_background_audio_s: audio that may be unfinished when `execute` returns, in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        recognizer: Recognizer,
+        pb_utils: Any,
+        metrics: Metrics,
+        model_id: str,
+        model_revision: str,
+        max_background_audio_s: float,
+    ) -> None:
+        self._recognizer = recognizer
+        self._pb_utils = pb_utils
+        self._metrics = metrics
+        self._model_id = model_id
+        self._model_revision = model_revision
+        self._max_background_audio_s = max_background_audio_s
+        self._unfinished: dict[asyncio.Task[None], float] = {}
+        self._call_threads = ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="bls")
+
+    @classmethod
+    def from_triton(cls, args: dict[str, str], pb_utils: Any) -> Transcribe:
+        """Build a front from what Triton hands to `initialize`."""
+        parameters = model_parameters(args)
+        folder = Path(parameters["model"]) if parameters["model"] else demo_checkpoint()
+        checkpoint = load_checkpoint(
+            folder,
+            id=parameters["model_id"] or None,
+            revision=parameters["model_revision"] or None,
+        )
+        limits = AudioLimits(
+            max_audio_s=float(parameters["max_audio_s"]),
+            max_audio_bytes=int(parameters["max_audio_bytes"]),
+        )
+        metrics = Metrics(pb_utils)
+        recognizer = Recognizer(
+            checkpoint=checkpoint,
+            acoustic=AcousticCalls(pb_utils),
+            limits=limits,
+            max_window_s=float(parameters["max_window_s"]),
+            overlap_s=OVERLAP_S,
+            windows_in_flight=windows_in_flight(
+                instances=int(parameters["wav2vec2_instances"]),
+                fronts=int(parameters["frontends"]),
+            ),
+            decode_pool=ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode"),
+        )
+        return cls(
+            recognizer=recognizer,
+            pb_utils=pb_utils,
+            metrics=metrics,
+            model_id=checkpoint.id,
+            model_revision=checkpoint.revision,
+            max_background_audio_s=BACKGROUND_FILES_OF_FULL_LENGTH * limits.max_audio_s,
+        )
+
+    async def execute(self, requests: Sequence[Any]) -> None:
+        """Take up a batch of requests; each is answered through its own response sender."""
+        asyncio.get_running_loop().set_default_executor(self._call_threads)
+        batch = [self._take_up(request) for request in requests]
+        await asyncio.wait(batch, timeout=FOREGROUND_S)
+        while sum(self._unfinished.values()) > self._max_background_audio_s:
+            await asyncio.wait(self._unfinished, return_when=asyncio.FIRST_COMPLETED)
+
+    def finalize(self) -> None:
+        """Release the threads; Triton calls this when every request has been answered."""
+        self._call_threads.shutdown(wait=False)
+
+    def _take_up(self, request: Any) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._answer(request))
+        self._unfinished[task] = 0.0
+        task.add_done_callback(self._unfinished.pop)
+        return task
+
+    def _weigh(self, audio_s: float) -> None:
+        """Count the running task's audio against the background cap."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._unfinished[task] = audio_s
+
+    async def _answer(self, request: Any) -> None:
+        """Answer one request, whatever happens to it, and nobody else's."""
+        sender = request.get_response_sender()
+        try:
+            response = await self._transcribe(request)
+        except Exception as error:
+            response = self._pb_utils.InferenceResponse(error=self._error(error))
+        sender.send(response, flags=self._pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+    async def _transcribe(self, request: Any) -> Any:
+        options = parse_options(self._element(request, "OPTIONS"))
+        recognition = await self._recognizer.recognize(
+            self._element(request, "AUDIO"), options, request.is_cancelled, self._weigh
+        )
+        result = self._result(recognition, options)
+        return self._pb_utils.InferenceResponse(
+            output_tensors=[
+                self._pb_utils.Tensor(name, np.array([[value]], dtype=object))
+                for name, value in (
+                    ("TEXT", recognition.transcription.text.encode()),
+                    ("RESULT", result),
+                )
+            ]
+        )
+
+    def _element(self, request: Any, name: str) -> bytes:
+        """The one element of a BYTES input."""
+        tensor = self._pb_utils.get_input_tensor_by_name(request, name)
+        shape = tuple(tensor.shape())
+        if shape != (1, 1):
+            raise AsrError(
+                ErrorCode.BAD_SHAPE,
+                f"{name} has shape {list(shape)}, it must be [1, 1]: one recording a request; "
+                "the server batches requests itself",
+            )
+        element: bytes = tensor.as_numpy()[0, 0]
+        return element
+
+    def _result(self, recognition: Recognition, options: Options) -> bytes:
+        stages = recognition.stages
+        seconds = {
+            "decode": stages.decode_s,
+            "acoustic": stages.acoustic_s,
+            "ctc": stages.ctc_s,
+            "total": stages.total_s(),
+        }
+        for stage, value in seconds.items():
+            self._metrics.observe("asr_stage_seconds", value, stage=stage)
+        return encode_result(
+            transcription=recognition.transcription,
+            duration_s=recognition.duration_s,
+            timestamps=options.timestamps,
+            model_id=self._model_id,
+            model_revision=self._model_revision,
+            timing_ms={stage: 1000 * value for stage, value in seconds.items()},
+        )
+
+    def _error(self, error: Exception) -> Any:
+        if isinstance(error, UpstreamError):
+            return self._pb_utils.TritonError(error.message, error.status)
+        if isinstance(error, Cancelled):
+            self._metrics.add("asr_cancelled_total")
+            return self._pb_utils.TritonError(
+                "the caller cancelled, or its deadline passed", self._pb_utils.TritonError.CANCELLED
+            )
+        if not isinstance(error, AsrError):
+            cause, error = error, internal_error()
+            self._pb_utils.Logger.log_error(
+                f"{error}\n{''.join(traceback.format_exception(cause))}"
+            )
+        self._metrics.add("asr_errors_total", code=error.code.value)
+        return triton_error(self._pb_utils, error)
+
+
+def windows_in_flight(*, instances: int, fronts: int) -> int:
+    """Windows of long recordings that one front keeps with the acoustic model.
+
+    All fronts together keep each instance busy and one window waiting for it: more would only
+    lengthen the queue that short recordings stand in.
+    """
+    return max(1, math.ceil(2 * instances / fronts))

@@ -1,0 +1,26 @@
+"""Fixtures that more than one folder of tests uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tools.local_server import LocalServer, local_server
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """One real asr-server with the demo checkpoint, for all tests that do not break it."""
+    log_path = tmp_path_factory.mktemp("server") / "server.log"
+    try:
+        with log_path.open("wb") as log, local_server("--frontends=2", log=log) as running:
+            yield running
+    except RuntimeError as error:
+        raise RuntimeError(f"{error}; its log:\n{log_path.read_text(errors='replace')}") from None
+
+
+@pytest.fixture(scope="session")
+def server_url(server: LocalServer) -> str:
+    """HOST:PORT of that server."""
+    return server.url

@@ -1,0 +1,117 @@
+"""Windows survive a dead acoustic model, and nothing else is retried."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from asr_backend.acoustic_calls import AcousticCalls, Cancelled, UpstreamError
+from asr_backend.errors import AsrError, ErrorCode
+
+SAMPLES = np.zeros(800, np.float32)
+DEAD = "Failed to process the request(s) for model instance 'wav2vec2_0_0', message: Stub process 'wav2vec2_0_0' is not healthy."
+
+
+class TritonModelError(Exception):
+    """pb_utils.TritonModelException's stand-in."""
+
+
+class Response:
+    def __init__(self, error: tuple[str, int] | None = None) -> None:
+        self._error = error
+
+    def has_error(self) -> bool:
+        return self._error is not None
+
+    def error(self) -> Any:
+        assert self._error is not None
+        message, code = self._error
+        return SimpleNamespace(message=lambda: message, code=lambda: code)
+
+
+class Script:
+    """A pb_utils whose BLS answers come from a list; the last one is repeated."""
+
+    TritonModelException = TritonModelError
+    TritonError = SimpleNamespace(UNAVAILABLE=14)
+
+    def __init__(self, *answers: Response | Exception) -> None:
+        self._answers = list(answers)
+        self.requests: list[Any] = []
+
+    def Tensor(self, name: str, array: np.ndarray) -> Any:
+        return SimpleNamespace(name=name, array=array)
+
+    def InferenceRequest(self, **fields: Any) -> Any:
+        self.requests.append(fields)
+        return SimpleNamespace(async_exec=self._answer)
+
+    async def _answer(self) -> Response:
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def get_output_tensor_by_name(self, response: Response, name: str) -> Any:
+        assert name == "LOG_PROBS"
+        return SimpleNamespace(as_numpy=lambda: np.ones((1, 2, 32), np.float32))
+
+
+def never() -> bool:
+    return False
+
+
+async def test_a_window_goes_out_with_a_batch_dimension_and_comes_back_without():
+    script = Script(Response())
+    emissions = await AcousticCalls(script).log_probs(SAMPLES, never)
+    assert emissions.shape == (2, 32)
+    (request,) = script.requests
+    assert request["model_name"] == "wav2vec2"
+    assert request["inputs"][0].array.shape == (1, 800)
+
+
+@pytest.mark.parametrize(
+    "dead",
+    [
+        Response((DEAD, 13)),
+        Response(("Request for unknown model: 'wav2vec2' has no available versions", 5)),
+        TritonModelError("Model wav2vec2 is not ready."),
+    ],
+)
+async def test_a_restart_of_the_acoustic_model_costs_time_only(dead):
+    script = Script(dead, dead, Response())
+    emissions = await AcousticCalls(script).log_probs(SAMPLES, never)
+    assert emissions.shape == (2, 32)
+    assert len(script.requests) == 3
+
+
+async def test_a_model_that_stays_dead_is_engine_restarting():
+    with pytest.raises(AsrError) as caught:
+        await AcousticCalls(Script(Response((DEAD, 13))), patience_s=0.2).log_probs(SAMPLES, never)
+    assert caught.value.code is ErrorCode.ENGINE_RESTARTING
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Server not ready",
+        "OUT_OF_MEMORY: 20.0 s do not fit",
+        "Exceeds maximum queue size",
+    ],
+)
+async def test_other_words_are_passed_on_at_once(words):
+    script = Script(Response((words, 14)))
+    with pytest.raises(UpstreamError) as caught:
+        await AcousticCalls(script).log_probs(SAMPLES, never)
+    assert (caught.value.message, caught.value.status) == (words, 14)
+    assert len(script.requests) == 1
+
+
+async def test_a_caller_that_has_gone_ends_the_tries():
+    script = Script(Response((DEAD, 13)))
+    answers = iter([False, False, True])
+    with pytest.raises(Cancelled):
+        await AcousticCalls(script).log_probs(SAMPLES, lambda: next(answers))
+    assert len(script.requests) == 2

@@ -1,0 +1,129 @@
+"""A real asr-server on free loopback ports, for the demo, the tests and the load tests."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+READY_S = 300.0
+"""Longest wait for the models to load, in seconds."""
+STOP_S = 90.0
+"""Longest wait for a stop, in seconds; longer than asr-server's own exit timeout."""
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalServer:
+    """A running asr-server."""
+
+    process: subprocess.Popen[bytes]
+    grpc_port: int
+    metrics_port: int
+    health_port: int
+
+    @property
+    def url(self) -> str:
+        """HOST:PORT of the gRPC endpoint."""
+        return f"127.0.0.1:{self.grpc_port}"
+
+    def health(self, path: str = "/readyz") -> tuple[int, dict[str, Any]]:
+        """Status and JSON of one of the health endpoints; (0, {}) where nobody listens."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.health_port, timeout=2)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        except (OSError, http.client.HTTPException):
+            return 0, {}
+        finally:
+            connection.close()
+
+    def metrics(self) -> str:
+        """Triton's metrics page, the service's own among them."""
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10
+        ) as page:
+            return str(page.read().decode())
+
+    def wait_until_ready(self, timeout_s: float = READY_S) -> None:
+        """Return when both models are ready.
+
+        Raises:
+            RuntimeError: the server ended, or the time is over.
+        """
+        deadline = time.monotonic() + timeout_s
+        while self.health()[0] != 200:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"asr-server ended with status {self.process.returncode}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"asr-server was not ready within {timeout_s:.0f} s")
+            time.sleep(_POLL_S)
+
+    def stop(self) -> int:
+        """Ask the server to drain and end; returns its exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+@contextlib.contextmanager
+def local_server(
+    *flags: str, log: IO[bytes] | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[LocalServer]:
+    """Start asr-server, wait until both models are ready, and stop it in the end.
+
+    Args:
+        flags: more flags for asr-server.
+        log: where its output goes; None is this process's own.
+        env: its environment; None is this process's own.
+
+    Raises:
+        RuntimeError: it is not installed beside this Python, ended early or was not ready in time.
+    """
+    program = Path(sys.executable).with_name("asr-server")
+    if not program.exists():
+        raise RuntimeError(f"there is no {program}: install asr-backend[triton]")
+    grpc_port, metrics_port, health_port = free_ports(3)
+    process = subprocess.Popen(
+        [
+            str(program),
+            f"--grpc-port={grpc_port}",
+            f"--metrics-port={metrics_port}",
+            f"--health-port={health_port}",
+            *flags,
+        ],
+        stdout=log,
+        stderr=log,
+        env=env,
+    )
+    server = LocalServer(
+        process=process, grpc_port=grpc_port, metrics_port=metrics_port, health_port=health_port
+    )
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
