@@ -125,7 +125,7 @@ class TorchEngine:
         for row, window in zip(batch, windows, strict=True):
             row[: window.size] = normalize(window) if self.checkpoint.do_normalize else window
         try:
-            log_probs = self._run(torch.from_numpy(batch), lengths)
+            return self._run(torch.from_numpy(batch), lengths)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise MemoryError(str(error)) from None
@@ -134,17 +134,18 @@ class TorchEngine:
             if "DefaultCPUAllocator" in str(error):
                 raise MemoryError(str(error)) from None
             raise
-        frames = map(self.checkpoint.frame_count, lengths)
-        return [row[:count] for row, count in zip(log_probs, frames, strict=True)]
 
-    def _run(self, batch: torch.Tensor, lengths: list[int]) -> npt.NDArray[np.float32]:
+    def _run(self, batch: torch.Tensor, lengths: list[int]) -> list[npt.NDArray[np.float32]]:
         batch = batch.to(self._device)
         mask = self._padding.start(batch, lengths)
         logits = self._model(batch, attention_mask=mask).logits
         log_probs: npt.NDArray[np.float32] = (
             functional.log_softmax(logits, dim=-1, dtype=torch.float32).cpu().numpy()
         )
-        return log_probs
+        return [
+            row[: self.checkpoint.frame_count(length)]
+            for row, length in zip(log_probs, lengths, strict=True)
+        ]
 
 
 def normalize(window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -201,7 +202,8 @@ class _OwnFramesNorm(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Normalise [batch, channels, frames]; frames behind a clip's end are left as they are."""
         if self._padding.first_frames is None:
-            return self._norm(features)  # type: ignore[no-any-return]
+            normal: torch.Tensor = self._norm(features)
+            return normal
         for row, count in zip(features, self._padding.first_frames, strict=True):
             row[:, :count] = self._norm(row[None, :, :count])[0]
         return features

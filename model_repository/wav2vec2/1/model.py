@@ -1,0 +1,16 @@
+"""`wav2vec2`: windows of audio to log-probabilities. The work is in asr_backend.acoustic."""
+
+import triton_python_backend_utils as pb_utils
+
+from asr_backend.acoustic import AcousticModel
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self._model = AcousticModel.from_triton(args, pb_utils)
+
+    def execute(self, requests):
+        self._model.execute(requests)
+
+    def finalize(self):
+        self._model.finalize()

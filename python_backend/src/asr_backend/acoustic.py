@@ -1,0 +1,235 @@
+"""The Triton model `wav2vec2`: windows of many callers in, each one's log-probabilities out.
+
+Triton's dynamic batcher hands over windows of unequal length. They are sorted and split into
+forwards under a budget; a window is answered when its forward is done, so that short ones do not
+wait for the batch's longest. A request that cannot be served fails alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asr_backend.batching import plan_forwards
+from asr_backend.checkpoint import SAMPLE_RATE_HZ, demo_checkpoint, load_checkpoint
+from asr_backend.errors import AsrError, ErrorCode, internal_error
+from asr_backend.metrics import Metrics
+from asr_backend.triton_values import model_parameters, triton_error
+
+if TYPE_CHECKING:
+    from asr_backend.engine import Engine
+
+MAX_BATCH_AUDIO_S = {"cpu": 30.0, "cuda": 320.0}
+"""Default budget of one forward in seconds of audio, padding counted, by kind of device."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """A request and its samples, float32 [samples], at least the receptive field long."""
+
+    request: Any
+    samples: npt.NDArray[np.float32]
+
+
+class AcousticModel:
+    """One instance of `wav2vec2`.
+
+    Args:
+        engine: runs the network.
+        pb_utils: Triton's module.
+        metrics: counters that Triton exports.
+        max_window_s: the longest window taken, in seconds.
+        max_batch_audio_s: the most padded seconds of one forward; a longer window goes alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        pb_utils: Any,
+        metrics: Metrics,
+        max_window_s: float,
+        max_batch_audio_s: float,
+    ) -> None:
+        self._engine = engine
+        self._pb_utils = pb_utils
+        self._metrics = metrics
+        self._max_window_s = max_window_s
+        self._max_padded = round(max_batch_audio_s * SAMPLE_RATE_HZ)
+
+    @classmethod
+    def from_triton(cls, args: dict[str, str], pb_utils: Any) -> AcousticModel:
+        """Load the checkpoint that Triton's `initialize` arguments name.
+
+        Raises:
+            CheckpointError: it cannot be served.
+        """
+        from asr_backend.engine import choose_device, load_engine
+
+        parameters = model_parameters(args)
+        checkpoint = load_checkpoint(
+            Path(parameters["model"]) if parameters["model"] else demo_checkpoint(),
+            id=parameters["model_id"] or None,
+            revision=parameters["model_revision"] or None,
+        )
+        device = choose_device(
+            parameters["device"],
+            kind=args["model_instance_kind"],
+            device_id=int(args["model_instance_device_id"]),
+        )
+        cores = len(os.sched_getaffinity(0))
+        engine = load_engine(
+            checkpoint,
+            device=device,
+            precision=parameters["precision"],
+            threads=int(parameters["threads"]) or max(1, cores // int(parameters["instances"])),
+        )
+        budget_s = float(parameters["max_batch_audio_s"])
+        return cls(
+            engine=engine,
+            pb_utils=pb_utils,
+            metrics=Metrics(pb_utils),
+            max_window_s=float(parameters["max_window_s"]),
+            max_batch_audio_s=budget_s or MAX_BATCH_AUDIO_S[device.partition(":")[0]],
+        )
+
+    def execute(self, requests: Sequence[Any]) -> None:
+        """Answer every request through its own response sender."""
+        windows = []
+        for request in requests:
+            try:
+                windows.append(_Window(request, self._samples(request)))
+            except Exception as error:
+                self._fail(request, error)
+        lengths = [window.samples.size for window in windows]
+        for forward in plan_forwards(lengths, max_padded=self._max_padded):
+            self._run([windows[index] for index in forward])
+
+    def finalize(self) -> None:
+        """Nothing is held that the end of the process does not release."""
+
+    def _samples(self, request: Any) -> npt.NDArray[np.float32]:
+        """The request's window, checked against the contract."""
+        language = json.loads(request.parameters() or "{}").get("language")
+        if language:
+            raise AsrError(
+                ErrorCode.UNKNOWN_LANGUAGE,
+                f"{language!r} was asked for, this checkpoint has 0 language adapters",
+            )
+        samples: npt.NDArray[np.float32] = self._pb_utils.get_input_tensor_by_name(
+            request, "SAMPLES"
+        ).as_numpy()
+        if samples.ndim != 2 or samples.shape[0] != 1:
+            raise AsrError(
+                ErrorCode.BAD_SHAPE,
+                f"SAMPLES has shape {list(samples.shape)}, it must be [1, samples]: one window a "
+                "request; the server batches requests itself",
+            )
+        samples = samples[0]
+        if samples.size == 0:
+            raise AsrError(ErrorCode.EMPTY_AUDIO, "0 samples")
+        if samples.size > self._max_window_s * SAMPLE_RATE_HZ:
+            raise AsrError(
+                ErrorCode.AUDIO_TOO_LONG,
+                f"{samples.size / SAMPLE_RATE_HZ:.1f} s, the limit of one window is "
+                f"{self._max_window_s:g} s",
+            )
+        finite = np.isfinite(samples)
+        if not finite.all():
+            raise AsrError(
+                ErrorCode.NON_FINITE_SAMPLES,
+                f"{samples.size - np.count_nonzero(finite)} of {samples.size} samples are NaN or "
+                f"infinite, the first at {finite.argmin()}",
+            )
+        short = self._engine.checkpoint.receptive_field_samples - samples.size
+        return np.pad(samples, (0, short)) if short > 0 else samples
+
+    def _run(self, windows: list[_Window]) -> None:
+        """Run windows in one forward; where that fails, in halves, down to the one at fault."""
+        windows = [window for window in windows if not self._drop_if_cancelled(window.request)]
+        if not windows:
+            return
+        try:
+            log_probs = self._forward(windows)
+        except Exception as error:
+            if len(windows) == 1:
+                self._fail(windows[0].request, _as_asr_error(error, windows[0]))
+                return
+            if isinstance(error, MemoryError):
+                self._metrics.add("asr_oom_splits_total")
+        else:
+            for window, output in zip(windows, log_probs, strict=True):
+                self._answer(window.request, output)
+            return
+        # Outside the except clause: the failed forward's tensors live as long as its traceback.
+        middle = len(windows) // 2
+        self._run(windows[:middle])
+        self._run(windows[middle:])
+
+    def _forward(self, windows: list[_Window]) -> list[npt.NDArray[np.float32]]:
+        started = time.perf_counter()
+        log_probs = self._engine.forward([window.samples for window in windows])
+        lengths = [window.samples.size for window in windows]
+        audio_s = sum(lengths) / SAMPLE_RATE_HZ
+        self._metrics.observe("asr_stage_seconds", time.perf_counter() - started, stage="forward")
+        self._metrics.observe("asr_forward_windows", len(windows))
+        self._metrics.observe("asr_forward_audio_seconds", audio_s)
+        self._metrics.add("asr_audio_seconds_total", audio_s)
+        self._metrics.add("asr_padded_seconds_total", len(lengths) * max(lengths) / SAMPLE_RATE_HZ)
+        return log_probs
+
+    def _drop_if_cancelled(self, request: Any) -> bool:
+        if not request.is_cancelled():
+            return False
+        self._metrics.add("asr_cancelled_total")
+        status = self._pb_utils.TritonError.CANCELLED
+        self._send_error(request, self._pb_utils.TritonError("the caller has gone", status))
+        return True
+
+    def _answer(self, request: Any, log_probs: npt.NDArray[np.float32]) -> None:
+        try:
+            if np.isnan(log_probs).any():
+                raise AsrError(
+                    ErrorCode.NON_FINITE_SAMPLES,
+                    "the amplitudes overflow the network; full scale is 1",
+                )
+            tensor = self._pb_utils.Tensor("LOG_PROBS", log_probs[None])
+            self._send(request, self._pb_utils.InferenceResponse(output_tensors=[tensor]))
+        except Exception as error:
+            self._fail(request, error)
+
+    def _fail(self, request: Any, error: Exception) -> None:
+        if not isinstance(error, AsrError):
+            cause, error = error, internal_error()
+            trace = "".join(traceback.format_exception(cause))
+            self._pb_utils.Logger.log_error(f"{error}\n{trace}")
+        self._metrics.add("asr_errors_total", code=error.code.value)
+        self._send_error(request, triton_error(self._pb_utils, error))
+
+    def _send_error(self, request: Any, error: Any) -> None:
+        self._send(request, self._pb_utils.InferenceResponse(error=error))
+
+    def _send(self, request: Any, response: Any) -> None:
+        request.get_response_sender().send(
+            response, flags=self._pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+        )
+
+
+def _as_asr_error(error: Exception, window: _Window) -> Exception:
+    """The error of a window that failed alone."""
+    if not isinstance(error, MemoryError):
+        return error
+    return AsrError(
+        ErrorCode.OUT_OF_MEMORY,
+        f"a window of {window.samples.size / SAMPLE_RATE_HZ:.1f} s does not fit the device's "
+        "memory by itself now",
+    )

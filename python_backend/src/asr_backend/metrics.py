@@ -1,0 +1,70 @@
+"""The service's own metrics, which Triton serves beside its own under /metrics.
+
+Processes that use one name share one value there: two instances' counts add up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+_COUNTERS = {
+    "asr_audio_seconds_total": "Seconds of audio that went through the network",
+    "asr_padded_seconds_total": "Seconds that the network computed: audio and padding",
+    "asr_errors_total": "Requests that ended with an error of the service, by its code",
+    "asr_oom_splits_total": "Forwards that did not fit the memory and were split",
+    "asr_cancelled_total": "Requests dropped because their caller had gone",
+}
+_GAUGES = {
+    "asr_windows_in_flight": "Windows handed to the network and not yet answered",
+}
+_HISTOGRAMS = {
+    "asr_forward_windows": ("Windows in one forward", (1.0, 2.0, 4.0, 6.0, 8.0, 16.0, 32.0, 64.0)),
+    "asr_forward_audio_seconds": (
+        "Seconds of audio in one forward, without its padding",
+        (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0),
+    ),
+    "asr_stage_seconds": ("Seconds that a stage of the work took, by stage", _SECONDS),
+}
+_LABELLED = {"asr_errors_total", "asr_stage_seconds"}
+
+
+class Metrics:
+    """Counters, gauges and histograms by name.
+
+    Those without labels are shown from the start with zero, the others from their first use.
+
+    Args:
+        pb_utils: Triton's module of that name, or a double.
+    """
+
+    def __init__(self, pb_utils: Any) -> None:
+        family = pb_utils.MetricFamily
+        self._families = {
+            name: family(name=name, description=text, kind=kind)
+            for kind, texts in (
+                (family.COUNTER, _COUNTERS),
+                (family.GAUGE, _GAUGES),
+                (family.HISTOGRAM, {name: text for name, (text, _) in _HISTOGRAMS.items()}),
+            )
+            for name, text in texts.items()
+        }
+        self._metrics: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
+        for name in self._families.keys() - _LABELLED:
+            self._metric(name, {})
+
+    def add(self, name: str, amount: float = 1.0, **labels: str) -> None:
+        """Raise a counter; raise or, with a negative amount, lower a gauge."""
+        self._metric(name, labels).increment(amount)
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Put one value into a histogram."""
+        self._metric(name, labels).observe(value)
+
+    def _metric(self, name: str, labels: dict[str, str]) -> Any:
+        key = (name, tuple(sorted(labels.items())))
+        if key not in self._metrics:
+            buckets = {"buckets": list(_HISTOGRAMS[name][1])} if name in _HISTOGRAMS else {}
+            self._metrics[key] = self._families[name].Metric(labels=labels, **buckets)
+        return self._metrics[key]
