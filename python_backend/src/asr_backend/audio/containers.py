@@ -1,0 +1,232 @@
+"""Audio files in memory through libav, held to an allow-list.
+
+FFmpeg left alone opens what a file names: `ffconcat`, playlists, SDP. Here only the demuxers
+below may open a file, only the decoders below may run, no protocol is allowed, and a demuxer
+that asks for a second file is refused before a name is looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from typing import Any, NoReturn
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import FFmpegError
+
+from asr_backend.audio.pieces import FloatArray, to_mono, too_long
+from asr_backend.contract import (
+    MAX_CHANNELS,
+    MAX_SAMPLE_RATE_HZ,
+    MIN_SAMPLE_RATE_HZ,
+    Options,
+)
+from asr_backend.errors import AsrError, ErrorCode
+
+DEMUXERS = (
+    *("wav", "w64", "aiff", "au", "caf", "flac", "mp3", "aac", "amr", "asf", "ogg"),
+    *("mov", "matroska"),
+)
+DECODERS = (
+    *("pcm_u8", "pcm_s8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le"),
+    *("pcm_s32be", "pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be", "pcm_alaw", "pcm_mulaw"),
+    *("adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt", "gsm", "gsm_ms", "flac", "alac"),
+    *("mp3float", "mp3", "mp2float", "mp2", "aac", "ac3", "eac3", "vorbis", "opus", "libopus"),
+    *("amrnb", "amrwb", "wmav1", "wmav2", "wmapro", "wmalossless"),
+)
+_OPEN_OPTIONS = {
+    "format_whitelist": ",".join(DEMUXERS),
+    "codec_whitelist": ",".join(DECODERS),
+    "protocol_whitelist": "none",
+    # Off by default in FFmpeg too; they make a mov file's samples come from other files.
+    "enable_drefs": "0",
+    "use_absolute_path": "0",
+}
+# How the files of those demuxers begin, the ones without a signature (mp3, aac) aside: it tells
+# a broken file from one of another kind.
+_SIGNATURE = re.compile(
+    rb"(RIFF|RF64|RIFX)....WAVE|riff\x2e\x91\xcf\x11|FORM....AIF[FC]|\.snd|caff|fLaC|OggS|ID3"
+    rb"|#!AMR|....ftyp|\x1aE\xdf\xa3|0&\xb2u\x8e\x66\xcf\x11",
+    re.DOTALL,
+)
+# Demuxers whose stated length is counted, not estimated from a bit rate.
+_STATES_LENGTH = re.compile("wav|w64|aiff|au|caf|flac|ogg|mov|matroska")
+_PCM_BITS = re.compile(r"pcm_[suf](\d+)")
+_DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
+# PyAV finds the end of a frame's planes by a null pointer, which a ninth plane has not.
+_MAX_PLANES = 8
+# A file that breaks off ends in a packet that fails, and a tag after the audio in some more.
+_MAX_FAILED_AT_END = 3
+
+
+def container_pieces(
+    view: memoryview, *, options: Options, max_audio_s: float
+) -> Generator[tuple[int, FloatArray], None, None]:
+    """Yield (sample rate in Hz, at most a second of float32 [frames] mono) from an audio file.
+
+    The best audio stream is taken, as FFmpeg ranks them; all other streams are left alone.
+
+    Raises:
+        AsrError: UNSUPPORTED_FORMAT, CORRUPT_AUDIO, BAD_SAMPLE_RATE, AUDIO_TOO_LONG for a length
+            that the file states, BAD_OPTIONS.
+    """
+    with closing(_Memory(view)) as memory, _open(memory) as container:
+        stream = _audio_stream(container)
+        stated_s = (container.duration or 0) / av.time_base
+        # The second more is for what a container counts and a decoder trims.
+        if _STATES_LENGTH.match(container.format.name) and stated_s > max_audio_s + 1:
+            raise too_long(f"{stated_s:.1f}", max_audio_s)
+        for frame in _frames(container, stream, memory):
+            samples = _samples(frame)
+            rate_hz = frame.sample_rate
+            # A packet may hold much more than a second, and its conversion costs a multiple.
+            for start in range(0, len(samples), rate_hz):
+                yield rate_hz, to_mono(samples[start : start + rate_hz], options.channel)
+
+
+class _Memory:
+    """The submitted bytes as the file object that PyAV reads."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self._position = 0
+
+    def read(self, size: int) -> bytes:
+        part = bytes(self._view[self._position : self._position + size])
+        self._position += len(part)
+        return part
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        position = (0, self._position, self._view.nbytes)[whence] + offset
+        if position < 0:
+            return -1
+        self._position = position
+        return position
+
+    def tell(self) -> int:
+        return self._position
+
+    def at_end(self) -> bool:
+        return self._position >= self._view.nbytes
+
+    def close(self) -> None:
+        # PyAV's objects refer to each other; the audio must not wait for the cycle's collection.
+        self._view = memoryview(b"")
+
+
+def _open(memory: _Memory) -> InputContainer:
+    try:
+        return av.open(
+            memory,
+            "r",
+            container_options=_OPEN_OPTIONS,
+            metadata_errors="replace",
+            io_open=_refuse_other_files,
+        )
+    except FFmpegError:
+        memory.seek(0)
+        if _SIGNATURE.match(memory.read(16)):
+            raise AsrError(
+                ErrorCode.CORRUPT_AUDIO, "the file's header is broken or incomplete"
+            ) from None
+        raise AsrError(
+            ErrorCode.UNSUPPORTED_FORMAT,
+            "not an audio file of a known kind; known are wav, w64, aiff, au, caf, flac, mp3, ogg, "
+            "mp4/m4a/mov, webm/matroska, aac, amr and asf",
+        ) from None
+
+
+def _refuse_other_files(*_: object) -> NoReturn:
+    raise AsrError(ErrorCode.UNSUPPORTED_FORMAT, "the file refers to another file")
+
+
+def _audio_stream(container: InputContainer) -> AudioStream:
+    streams = container.streams
+    stream = streams.best("audio") or next(iter(streams.audio), None)
+    if not isinstance(stream, AudioStream):
+        raise AsrError(ErrorCode.UNSUPPORTED_FORMAT, "the file has no audio stream")
+    context = stream.codec_context
+    # PyAV has no context where FFmpeg has no decoder, whatever its annotation says.
+    if context is None or context.codec.name not in DECODERS:
+        name = context.codec.name if context is not None else "unknown"
+        raise AsrError(ErrorCode.UNSUPPORTED_FORMAT, f"audio codec {name} is not supported")
+    if not context.channels:
+        raise AsrError(ErrorCode.CORRUPT_AUDIO, "the header states 0 channels")
+    _check_rate(context.sample_rate)
+    context.thread_count = 1
+    return stream
+
+
+def _check_rate(rate_hz: int) -> None:
+    if not MIN_SAMPLE_RATE_HZ <= rate_hz <= MAX_SAMPLE_RATE_HZ:
+        raise AsrError(
+            ErrorCode.BAD_SAMPLE_RATE,
+            f"{rate_hz} Hz, allowed are {MIN_SAMPLE_RATE_HZ} to {MAX_SAMPLE_RATE_HZ} Hz",
+        )
+
+
+def _frames(
+    container: InputContainer, stream: AudioStream, memory: _Memory
+) -> Iterator[av.AudioFrame]:
+    """Decode to the end, and refuse audio that fails anywhere else."""
+    seconds = 0.0
+    failed = 0
+    for packet in _packets(container, stream, memory):
+        try:
+            frames = stream.codec_context.decode(packet)
+        except FFmpegError:
+            failed += 1
+            continue
+        for frame in frames:
+            if failed or not frame.sample_rate:
+                raise _corrupt(seconds)
+            _check_rate(frame.sample_rate)
+            yield frame
+            seconds += frame.samples / frame.sample_rate
+    if failed > _MAX_FAILED_AT_END or (failed and not seconds):
+        raise _corrupt(seconds)
+
+
+def _corrupt(seconds: float) -> AsrError:
+    return AsrError(ErrorCode.CORRUPT_AUDIO, f"the audio stops decoding at {seconds:.2f} s")
+
+
+def _packets(
+    container: InputContainer, stream: AudioStream, memory: _Memory
+) -> Iterator[av.Packet[Any] | None]:
+    """Yield the stream's packets, then None, which makes the decoder give what it holds."""
+    context = stream.codec_context
+    bits = _PCM_BITS.match(context.codec.name)
+    frame_bytes = int(bits[1]) // 8 * context.channels if bits else 1
+    try:
+        for packet in container.demux(stream):
+            part = packet.size % frame_bytes
+            # libav drops the whole packet that a cut leaves with a part of a frame.
+            whole = av.Packet(bytes(packet)[:-part]) if part else packet
+            # An empty packet would end the decoding.
+            if whole.size:
+                yield whole
+    except FFmpegError:
+        if not memory.at_end():
+            raise AsrError(ErrorCode.CORRUPT_AUDIO, "the file is broken in the middle") from None
+    yield None
+
+
+def _samples(frame: av.AudioFrame) -> npt.NDArray[Any]:
+    """A view of a frame's samples, [frames, channels], or their copy if they are planar."""
+    channels = frame.layout.nb_channels
+    if channels > (_MAX_PLANES if frame.format.is_planar else MAX_CHANNELS):
+        raise AsrError(ErrorCode.UNSUPPORTED_FORMAT, f"{channels} channels are too many")
+    dtype = np.dtype(_DTYPES[frame.format.packed.name])
+    if not frame.format.is_planar:
+        plane = np.frombuffer(memoryview(frame.planes[0]), dtype, count=frame.samples * channels)
+        return plane.reshape(-1, channels)
+    planes = frame.planes[:channels]
+    return np.stack(
+        [np.frombuffer(memoryview(p), dtype, count=frame.samples) for p in planes], axis=1
+    )

@@ -1,0 +1,104 @@
+"""One AUDIO element to blocks of samples, within limits that hold while it decodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+
+from asr_backend.audio.containers import container_pieces
+from asr_backend.audio.pcm import pcm_pieces
+from asr_backend.audio.pieces import FloatArray, too_long
+from asr_backend.audio.resampling import SAMPLE_RATE_HZ, Resampler
+from asr_backend.contract import Options
+from asr_backend.errors import AsrError, ErrorCode
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioLimits:
+    """How much one request may bring."""
+
+    max_audio_s: float
+    """Seconds of audio, counted while it decodes."""
+    max_audio_bytes: int
+    """Bytes as submitted."""
+
+
+def decode(
+    data: bytes | memoryview, *, options: Options, limits: AudioLimits
+) -> Iterator[FloatArray]:
+    """Decode, mix and resample one file or one run of raw PCM.
+
+    The generator does its work between two blocks, holds a few seconds of audio at a time
+    whatever the file expands to, and frees everything when it is closed early. Run it in a
+    thread; libav releases the interpreter lock.
+
+    Mixing takes the mean of all channels, as libav's own downmix weighs channels and drops
+    some. Audio at 16 kHz passes unchanged: 16-bit samples come out as `sample / 32768`.
+
+    A file that breaks off is decoded as far as it goes, as is a header that promises more than
+    there is; audio that stops decoding and goes on later is refused.
+
+    Args:
+        data: the AUDIO element; not copied.
+        options: encoding, and for PCM its rate and channels; which channel to take.
+        limits: more than these is refused; a container's length as soon as it is known.
+
+    Yields:
+        float32 [samples], mono, 16 kHz, full scale 1, about one second each. All of them
+        together have ceil(n * 16000 / rate) samples for n at the submitted rate.
+
+    Raises:
+        AsrError: EMPTY_AUDIO, AUDIO_TOO_LARGE, AUDIO_TOO_LONG, UNSUPPORTED_FORMAT,
+            CORRUPT_AUDIO, BAD_SAMPLE_RATE, NON_FINITE_SAMPLES, or BAD_OPTIONS for a channel
+            that the audio has not.
+    """
+    view = memoryview(data).cast("B")
+    if not view.nbytes:
+        raise AsrError(ErrorCode.EMPTY_AUDIO, "AUDIO has 0 bytes")
+    if view.nbytes > limits.max_audio_bytes:
+        raise AsrError(
+            ErrorCode.AUDIO_TOO_LARGE,
+            f"{view.nbytes} bytes, the limit is {limits.max_audio_bytes} bytes",
+        )
+    pieces = container_pieces if options.encoding == "container" else pcm_pieces
+    with closing(pieces(view, options=options, max_audio_s=limits.max_audio_s)) as source:
+        yield from _resampled(source, limits)
+
+
+def _resampled(
+    pieces: Iterator[tuple[int, FloatArray]], limits: AudioLimits
+) -> Iterator[FloatArray]:
+    """Bring pieces of any rates to 16 kHz, and hold the limit of seconds."""
+    resampler: Resampler | None = None
+    seconds = 0.0
+    sample_count = 0
+    for rate_hz, mono in pieces:
+        seconds += len(mono) / rate_hz
+        if seconds > limits.max_audio_s + 1e-6:
+            raise too_long(f"more than {limits.max_audio_s:g}", limits.max_audio_s)
+        blocks = []
+        if resampler is None or resampler.rate_hz != rate_hz:
+            if resampler is not None:
+                blocks.append(resampler.finish())
+            resampler = Resampler(rate_hz)
+        blocks.append(resampler.push(mono))
+        for block in blocks:
+            if len(block):
+                yield _finite(block, sample_count)
+                sample_count += len(block)
+    last = resampler.finish() if resampler is not None else np.zeros(0, np.float32)
+    if len(last):
+        yield _finite(last, sample_count)
+        sample_count += len(last)
+    if not sample_count:
+        raise AsrError(ErrorCode.EMPTY_AUDIO, "the audio decodes to 0 samples")
+
+
+def _finite(block: FloatArray, position: int) -> FloatArray:
+    if not np.isfinite(block).all():
+        first = (position + int(np.argmin(np.isfinite(block)))) / SAMPLE_RATE_HZ
+        raise AsrError(ErrorCode.NON_FINITE_SAMPLES, f"NaN or infinity at {first:.2f} s")
+    return block

@@ -1,0 +1,65 @@
+"""Mono samples of any rate to 16 kHz."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+
+from asr_backend.audio.pieces import FloatArray
+
+SAMPLE_RATE_HZ = 16_000
+
+
+class Resampler:
+    """A stream of samples through libswresample, in blocks of about a second.
+
+    For n samples pushed, push() and finish() return ceil(n * 16000 / rate) in all, without a
+    shift in time.
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self.rate_hz = rate_hz
+        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+        self._waiting: list[FloatArray] = []
+        self._waiting_count = 0
+        self._in_count = 0
+        self._out_count = 0
+
+    def push(self, mono: FloatArray) -> FloatArray:
+        """Take float32 [samples] at the given rate; return float32 [any number] at 16 kHz."""
+        self._waiting.append(mono)
+        self._waiting_count += len(mono)
+        return self._resample() if self._waiting_count >= self.rate_hz else _join([])
+
+    def finish(self) -> FloatArray:
+        """Return what is left, after which nothing may be pushed."""
+        last = [self._resample()]
+        if self.rate_hz != SAMPLE_RATE_HZ:
+            last.append(_join([_array(frame) for frame in self._resampler.resample(None)]))
+            # The filter gives nothing for a clip shorter than half of itself, a millisecond or
+            # two: it is as good as silence, but its length counts.
+            expected = -(-self._in_count * SAMPLE_RATE_HZ // self.rate_hz)
+            given = self._out_count + len(last[-1])
+            last.append(np.zeros(max(0, expected - given), np.float32))
+        return _join(last)
+
+    def _resample(self) -> FloatArray:
+        mono = _join(self._waiting)
+        self._waiting, self._waiting_count = [], 0
+        self._in_count += len(mono)
+        if self.rate_hz == SAMPLE_RATE_HZ or not len(mono):
+            out = mono
+        else:
+            frame = av.AudioFrame.from_ndarray(mono[np.newaxis], format="flt", layout="mono")
+            frame.sample_rate = self.rate_hz
+            out = _join([_array(frame) for frame in self._resampler.resample(frame)])
+        self._out_count += len(out)
+        return out
+
+
+def _array(frame: av.AudioFrame) -> FloatArray:
+    return np.frombuffer(memoryview(frame.planes[0]), np.float32, count=frame.samples)
+
+
+def _join(arrays: list[FloatArray]) -> FloatArray:
+    return np.concatenate(arrays) if arrays else np.zeros(0, np.float32)
