@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from asr_backend.acoustic_calls import AcousticCalls, Cancelled, UpstreamError
 from asr_backend.errors import AsrError, ErrorCode
 
 SAMPLES = np.zeros(800, np.float32)
-DEAD = "Failed to process the request(s) for model instance 'wav2vec2_0_0', message: Stub process 'wav2vec2_0_0' is not healthy."
+DEAD = "Failed to process the request(s), message: Stub process 'wav2vec2_0_0' is not healthy."
 
 
 class TritonModelError(Exception):

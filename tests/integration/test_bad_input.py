@@ -1,0 +1,251 @@
+"""Bad input gets the contract's code, its neighbours keep their words, and the server goes on."""
+
+from __future__ import annotations
+
+import json
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from asr_client import AsrError, Client
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from tests import recordings
+from tests.unit.backend.audio_files import encode, s16, tone, wav
+from tools.local_server import LocalServer
+
+pytestmark = pytest.mark.server
+
+SECRET = "secret.wav"
+
+
+def silence_file(seconds: int) -> bytes:
+    """FLAC, which keeps an hour of silence in some hundred kilobytes."""
+    return encode(
+        np.zeros(16_000 * seconds, np.int16), container="flac", codec="flac", rate_hz=16_000
+    )
+
+
+WORDS = recordings.pcm("go-forward-ten-meters.wav")
+
+BAD_AUDIO = {
+    "empty file": (b"", "EMPTY_AUDIO"),
+    "wav without samples": (wav(b""), "EMPTY_AUDIO"),
+    "text named .wav": (b"these are words, not samples\n" * 50, "UNSUPPORTED_FORMAT"),
+    "playlist": (f"#EXTM3U\n#EXTINF:1,\n{SECRET}\n".encode(), "UNSUPPORTED_FORMAT"),
+    "hls playlist": (
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{SECRET}\n#EXT-X-ENDLIST\n".encode(),
+        "UNSUPPORTED_FORMAT",
+    ),
+    "ffconcat": (f"ffconcat version 1.0\nfile {SECRET}\n".encode(), "UNSUPPORTED_FORMAT"),
+    "SDP": (
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
+        b"m=audio 9 RTP/AVP 0\n",
+        "UNSUPPORTED_FORMAT",
+    ),
+    "0 channels": (wav(b"\0" * 3200, channels=0), ("CORRUPT_AUDIO", "UNSUPPORTED_FORMAT")),
+    "0 Hz": (wav(b"\0" * 3200, rate_hz=0), ("CORRUPT_AUDIO", "BAD_SAMPLE_RATE")),
+    "NaN": (
+        wav(np.full(16_000, np.nan, "<f4").tobytes(), bits=32, is_float=True),
+        "NON_FINITE_SAMPLES",
+    ),
+    "infinity": (
+        wav(np.full(16_000, np.inf, "<f4").tobytes(), bits=32, is_float=True),
+        "NON_FINITE_SAMPLES",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def client(server_url: str):
+    with Client(server_url, timeout_s=240) as client:
+        yield client
+
+
+def code_of(call: Any) -> str | None:
+    try:
+        call()
+    except AsrError as error:
+        assert error.status == "INVALID_ARGUMENT", error.server_message
+        assert error.attempts == 1
+        return error.code
+    return None
+
+
+@pytest.mark.parametrize("name", BAD_AUDIO)
+def test_bad_audio_has_its_code(client: Client, name: str):
+    audio, wanted = BAD_AUDIO[name]
+    assert code_of(lambda: client.transcribe(audio)) in (
+        wanted if isinstance(wanted, tuple) else (wanted,)
+    )
+
+
+def test_bad_files_leave_their_neighbours_alone(client: Client):
+    good = recordings.wav(WORDS)
+    words = client.transcribe(good).text
+    calls = [audio for pair in BAD_AUDIO.values() for audio in (pair[0], good)]
+
+    def text_or_code(audio: bytes) -> str:
+        try:
+            return client.transcribe(audio).text
+        except AsrError as error:
+            return str(error.code)
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        answers = list(pool.map(text_or_code, calls))
+    assert answers[1::2] == [words] * len(BAD_AUDIO)
+    assert all(answer.isupper() and "_" in answer for answer in answers[::2])
+
+
+FLOATS = WORDS.astype(np.float64) / 32768
+
+
+def _bits(bits: int) -> bytes:
+    if bits == 8:
+        return wav((np.round(FLOATS * 127) + 128).astype(np.uint8).tobytes(), bits=8)
+    if bits == 24:
+        wide = np.round(FLOATS * (2**23 - 1)).astype("<i4")
+        return wav(wide.view(np.uint8).reshape(-1, 4)[:, :3].tobytes(), bits=24)
+    return wav(FLOATS.astype("<f4").tobytes(), bits=32, is_float=True)
+
+
+@pytest.mark.parametrize("bits", [8, 24, 32])
+def test_other_sample_formats_are_heard(client: Client, bits: int):
+    transcript = client.transcribe(_bits(bits))
+    assert transcript.duration_s == pytest.approx(len(WORDS) / 16_000, abs=1e-3)
+    if bits != 8:
+        assert transcript.text == client.transcribe(recordings.wav(WORDS)).text
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 44_100, 192_000])
+def test_other_rates_keep_their_length(client: Client, rate_hz: int):
+    audio = wav(s16(tone(1.5, rate_hz)).tobytes(), rate_hz=rate_hz)
+    assert client.transcribe(audio).duration_s == pytest.approx(1.5, abs=1e-3)
+
+
+def test_six_channels_are_mixed(client: Client):
+    audio = wav(np.repeat(WORDS[:, None], 6, axis=1).tobytes(), channels=6)
+    assert client.transcribe(audio).text == client.transcribe(recordings.wav(WORDS)).text
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate_hz"),
+    [
+        ("flac", "flac", 16_000),
+        ("mp3", "libmp3lame", 16_000),
+        ("ogg", "libopus", 48_000),
+        ("ipod", "aac", 16_000),
+        ("webm", "libopus", 48_000),
+    ],
+)
+def test_containers(client: Client, container: str, codec: str, rate_hz: int):
+    audio = encode(WORDS, container=container, codec=codec, rate_hz=rate_hz)
+    transcript = client.transcribe(audio)
+    seconds = len(WORDS) / rate_hz
+    assert transcript.duration_s == pytest.approx(seconds, abs=0.15)
+    if codec == "flac":
+        assert transcript.text == client.transcribe(recordings.wav(WORDS)).text
+
+
+def test_a_wav_cut_in_the_middle_gives_what_is_there(client: Client):
+    whole = recordings.wav(WORDS)
+    cut = len(whole) // 2
+    assert client.transcribe(whole[:cut]).duration_s == pytest.approx(
+        (cut - 44) / 2 / 16_000, abs=1e-3
+    )
+
+
+def test_a_header_that_claims_4_gb(client: Client):
+    audio = wav(WORDS.tobytes(), stated_bytes=0xFFFFFFFF - 36)
+    assert client.transcribe(audio).text == client.transcribe(recordings.wav(WORDS)).text
+
+
+def test_an_hour_of_silence(client: Client):
+    transcript = client.transcribe(silence_file(3600))
+    assert transcript.duration_s == pytest.approx(3600, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "not JSON",
+        "[]",
+        '{"speed": 2}',
+        '{"encoding": "pcm_s16le", "sample_rate": -8000, "channels": 1}',
+        '{"timestamps": 1}',
+        '{"decoder": "beam"}',
+        '{"hotwords": ["clubs"]}',
+        '{"language": "deu"}',
+        '{"channel": "separate"}',
+        '{"channel": 7}',
+    ],
+)
+def test_bad_options_name_the_key(server: LocalServer, options: str):
+    request = infer_request(audio=[recordings.wav(WORDS)], options=[options.encode()])
+    status, words = call(server, request)
+    assert status == grpc.StatusCode.INVALID_ARGUMENT
+    assert words.startswith("BAD_OPTIONS: ")
+    if options.startswith("{"):
+        assert any(key in words for key in json.loads(options))
+
+
+# What follows speaks to Triton without the SDK, which would never send it.
+
+
+def bytes_tensor(*values: bytes) -> bytes:
+    return b"".join(struct.pack("<I", len(value)) + value for value in values)
+
+
+def infer_request(
+    *,
+    audio: list[bytes] | None,
+    options: list[bytes] | None,
+    shape: tuple[int, ...] | None = None,
+) -> Any:
+    request = service_pb2.ModelInferRequest(model_name="transcribe")
+    for name, values in (("AUDIO", audio), ("OPTIONS", options)):
+        if values is not None:
+            request.inputs.add(name=name, datatype="BYTES", shape=shape or (len(values), 1))
+            request.raw_input_contents.append(bytes_tensor(*values))
+    return request
+
+
+def call(server: LocalServer, request: Any) -> tuple[grpc.StatusCode, str]:
+    with grpc.insecure_channel(server.url) as channel:
+        try:
+            service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=60)
+        except grpc.RpcError as error:
+            return error.code(), error.details() or ""
+    return grpc.StatusCode.OK, ""
+
+
+def test_malformed_tensors_are_triton_s_own_complaint(server: LocalServer):
+    audio = recordings.wav(WORDS)
+    no_options = infer_request(audio=[audio], options=None)
+    three_dims = infer_request(audio=[audio], options=[b"{}"], shape=(1, 1, 1))
+    floats = infer_request(audio=None, options=[b"{}"])
+    floats.inputs.insert(
+        0,
+        service_pb2.ModelInferRequest.InferInputTensor(
+            name="AUDIO", datatype="FP32", shape=(1, 1)
+        ),
+    )
+    floats.raw_input_contents.insert(0, struct.pack("<f", 0.5))
+    unknown = infer_request(audio=[audio], options=[b"{}"])
+    unknown.inputs[0].name = "SOUND"
+    for request in (no_options, three_dims, floats, unknown):
+        status, words = call(server, request)
+        assert status == grpc.StatusCode.INVALID_ARGUMENT, words
+        assert words
+    assert call(server, infer_request(audio=[audio], options=[b"{}"]))[0] == grpc.StatusCode.OK
+
+
+def test_a_batch_dimension_of_two(server: LocalServer):
+    audio = recordings.wav(WORDS)
+    status, words = call(server, infer_request(audio=[audio, audio], options=[b"{}", b"{}"]))
+    assert status == grpc.StatusCode.INVALID_ARGUMENT
+    assert words.startswith("BAD_SHAPE: ")
+    assert "[2, 1]" in words

@@ -1,0 +1,125 @@
+"""`transcribe` on the real server: right words, whoever else is in the batch."""
+
+from __future__ import annotations
+
+import io
+import wave
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from asr_client import Client
+
+from tests import recordings
+from tests.integration import metrics_page, reference
+from tools.local_server import LocalServer, local_server
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(scope="module")
+def client(server_url: str):
+    with Client(server_url, timeout_s=120) as client:
+        yield client
+
+
+@pytest.mark.parametrize("name", sorted(recordings.texts()))
+def test_a_recording_has_the_words_that_the_checkpoint_hears(client: Client, name: str):
+    transcript = client.transcribe(recordings.FOLDER / name, timestamps="char")
+    samples = recordings.samples(name)
+    assert transcript.text == reference.text(samples)
+    assert transcript.duration_s == pytest.approx(len(samples) / 16_000, abs=1e-3)
+    assert " ".join(word.text for word in transcript.words) == transcript.text
+    assert "".join(char.text for char in transcript.chars) == transcript.text.replace(" ", "")
+    spans = [(word.start_s, word.end_s) for word in transcript.words]
+    assert spans == sorted(spans)
+    assert all(0 <= start < end <= transcript.duration_s for start, end in spans)
+    assert all(0 <= word.confidence <= 1 for word in transcript.words)
+    assert transcript.model.id == "demo"
+    assert transcript.timing_ms.total > 0
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int32", "float32", "float64"])
+def test_an_array_of_any_dtype_is_the_file_it_came_from(client: Client, dtype: str):
+    name = min(recordings.texts())
+    pcm = recordings.pcm(name)
+    samples = {
+        "int16": pcm,
+        "int32": pcm.astype(np.int32) << 16,
+        "float32": recordings.samples(name),
+        "float64": recordings.samples(name).astype(np.float64),
+    }[dtype]
+    heard = client.transcribe(samples, sample_rate=16_000)
+    assert heard.text == client.transcribe(recordings.FOLDER / name).text
+
+
+def test_one_channel_of_a_stereo_file(client: Client):
+    first, second = (recordings.pcm(name) for name in sorted(recordings.texts())[:2])
+    length = min(len(first), len(second))
+    stereo = recordings.wav(np.stack([first[:length], second[:length]], axis=1))
+    for channel, mono in enumerate((first, second)):
+        alone = client.transcribe(recordings.wav(mono[:length]))
+        assert client.transcribe(stereo, channel=channel).text == alone.text
+
+
+def test_concurrent_clips_share_forwards_and_keep_their_own_words(client: Client, server):
+    clips = [recordings.wav(clip) for clip in recordings.clips(32)]
+    alone = [client.transcribe(clip) for clip in clips]
+    before = server.metrics()
+    with ThreadPoolExecutor(len(clips)) as pool:
+        together = list(pool.map(client.transcribe, clips))
+    after = server.metrics()
+    assert [t.text for t in together] == [t.text for t in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert one.confidence == pytest.approx(other.confidence, abs=2e-3)
+        assert [w.start_s for w in one.words] == [w.start_s for w in other.words]
+
+    def grown(name: str, **labels: str) -> float:
+        return metrics_page.value(after, name, **labels) - metrics_page.value(
+            before, name, **labels
+        )
+
+    for model in ("transcribe", "wav2vec2"):
+        assert grown("nv_inference_count", model=model) == len(clips)
+        assert grown("nv_inference_exec_count", model=model) < len(clips)
+    assert grown("asr_forward_windows_sum") == len(clips)
+    assert grown("asr_forward_windows_count") < len(clips)
+    audio_s = sum(t.duration_s for t in together)
+    assert grown("asr_audio_seconds_total") == pytest.approx(audio_s, abs=0.1)
+    assert grown("asr_padded_seconds_total") >= grown("asr_audio_seconds_total")
+
+
+def test_one_front_fills_forwards_with_more_than_six_windows():
+    clip = recordings.wav(recordings.pcm(min(recordings.texts())))
+    with (
+        local_server("--frontends=1", "--max-queue-delay-us=50000") as server,
+        Client(server.url, timeout_s=120) as client,
+        ThreadPoolExecutor(32) as pool,
+    ):
+        texts = {transcript.text for transcript in pool.map(client.transcribe, [clip] * 64)}
+        page = server.metrics()
+    assert len(texts) == 1
+    assert metrics_page.value(page, "asr_forward_windows_bucket", le="6") < metrics_page.value(
+        page, "asr_forward_windows_count"
+    )
+
+
+def test_a_clip_shorter_than_a_frame_is_silence(client: Client):
+    transcript = client.transcribe(np.ones(10, np.int16), sample_rate=16_000)
+    assert (transcript.text, transcript.words) == ("", ())
+
+
+def test_what_was_not_asked_for_is_absent(server: LocalServer, client: Client):
+    transcript = client.transcribe(recordings.FOLDER / min(recordings.texts()), timestamps="none")
+    assert transcript.words == ()
+    assert transcript.chars == ()
+
+
+def test_header_of_a_wave_file_is_not_heard(client: Client):
+    """The container's samples are transcribed, not its bytes."""
+    name = min(recordings.texts())
+    file = io.BytesIO((recordings.FOLDER / name).read_bytes())
+    with wave.open(file) as source:
+        raw = source.readframes(source.getnframes())
+    heard = client.transcribe(raw, encoding="pcm_s16le", sample_rate=16_000, channels=1)
+    assert heard.text == client.transcribe(recordings.FOLDER / name).text
