@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from array import array
 from collections.abc import Mapping
@@ -193,20 +194,10 @@ def response(text: str, *, given: Mapping[str, Any], duration: float, request_id
         "model": {"id": "fake", "revision": "1"},
         "timing_ms": {"decode": 0.1, "acoustic": 0.1, "ctc": 0.1, "total": 0.3},
     }
-    step = duration / max(1, len(text))
-    spans = []
-    for index, word in enumerate(text.split(" ")):
-        start = sum(len(earlier) + 1 for earlier in text.split(" ")[:index])
-        if word:
-            spans.append((word, start, start + len(word)))
     if timestamps != "none":
-        result["words"] = [_span(word, start, end, step) for word, start, end in spans]
+        result["words"] = _spans(r"\S+", text, result["duration_s"])
     if timestamps == "char":
-        result["chars"] = [
-            _span(char, start + offset, start + offset + 1, step)
-            for word, start, _ in spans
-            for offset, char in enumerate(word)
-        ]
+        result["chars"] = _spans(r"\S", text, result["duration_s"])
     answer = messages.ModelInferResponse(model_name="transcribe", model_version="1", id=request_id)
     for name, value in zip(OUTPUTS, (text, json.dumps(result)), strict=True):
         answer.outputs.add(name=name, datatype="BYTES", shape=(1, 1))
@@ -214,10 +205,14 @@ def response(text: str, *, given: Mapping[str, Any], duration: float, request_id
     return answer
 
 
-def _span(text: str, start: int, end: int, step: float) -> dict[str, object]:
-    return {
-        "text": text,
-        "start_s": round(start * step, 3),
-        "end_s": round(end * step, 3),
-        "confidence": 1.0,
-    }
+def _spans(pattern: str, text: str, duration: float) -> list[dict[str, object]]:
+    step = duration / max(1, len(text))
+    return [
+        {
+            "text": match.group(),
+            "start_s": round(match.start() * step, 3),
+            "end_s": round(match.end() * step, 3),
+            "confidence": 1.0,
+        }
+        for match in re.finditer(pattern, text)
+    ]

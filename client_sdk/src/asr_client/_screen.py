@@ -1,0 +1,70 @@
+"""Standard output and standard error of the command, with progress where a person watches."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class Screen:
+    """Results go to standard output, problems and the progress bar to standard error."""
+
+    def __init__(self, total: int) -> None:
+        self._progress = Progress(
+            TextColumn("transcribing"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+            transient=True,
+            # It would send standard output to standard error.
+            redirect_stdout=False,
+        )
+        self._task = self._progress.add_task("", total=total)
+
+    def __enter__(self) -> Screen:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def advance(self) -> None:
+        """Count one more recording."""
+        self._progress.advance(self._task)
+
+    def result(self, text: str) -> None:
+        """Write to standard output."""
+        if sys.stdout.isatty() and not self._progress.disable:
+            # Both are one terminal: only the bar's own console can write above the bar.
+            self._above_the_bar(text)
+        else:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    def problem(self, text: str) -> None:
+        """Write a line to standard error."""
+        self._above_the_bar(text + "\n")
+
+    def _above_the_bar(self, text: str) -> None:
+        self._progress.console.print(
+            text, end="", soft_wrap=True, markup=False, highlight=False, emoji=False
+        )

@@ -1,0 +1,17 @@
+"""The command `asr`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command; it needs the extra `cli`, the library does not."""
+    try:
+        from asr_client._commands import app
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("typer", "rich", "click"):
+            raise
+        print(f"asr: {error.name} is not installed; pip install 'asr-client[cli]'", file=sys.stderr)
+        sys.exit(2)
+    app(prog_name="asr")
