@@ -154,7 +154,7 @@ def normalize(window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     In double precision, so that no finite window overflows.
     """
     wide = window.astype(np.float64)
-    normal = (wide - wide.mean()) / np.sqrt(wide.var() + 1e-7)
+    normal: npt.NDArray[np.float64] = (wide - wide.mean()) / np.sqrt(wide.var() + 1e-7)
     return normal.astype(np.float32)
 
 

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+import asr_backend
+from asr_backend.acoustic import AcousticModel
+from asr_backend.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from asr_backend.metrics import Metrics
+from tests.unit.backend.checkpoints import write_checkpoint
+from tests.unit.backend.doubles import PbUtils, Request
+
+CONFIG = Path(asr_backend.__file__).parent / "model_repository" / "wav2vec2" / "config.pbtxt"
+
+
+class FakeEngine:
+    """Answers each window's first sample in every place; fails as it is told to.
+
+    Args:
+        capacity: windows that fit the memory together.
+        poison: a first sample at which the forward raises.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, capacity: int = 99, poison: float = -1) -> None:
+        self.checkpoint = checkpoint
+        self.capacity = capacity
+        self.poison = poison
+        self.forwards: list[list[int]] = []
+
+    def forward(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        self.forwards.append([window.size for window in windows])
+        if len(windows) > self.capacity:
+            raise MemoryError
+        if any(window[0] == self.poison for window in windows):
+            raise ZeroDivisionError("poison")
+        return [
+            np.full((self.checkpoint.frame_count(window.size), 32), window[0], np.float32)
+            for window in windows
+        ]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("acoustic") / "tiny", "base-960h")
+
+
+@pytest.fixture
+def pb_utils() -> PbUtils:
+    return PbUtils()
+
+
+@pytest.fixture
+def engine(folder: Path) -> FakeEngine:
+    return FakeEngine(load_checkpoint(folder))
+
+
+@pytest.fixture
+def model(engine: FakeEngine, pb_utils: PbUtils) -> AcousticModel:
+    return AcousticModel(
+        engine=engine,
+        pb_utils=pb_utils,
+        metrics=Metrics(pb_utils),
+        max_window_s=2.0,
+        max_batch_audio_s=8.0,
+    )
+
+
+def request(length: int = 1_600, value: float = 0.5, **settings: Any) -> Request:
+    return Request(SAMPLES=np.full((1, length), value, np.float32), **settings)
+
+
+def test_each_request_gets_its_own_frames(
+    model: AcousticModel, engine: FakeEngine, pb_utils: PbUtils
+) -> None:
+    requests = [request(1_600, 0.1), request(800, 0.2), request(3_200, 0.3), request(399, 0.4)]
+    model.execute(requests)
+    for each, value, frames in zip(requests, (0.1, 0.2, 0.3, 0.4), (4, 2, 9, 1), strict=True):
+        output = each.output("LOG_PROBS")
+        assert output.shape == (1, frames, 32)
+        assert output.dtype == np.float32
+        assert (output == np.float32(value)).all()
+    assert engine.forwards == [[400, 800, 1_600, 3_200]]
+    assert pb_utils.metric("asr_forward_windows").observed == [4]
+    assert pb_utils.metric("asr_audio_seconds_total").value == pytest.approx(6_000 / 16_000)
+    assert pb_utils.metric("asr_padded_seconds_total").value == pytest.approx(4 * 3_200 / 16_000)
+
+
+def test_forwards_stay_under_the_budget(model: AcousticModel, engine: FakeEngine) -> None:
+    requests = [request(32_000) for _ in range(9)]
+    model.execute(requests)
+    assert [len(forward) for forward in engine.forwards] == [4, 4, 1]
+    assert all(each.output("LOG_PROBS").shape == (1, 99, 32) for each in requests)
+
+
+SAMPLES_WITH_HOLES = np.zeros((1, 1_000), np.float32)
+SAMPLES_WITH_HOLES[0, [7, 9]] = np.nan, np.inf
+
+BAD = {
+    "EMPTY_AUDIO: 0 samples": request(0),
+    "AUDIO_TOO_LONG: 2.1 s, the limit of one window is 2 s": request(33_600),
+    "NON_FINITE_SAMPLES: 2 of 1000 samples are NaN or infinite, the first at 7": Request(
+        SAMPLES=SAMPLES_WITH_HOLES
+    ),
+    "BAD_SHAPE: SAMPLES has shape [2, 800], it must be [1, samples]": Request(
+        SAMPLES=np.zeros((2, 800), np.float32)
+    ),
+    "UNKNOWN_LANGUAGE: 'eng' was asked for": request(parameters={"language": "eng"}),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_a_bad_request_fails_alone(
+    model: AcousticModel, engine: FakeEngine, pb_utils: PbUtils, message: str
+) -> None:
+    bad = BAD[message]
+    bad.response = None
+    good = [request(), request()]
+    model.execute([good[0], bad, good[1]])
+    text, status = bad.failure()
+    assert text.startswith(message)
+    assert status == "INVALID_ARG"
+    assert all(each.output("LOG_PROBS").shape == (1, 4, 32) for each in good)
+    code = message.partition(":")[0]
+    assert pb_utils.metric("asr_errors_total", code=code).value == 1
+
+
+def test_an_empty_language_is_none(model: AcousticModel) -> None:
+    asked = request(parameters={"language": "", "other": 1})
+    model.execute([asked])
+    assert asked.output("LOG_PROBS").shape == (1, 4, 32)
+
+
+def test_a_cancelled_request_is_never_computed(
+    model: AcousticModel, engine: FakeEngine, pb_utils: PbUtils
+) -> None:
+    gone, there = request(900, cancelled=True), request(800)
+    model.execute([gone, there])
+    assert gone.failure()[1] == "CANCELLED"
+    assert there.output("LOG_PROBS").shape == (1, 2, 32)
+    assert engine.forwards == [[800]]
+    assert pb_utils.metric("asr_cancelled_total").value == 1
+    model.execute([request(cancelled=True)])
+    assert engine.forwards == [[800]]
+
+
+def test_cancellation_is_asked_for_before_each_forward(
+    model: AcousticModel, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = request(8_000), request(32_000)
+    run = engine.forward
+
+    def forward(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        second.cancelled = True
+        return run(windows)
+
+    monkeypatch.setattr(engine, "forward", forward)
+    model.execute([first, second])
+    assert first.output("LOG_PROBS").shape == (1, 24, 32)
+    assert second.failure()[1] == "CANCELLED"
+    assert engine.forwards == [[8_000]]
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 8])
+@pytest.mark.parametrize("capacity", [1, 2, 3])
+def test_a_forward_that_does_not_fit_is_split(
+    model: AcousticModel, engine: FakeEngine, pb_utils: PbUtils, count: int, capacity: int
+) -> None:
+    engine.capacity = capacity
+    requests = [request(1_600 + index, index / 10) for index in range(count)]
+    model.execute(requests)
+    for index, each in enumerate(requests):
+        assert (each.output("LOG_PROBS") == np.float32(index / 10)).all()
+    splits = sum(len(forward) > capacity for forward in engine.forwards)
+    assert pb_utils.metric("asr_oom_splits_total").value == splits
+
+
+def test_a_window_that_does_not_fit_alone(
+    model: AcousticModel, engine: FakeEngine, pb_utils: PbUtils
+) -> None:
+    engine.capacity = 0
+    requests = [request(), request(800)]
+    model.execute(requests)
+    for each, seconds in zip(requests, ("0.1 s", "0.1 s"), strict=True):
+        message, status = each.failure()
+        assert message.startswith(f"OUT_OF_MEMORY: a window of {seconds}")
+        assert status == "UNAVAILABLE"
+    engine.capacity = 9
+    again = request()
+    model.execute([again])
+    assert again.output("LOG_PROBS").shape == (1, 4, 32)
+
+
+def test_a_defect_of_ours_hits_its_own_request_alone(
+    model: AcousticModel, engine: FakeEngine, pb_utils: PbUtils
+) -> None:
+    engine.poison = 0.75
+    requests = [request(value=value) for value in (0.1, 0.2, 0.75, 0.3, 0.4)]
+    model.execute(requests)
+    message, status = requests.pop(2).failure()
+    assert message.startswith("INTERNAL_ERROR: id ")
+    assert status == "INTERNAL"
+    assert all(each.output("LOG_PROBS").shape == (1, 4, 32) for each in requests)
+    (logged,) = pb_utils.Logger.errors
+    assert logged.startswith(message)
+    assert "ZeroDivisionError: poison" in logged
+    assert pb_utils.metric("asr_oom_splits_total").value == 0
+
+
+def test_amplitudes_that_overflow_the_network(model: AcousticModel, engine: FakeEngine) -> None:
+    loud, plain = request(), request()
+
+    def forward(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [np.full((4, 32), value, np.float32) for value in (np.nan, 0.0)]
+
+    engine.forward = forward  # type: ignore[method-assign]
+    model.execute([loud, plain])
+    assert loud.failure()[0].startswith("NON_FINITE_SAMPLES: ")
+    assert plain.output("LOG_PROBS").shape == (1, 4, 32)
+
+
+@pytest.fixture
+def config() -> ModelConfig:
+    return text_format.Parse(CONFIG.read_text(), ModelConfig())
+
+
+def test_the_packaged_config(config: ModelConfig) -> None:
+    assert config.name == "wav2vec2"
+    assert config.backend == "python"
+    assert config.max_batch_size > 1
+    (samples,) = config.input
+    assert (samples.name, list(samples.dims), samples.allow_ragged_batch) == ("SAMPLES", [-1], True)
+    assert not samples.optional
+    (log_probs,) = config.output
+    assert (log_probs.name, list(log_probs.dims)) == ("LOG_PROBS", [-1, -1])
+    policy = config.dynamic_batching.default_queue_policy
+    assert policy.timeout_action == policy.REJECT
+    assert policy.allow_timeout_override
+    assert policy.default_timeout_microseconds == 3_600_000_000
+    assert policy.max_queue_size == 65_536
+
+
+def test_warm_up_windows_are_legal(config: ModelConfig) -> None:
+    limit = float(config.parameters["max_window_s"].string_value) * 16_000
+    lengths = [warm_up.inputs["SAMPLES"].dims[0] for warm_up in config.model_warmup]
+    assert len(lengths) == 2
+    assert max(lengths) <= limit
+
+
+def triton_arguments(config: ModelConfig, **parameters: str) -> dict[str, str]:
+    """What Triton hands to `initialize`, as far as it is read."""
+    packaged = {name: value.string_value for name, value in config.parameters.items()}
+    assert parameters.keys() <= packaged.keys()
+    values = {**packaged, **parameters}
+    return {
+        "model_config": json.dumps(
+            {"parameters": {name: {"string_value": value} for name, value in values.items()}}
+        ),
+        "model_instance_kind": "CPU",
+        "model_instance_device_id": "0",
+    }
+
+
+def test_the_real_engine_from_the_packaged_config(
+    config: ModelConfig, folder: Path, pb_utils: PbUtils
+) -> None:
+    arguments = triton_arguments(config, model=str(folder), threads="1")
+    model = AcousticModel.from_triton(arguments, pb_utils)
+    requests = [request(16_000), request(8_000), request(1)]
+    model.execute(requests)
+    for each, frames in zip(requests, (49, 24, 1), strict=True):
+        log_probs = each.output("LOG_PROBS")
+        assert log_probs.shape == (1, frames, 32)
+        np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1, rtol=1e-5)
+    model.finalize()
+
+
+def test_a_folder_that_cannot_be_served(
+    config: ModelConfig, tmp_path: Path, pb_utils: PbUtils
+) -> None:
+    arguments = triton_arguments(config, model=str(tmp_path / "absent"))
+    with pytest.raises(CheckpointError, match="no such folder"):
+        AcousticModel.from_triton(arguments, pb_utils)

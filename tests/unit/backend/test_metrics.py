@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from asr_backend.metrics import Metrics
+from tests.unit.backend.doubles import PbUtils
+
+NAMES = {
+    "asr_audio_seconds_total",
+    "asr_padded_seconds_total",
+    "asr_forward_windows",
+    "asr_forward_audio_seconds",
+    "asr_stage_seconds",
+    "asr_windows_in_flight",
+    "asr_errors_total",
+    "asr_oom_splits_total",
+    "asr_cancelled_total",
+}
+
+
+def test_the_names_of_the_contract() -> None:
+    pb_utils = PbUtils()
+    Metrics(pb_utils)
+    assert pb_utils.MetricFamily.families.keys() == NAMES
+
+
+def test_metrics_without_labels_are_there_from_the_start() -> None:
+    pb_utils = PbUtils()
+    Metrics(pb_utils)
+    assert pb_utils.metric("asr_oom_splits_total").value == 0
+    assert pb_utils.metric("asr_forward_windows").observed == []
+    with pytest.raises(KeyError):
+        pb_utils.metric("asr_errors_total")
+
+
+def test_adding_and_observing() -> None:
+    pb_utils = PbUtils()
+    metrics = Metrics(pb_utils)
+    for _ in range(2):
+        metrics.add("asr_errors_total", code="BAD_SHAPE")
+        metrics.observe("asr_stage_seconds", 0.5, stage="decode")
+    metrics.add("asr_audio_seconds_total", 2.5)
+    metrics.add("asr_windows_in_flight", 3)
+    metrics.add("asr_windows_in_flight", -1)
+    assert pb_utils.metric("asr_errors_total", code="BAD_SHAPE").value == 2
+    assert pb_utils.metric("asr_stage_seconds", stage="decode").observed == [0.5, 0.5]
+    assert pb_utils.metric("asr_audio_seconds_total").value == 2.5
+    assert pb_utils.metric("asr_windows_in_flight").value == 2
