@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 import yaml
-from asr_client import AsrError, Client
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from asr_client import AsrError, Client
 from tools.local_server import local_server
 from tools.word_errors import word_error_rate
 

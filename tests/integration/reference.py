@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from asr_backend.checkpoint import demo_checkpoint
 from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
+
+from asr_backend.checkpoint import demo_checkpoint
 
 
 @cache

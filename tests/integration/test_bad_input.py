@@ -10,9 +10,9 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from asr_client import AsrError, Client
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from asr_client import AsrError, Client
 from tests import recordings
 from tests.unit.backend.audio_files import encode, s16, tone, wav
 from tools.local_server import LocalServer
@@ -42,8 +42,7 @@ BAD_AUDIO = {
     ),
     "ffconcat": (f"ffconcat version 1.0\nfile {SECRET}\n".encode(), "UNSUPPORTED_FORMAT"),
     "SDP": (
-        b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
-        b"m=audio 9 RTP/AVP 0\n",
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 9 RTP/AVP 0\n",
         "UNSUPPORTED_FORMAT",
     ),
     "0 channels": (wav(b"\0" * 3200, channels=0), ("CORRUPT_AUDIO", "UNSUPPORTED_FORMAT")),
@@ -229,9 +228,7 @@ def test_malformed_tensors_are_triton_s_own_complaint(server: LocalServer):
     floats = infer_request(audio=None, options=[b"{}"])
     floats.inputs.insert(
         0,
-        service_pb2.ModelInferRequest.InferInputTensor(
-            name="AUDIO", datatype="FP32", shape=(1, 1)
-        ),
+        service_pb2.ModelInferRequest.InferInputTensor(name="AUDIO", datatype="FP32", shape=(1, 1)),
     )
     floats.raw_input_contents.insert(0, struct.pack("<f", 0.5))
     unknown = infer_request(audio=[audio], options=[b"{}"])

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from asr_client import Client
 
+from asr_client import Client
 from tests import recordings
 from tests.integration import metrics_page, reference
 from tools.local_server import LocalServer, local_server

@@ -1,6 +1,7 @@
 """`transcribe`: an audio file's bytes to its words. The work is in asr_backend.transcribe."""
 
 import triton_python_backend_utils as pb_utils
+
 from asr_backend.transcribe import Transcribe
 
 

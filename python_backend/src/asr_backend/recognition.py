@@ -151,7 +151,7 @@ class Recognizer:
                     break
                 is_long = window.index > 0 or not window.last
                 if is_long and window.index == 0:
-                    on_long(min(estimate_duration_s(audio, options), self._limits.max_audio_s))
+                    on_long(estimate_duration_s(audio, options=options, limits=self._limits))
                 call = self._emissions(window.samples, is_cancelled, is_long=is_long)
                 pending.append((window.start_sample, asyncio.create_task(call)))
                 while len(pending) > self._windows_in_flight or (pending and pending[0][1].done()):

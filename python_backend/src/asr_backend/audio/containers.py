@@ -89,6 +89,16 @@ def container_pieces(
                 yield rate_hz, to_mono(samples[start : start + rate_hz], options.channel)
 
 
+def stated_duration_s(view: memoryview) -> float | None:
+    """Seconds that an audio file states or lets libav estimate; None where it does neither.
+
+    Raises:
+        AsrError: as container_pieces.
+    """
+    with closing(_Memory(view)) as memory, _open(memory) as container:
+        return container.duration / av.time_base if container.duration else None
+
+
 class _Memory:
     """The submitted bytes as the file object that PyAV reads."""
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr_backend.audio.containers import container_pieces
-from asr_backend.audio.pcm import pcm_pieces
+from asr_backend.audio.containers import container_pieces, stated_duration_s
+from asr_backend.audio.pcm import pcm_duration_s, pcm_pieces
 from asr_backend.audio.pieces import FloatArray, too_long
 from asr_backend.audio.resampling import SAMPLE_RATE_HZ, Resampler
 from asr_backend.contract import Options
@@ -66,6 +66,25 @@ def decode(
     pieces = container_pieces if options.encoding == "container" else pcm_pieces
     with closing(pieces(view, options=options, max_audio_s=limits.max_audio_s)) as source:
         yield from _resampled(source, limits)
+
+
+def estimate_duration_s(
+    data: bytes | memoryview, *, options: Options, limits: AudioLimits
+) -> float:
+    """Seconds of audio, without decoding it; at most the limit.
+
+    Exact for raw PCM. A file's own statement is believed, and one that states nothing is taken
+    for as long as allowed.
+
+    Raises:
+        AsrError: as decode.
+    """
+    view = memoryview(data).cast("B")
+    if options.encoding == "container":
+        seconds = stated_duration_s(view)
+    else:
+        seconds = pcm_duration_s(view, options)
+    return min(limits.max_audio_s, limits.max_audio_s if seconds is None else seconds)
 
 
 def _resampled(

@@ -31,10 +31,18 @@ def pcm_pieces(
             f"{view.nbytes} bytes are no whole number of frames of {frame_bytes} bytes "
             f"({options.encoding}, channels {options.channels})",
         )
-    seconds = view.nbytes / frame_bytes / options.sample_rate
+    seconds = pcm_duration_s(view, options)
     if seconds > max_audio_s:
         raise too_long(f"{seconds:.1f}", max_audio_s)
     samples = np.frombuffer(view, dtype).reshape(-1, options.channels)
     rate_hz = options.sample_rate
     for start in range(0, len(samples), rate_hz):
         yield rate_hz, to_mono(samples[start : start + rate_hz], options.channel)
+
+
+def pcm_duration_s(view: memoryview, options: Options) -> float:
+    """Seconds of raw PCM."""
+    assert options.sample_rate is not None
+    assert options.channels is not None
+    itemsize = np.dtype(_DTYPES[options.encoding]).itemsize
+    return view.nbytes / (itemsize * options.channels) / options.sample_rate
