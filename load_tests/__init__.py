@@ -1,1 +1,1 @@
-"""Load generation through the public SDK."""
+"""Load on a running server, made with Locust through the public SDK."""

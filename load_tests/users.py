@@ -1,0 +1,80 @@
+"""Locust users that call the service through the SDK.
+
+Importing this module lets gRPC wait in gevent's loop. Without that a waiting call blocks the
+whole process and the users take turns: the generator then offers a fraction of the load, while
+the latencies it reports look right.
+"""
+
+import locust  # isort: skip  # it patches the standard library: before all that uses sockets
+
+import itertools
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import grpc.experimental.gevent
+
+from asr_client import Client, RetryPolicy
+
+from .corpus import Clip
+
+grpc.experimental.gevent.init_gevent()
+
+_LENGTHS_S = (3.0, 6.0, 12.0)
+_offsets = itertools.count()
+
+
+class TranscribeUser(locust.User):
+    """Sends one clip after the other, without a pause: a user is one call in flight.
+
+    The scenario sets the class attributes before the run starts.
+    """
+
+    abstract = True
+    wait_time = locust.constant(0)
+
+    clips: tuple[Clip, ...] = ()
+    """What to send; each user starts at another one."""
+
+    timeout_s: float = 60.0
+    """Deadline of a call, seconds."""
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        start = 7 * next(_offsets) % len(self.clips)
+        self._clips: Iterator[Clip] = itertools.cycle(self.clips[start:] + self.clips[:start])
+
+    def on_start(self) -> None:
+        """Open a client of the user's own. Retries are off: a failure is to be counted."""
+        assert self.host is not None
+        self._client = Client(
+            self.host, timeout_s=self.timeout_s, retry=RetryPolicy(max_attempts=1)
+        )
+
+    def on_stop(self) -> None:
+        """Close the client."""
+        self._client.close()
+
+    @locust.task
+    def transcribe(self) -> None:
+        """Send one clip and report how long its answer took."""
+        clip = next(self._clips)
+        text, failure = "", None
+        began = time.perf_counter()
+        try:
+            text = self._client.transcribe(clip.wav).text
+        except Exception as error:
+            failure = error
+        self.environment.events.request.fire(
+            request_type="grpc",
+            name=_name(clip),
+            response_time=1000 * (time.perf_counter() - began),
+            response_length=len(text.encode()),
+            exception=failure,
+            context={},
+        )
+
+
+def _name(clip: Clip) -> str:
+    upper_s = next(limit for limit in _LENGTHS_S if clip.duration_s <= limit)
+    return f"transcribe, up to {upper_s:g} s"
