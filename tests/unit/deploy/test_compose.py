@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from asr_backend.server import settings
 from tests.unit.deploy.dockerfile import read_stages
-from tests.unit.deploy.server_flags import server_variables
 
 ROOT = Path(__file__).parents[3]
-GRPC_PORT, METRICS_PORT, HEALTH_PORT = 8001, 8002, 8003
+DEFAULTS = settings.Settings()
+PORTS = [DEFAULTS.grpc_port, DEFAULTS.metrics_port, DEFAULTS.health_port]
 
 both_servers = pytest.mark.parametrize(
     ("profile", "name"), [("gpu", "server"), ("cpu", "server-cpu")]
@@ -72,10 +73,14 @@ def test_build_names_what_exists(profile, name):
 @both_servers
 def test_variables_are_ones_the_server_reads(profile, name):
     environment = _services(profile)[name]["environment"]
-    others = {"HF_TOKEN", "HF_HUB_OFFLINE"}
-    assert environment.keys() - others <= server_variables()
-    assert environment["ASR_MODEL"] == "facebook/wav2vec2-base-960h", "handed on from the shell"
+    of_the_image = {"ASR_GRPC_PORT", "ASR_HTTP_PORT", "ASR_METRICS_PORT", "ASR_HEALTH_PORT"}
+    of_the_image |= {"ASR_RUN_DIR", "ASR_TRITON_ROOT"}
+    settable = set(map(settings.env_name, settings.FIELDS)) - of_the_image
+    assert environment.keys() == settable | {"HF_TOKEN", "HF_HUB_OFFLINE"}
     assert environment["HF_TOKEN"] is None
+    parsed = settings.parse([], environment).settings
+    assert parsed.host == "0.0.0.0"
+    assert parsed.model == "facebook/wav2vec2-base-960h", "handed on from the shell"
 
 
 @both_servers
@@ -103,11 +108,10 @@ def test_prometheus_scrapes_the_ports_the_server_opens(profile, name):
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
     targets = [t for job in jobs.values() for s in job["static_configs"] for t in s["targets"]]
     (alias,) = services[name]["networks"]["default"]["aliases"]
-    assert targets == [f"{alias}:{METRICS_PORT}", f"{alias}:{HEALTH_PORT}"]
-    opened = [port["target"] for port in services[name]["ports"]]
-    assert opened == [GRPC_PORT, METRICS_PORT, HEALTH_PORT]
+    assert targets == [f"{alias}:{port}" for port in PORTS[1:]]
+    assert [port["target"] for port in services[name]["ports"]] == PORTS
     exposed = read_stages(ROOT / "deploy" / "Dockerfile")[-1].last("EXPOSE")
-    assert exposed == f"{GRPC_PORT} {METRICS_PORT} {HEALTH_PORT}"
+    assert exposed == " ".join(map(str, PORTS))
 
 
 def test_prometheus_reads_the_file_that_is_mounted():
