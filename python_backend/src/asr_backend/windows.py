@@ -1,0 +1,93 @@
+"""A stream of samples cut into overlapping windows that lie on the acoustic model's frame grid."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+SAMPLE_RATE_HZ = 16_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """What the acoustic model sees in one forward."""
+
+    index: int
+    start_sample: int
+    """From the start of the audio; a multiple of the stride."""
+    samples: npt.NDArray[np.float32]
+    """float32 [samples], mono, 16 kHz."""
+    last: bool
+
+
+def windows(
+    blocks: Iterable[npt.NDArray[np.float32]],
+    *,
+    max_window_s: float,
+    overlap_s: float,
+    stride_samples: int,
+) -> Generator[Window, None, None]:
+    """Cut audio into windows, pulling blocks only as they are needed.
+
+    Audio of at most `max_window_s` is one window. Longer audio is cut into windows of that length,
+    each sharing `overlap_s` with the one before it; the last one starts earlier where it would
+    else be shorter than half a window, because a normalisation over little audio is a poor one.
+    Starts are multiples of the stride, so that frame k of a window is frame
+    k + start_sample / stride of the audio. At most two windows of samples and a block are held.
+
+    Args:
+        blocks: float32 [any number] each; closed with the windows if they are a generator.
+        max_window_s: longest window; rounded down to whole strides.
+        overlap_s: less than half of it; rounded down to whole strides, of which one at least
+            must remain.
+        stride_samples: samples from one frame to the next.
+
+    Yields:
+        Windows in order; none if there are no samples.
+
+    Raises:
+        ValueError: lengths that do not fit each other.
+    """
+    longest = round(max_window_s * SAMPLE_RATE_HZ) // stride_samples * stride_samples
+    overlap = round(overlap_s * SAMPLE_RATE_HZ) // stride_samples * stride_samples
+    if not 0 < overlap < longest / 2:
+        raise ValueError(
+            f"overlap_s must be from {stride_samples / SAMPLE_RATE_HZ:g} to less than half of "
+            f"max_window_s, not {overlap_s:g} of {max_window_s:g}"
+        )
+    held = np.zeros(0, np.float32)
+    waiting: list[npt.NDArray[np.float32]] = []
+    waiting_count = 0
+    # Where the samples held, and the next window, start; a last window may start in between.
+    held_start = start = index = 0
+    with closing(blocks) if isinstance(blocks, Generator) else nullcontext():
+        for block in blocks:
+            waiting.append(block)
+            waiting_count += len(block)
+            # One sample more than a window, and the window is not the last.
+            if held_start + len(held) + waiting_count <= start + longest:
+                continue
+            held = np.concatenate([held, *waiting])
+            waiting, waiting_count = [], 0
+            while held_start + len(held) > start + longest:
+                cut = start - held_start
+                yield Window(
+                    index=index,
+                    start_sample=start,
+                    samples=held[cut : cut + longest].copy(),
+                    last=False,
+                )
+                held = held[cut:]
+                held_start = start
+                start += longest - overlap
+                index += 1
+    held = np.concatenate([held, *waiting])
+    end = held_start + len(held)
+    if end:
+        if index:
+            start = min(start, (end - longest // 2) // stride_samples * stride_samples)
+        yield Window(index=index, start_sample=start, samples=held[start - held_start :], last=True)
