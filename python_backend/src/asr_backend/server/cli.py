@@ -1,0 +1,120 @@
+"""The command asr-server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from asr_backend.server import ports, triton
+from asr_backend.server.devices import gpu_count
+from asr_backend.server.errors import StartError
+from asr_backend.server.hub import locate
+from asr_backend.server.run_directory import packaged_repository, render_configs
+from asr_backend.server.settings import Settings, parse
+from asr_backend.server.supervisor import Supervisor, log
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status, 2 for what is wrong before Triton starts."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        if argv[:1] == ["convert"]:
+            return _convert(argv[1:])
+        command_line = parse(argv, os.environ)
+        if command_line.print_config:
+            print(json.dumps(describe(command_line.settings), indent=2))
+            return 0
+        return serve(command_line.settings)
+    except StartError as error:
+        print(f"asr-server: {error}", file=sys.stderr)
+        return 2
+
+
+def serve(settings: Settings, *, packaged: Path | None = None) -> int:
+    """Serves until stopped.
+
+    Args:
+        settings: of the server.
+        packaged: a model repository in place of the package's own, for tests.
+
+    Raises:
+        StartError: for what is wrong before Triton starts.
+    """
+    packaged = packaged or packaged_repository()
+    gpus = _gpus(settings)
+    server = triton.find(settings.triton_root)
+    claimed = ports.claim(settings)
+    source = locate(settings, fetch=True)
+    configs = render_configs(packaged, settings, source, gpus=gpus)
+    log(f"{source.id} ({source.revision}) on {f'{gpus} GPU' if gpus else 'CPU'}, {server.program}")
+    if server.has_published_holes and not ports.is_loopback(settings.host):
+        log(
+            "warning: this Triton is older than 25.07, which repaired published holes, and it "
+            f"listens beyond this machine ({settings.host}); let only trusted callers reach it, or "
+            "run a later release's image"
+        )
+    return Supervisor(settings, server, claimed, packaged, configs).run()
+
+
+def describe(settings: Settings) -> dict[str, object]:
+    """What would run, as JSON values.
+
+    Raises:
+        StartError: for what would keep it from running.
+    """
+    packaged = packaged_repository()
+    gpus = _gpus(settings)
+    server = triton.find(settings.triton_root)
+    source = locate(settings, fetch=False)
+    run_dir = Path(settings.run_dir or "RUN_DIR")
+    argv = triton.command_line(
+        server,
+        settings,
+        ports.claim(settings),
+        repository=run_dir / "models",
+        backends=run_dir / "backends" if server.from_wheel else server.root / "backends",
+        region_prefix="asr-server-RANDOM-",
+        secret="RANDOM",
+    )
+    env = triton.environment(server, os.environ)
+    return {
+        "settings": vars(settings),
+        "checkpoint": {
+            "path": str(source.path) if source.path else "to be fetched from the hub",
+            "id": source.id,
+            "revision": source.revision,
+        },
+        "gpus": gpus,
+        "argv": argv,
+        "env": {key: value for key, value in env.items() if os.environ.get(key) != value},
+        "config.pbtxt": render_configs(packaged, settings, source, gpus=gpus),
+    }
+
+
+def _gpus(settings: Settings) -> int:
+    gpus = 0 if settings.device == "cpu" else gpu_count()
+    if settings.device == "cuda" and not gpus:
+        raise StartError("--device cuda: no NVIDIA GPU is visible here")
+    return gpus
+
+
+def _convert(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="asr-server convert",
+        description="Copies a checkpoint, its pickled weights rewritten as safetensors.",
+    )
+    parser.add_argument("src", type=Path, metavar="SRC", help="folder with pytorch_model.bin")
+    parser.add_argument("dst", type=Path, metavar="DST", help="new folder")
+    args = parser.parse_args(argv)
+    # In a process of its own: what a pickle does, it does not do to a server.
+    command = [sys.executable, "-m", "asr_backend.convert", str(args.src), str(args.dst)]
+    return subprocess.run(command, check=False).returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,154 @@
+"""Replacing dead model instances: nothing in Triton does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from asr_backend.server.process import TritonProcess
+from asr_backend.server.run_directory import SHARED_MEMORY, RunDirectory
+from asr_backend.server.stubs import Stub
+
+# Triton looks at the repository every second; it must have seen that a model is gone.
+_REST_S = 3.0
+_LEAST_DEADLINE_S = 120.0
+# An old instance that has used less than this much of the processor for so long has no work left.
+# A front that waits for windows uses a little at each; the acoustic model is never still for long.
+_IDLE_CPU_S = 0.05
+_IDLE_S = {"wav2vec2": 5.0, "transcribe": 120.0}
+
+
+class State(str, Enum):
+    """What a model is at."""
+
+    STARTING = "starting"
+    READY = "ready"
+    HEALING = "healing"
+    RESTING = "resting"
+    FAILED = "failed"
+    DRAINING = "draining"
+
+
+@dataclass
+class _Retired:
+    """An instance of an earlier load, which finishes what it has begun."""
+
+    stub: Stub
+    since_s: float
+    cpu_s: float
+
+
+@dataclass
+class ModelKeeper:
+    """Keeps one model's instances alive.
+
+    A dead one is replaced by loading the model again beside the old instances, which go on with
+    their work until they are idle. If that fails, for lack of memory say, the model is taken out,
+    its old instances are ended, and it is put back once.
+
+    Attributes:
+        model: its name.
+        find: the model's living stubs, those of earlier loads too.
+        log: told each step in a line.
+        state: what it is at.
+        instances: the stubs of the present load.
+        heals: how often it was healed.
+    """
+
+    model: str
+    triton: TritonProcess
+    run: RunDirectory
+    find: Callable[[], list[Stub]]
+    log: Callable[[str], None]
+    state: State = State.STARTING
+    instances: list[Stub] = field(default_factory=list)
+    heals: int = 0
+    _retired: list[_Retired] = field(default_factory=list)
+    _load_s: float = 0.0
+    _since_s: float = 0.0
+    _began_s: float = 0.0
+    _loads_before: int = 0
+    _failures_before: int = 0
+    _second_try: bool = False
+
+    @property
+    def dead(self) -> int:
+        """Instances of the present load that do not run."""
+        return sum(not stub.is_alive() for stub in self.instances)
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether Triton may be loading it, when its folder must stay where it is."""
+        return self.state is State.HEALING
+
+    def adopt(self, load_s: float) -> None:
+        """Takes the first load's instances, which took `load_s` seconds to come."""
+        self.instances, self._load_s, self.state = self.find(), load_s, State.READY
+
+    def step(self, now_s: float) -> None:
+        """Looks, and does what is due."""
+        self._end_idle_ones(now_s)
+        if self.state is State.READY and self.dead:
+            self._began_s, self._second_try = now_s, False
+            self.log(f"{self.model}: {self.dead} of {len(self.instances)} instances died, healing")
+            self._expect_load(now_s)
+            self.run.touch(self.model)
+        elif self.state is State.HEALING:
+            self._follow_load(now_s)
+        elif self.state is State.RESTING and now_s > self._since_s + _REST_S:
+            self._second_try = True
+            self._expect_load(now_s)
+            self.run.restore(self.model)
+
+    def drain(self, now_s: float) -> bool:
+        """Takes the model out, and looks whether it has finished: true when no instance is left."""
+        if self.state is not State.DRAINING:
+            if self.state is not State.RESTING:
+                self.run.withdraw(self.model)
+            self.state = State.DRAINING
+        if self.dead and any(stub.is_alive() for stub in self.instances):
+            # The calls of a dead instance never end, and Triton waits for them with the others.
+            self._retire(self.instances, now_s)
+            self.instances = []
+        self._end_idle_ones(now_s)
+        return not self.find()
+
+    def _expect_load(self, now_s: float) -> None:
+        self.state, self._since_s = State.HEALING, now_s
+        self._loads_before = self.triton.loads[self.model]
+        self._failures_before = self.triton.failures[self.model]
+
+    def _follow_load(self, now_s: float) -> None:
+        failed = self.triton.failures[self.model] > self._failures_before
+        if self.triton.loads[self.model] > self._loads_before:
+            old = {stub.pid for stub in self.instances} | {one.stub.pid for one in self._retired}
+            self._retire(self.instances, now_s)
+            self.instances = [stub for stub in self.find() if stub.pid not in old]
+            self.heals += 1
+            self.state = State.READY
+            self.log(f"{self.model}: healed in {now_s - self._began_s:.1f} s")
+        elif failed and not self._second_try:
+            # At once: Triton tries again a second later, and a folder must not go during a load.
+            self.run.withdraw(self.model)
+            for stub in self.find():
+                stub.kill()
+            self.state, self._since_s = State.RESTING, now_s
+            self.log(f"{self.model}: failed to load beside its old instances; ending them first")
+        elif failed or now_s > self._since_s + max(_LEAST_DEADLINE_S, 10 * self._load_s):
+            self.state = State.FAILED
+            self.log(f"{self.model}: cannot be healed")
+
+    def _retire(self, stubs: list[Stub], now_s: float) -> None:
+        self._retired += [_Retired(stub, now_s, stub.cpu_s()) for stub in stubs]
+
+    def _end_idle_ones(self, now_s: float) -> None:
+        for one in list(self._retired):
+            if not one.stub.is_alive():
+                self._retired.remove(one)
+                (SHARED_MEMORY / one.stub.region).unlink(missing_ok=True)
+            elif now_s > one.since_s + _IDLE_S.get(self.model, max(_IDLE_S.values())):
+                used = one.stub.cpu_s()
+                if used - one.cpu_s < _IDLE_CPU_S:
+                    one.stub.kill()
+                one.since_s, one.cpu_s = now_s, used

@@ -1,0 +1,82 @@
+"""GET /livez, /readyz and /metrics on the health port."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """What the server is at.
+
+    Attributes:
+        ready: whether every model serves with all its instances.
+        state: "starting", "ready", "healing", "draining" or "stopping".
+        models: by name, `{"state", "instances", "dead", "heals"}`.
+    """
+
+    ready: bool
+    state: str
+    models: Mapping[str, Mapping[str, str | int]]
+
+
+class HealthServer:
+    """Answers on its port from a thread of its own, from construction until `close`."""
+
+    def __init__(self, host: str, port: int, read: Callable[[], Health]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            server_version, sys_version = "asr-server", ""
+            protocol_version = "HTTP/1.1"
+            timeout = 10
+
+            def do_GET(self) -> None:
+                health = read()
+                if self.path == "/livez":
+                    self._answer(200, "text/plain", "alive\n")
+                elif self.path == "/readyz":
+                    status = 200 if health.ready else 503
+                    body = {"ready": health.ready, "state": health.state, "models": health.models}
+                    self._answer(status, "application/json", json.dumps(body) + "\n")
+                elif self.path == "/metrics":
+                    self._answer(200, "text/plain; version=0.0.4", _metrics(health))
+                else:
+                    self._answer(404, "text/plain", "/livez, /readyz or /metrics\n")
+
+            def _answer(self, status: int, kind: str, body: str) -> None:
+                data = body.encode()
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Probes come every few seconds; they are not worth a line each."""
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+        self._server = Server((host, port), Handler)
+        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+
+    def close(self) -> None:
+        """Stops answering."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _metrics(health: Health) -> str:
+    lines = [
+        "# HELP asr_heals_total Times that dead instances of a model were replaced.",
+        "# TYPE asr_heals_total counter",
+    ]
+    for name, model in health.models.items():
+        lines.append(f'asr_heals_total{{model="{name}"}} {model["heals"]}')
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,86 @@
+"""Where the checkpoint's files are: the demo, a folder, or the Hugging Face cache."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr_backend.checkpoint import CheckpointError, demo_checkpoint, load_checkpoint
+from asr_backend.server.errors import StartError
+from asr_backend.server.settings import Settings
+
+# No pickled weights, no code: nothing else is ever fetched.
+_FILES = ["*.safetensors", "*.json", "*.txt"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The checkpoint to serve.
+
+    Attributes:
+        path: its folder; None for a hub checkpoint that is not fetched yet.
+        id: what results report as the model.
+        revision: what results report as its revision.
+    """
+
+    path: Path | None
+    id: str
+    revision: str
+
+
+def locate(settings: Settings, *, fetch: bool) -> Source:
+    """The checkpoint that the settings name, checked; with `fetch` brought here if it has to be.
+
+    Raises:
+        StartError: for a missing folder, an unreachable hub, or what is not a CTC checkpoint.
+    """
+    folder = Path(settings.model).expanduser() if settings.model else demo_checkpoint()
+    try:
+        if not settings.model or folder.exists():
+            checkpoint = load_checkpoint(folder.absolute())
+        elif not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", settings.model):
+            raise StartError(f"--model {settings.model}: no such folder")
+        elif (path := _snapshot(settings.model, settings.revision, fetch=fetch)) is None:
+            return Source(path=None, id=settings.model, revision=settings.revision)
+        else:
+            # The snapshot's folder is named after the commit.
+            checkpoint = load_checkpoint(path, id=settings.model, revision=path.name)
+    except CheckpointError as error:
+        raise StartError(f"--model: {error}") from None
+    return Source(path=checkpoint.path, id=checkpoint.id, revision=checkpoint.revision)
+
+
+def _snapshot(repository: str, revision: str, *, fetch: bool) -> Path | None:
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    def download(*, offline: bool) -> Path:
+        return Path(
+            huggingface_hub.snapshot_download(
+                repository, revision=revision, allow_patterns=_FILES, local_files_only=offline
+            )
+        )
+
+    named = f"--model {repository}"
+    if not fetch:
+        try:
+            return download(offline=True)
+        except errors.LocalEntryNotFoundError:
+            return None
+    try:
+        return download(offline=False)
+    except errors.RevisionNotFoundError:
+        raise StartError(f"{named}: the hub's has no revision {revision!r}") from None
+    except errors.RepositoryNotFoundError:
+        raise StartError(
+            f"{named}: neither a folder here nor a checkpoint on the hub (or a private one: set "
+            "HF_TOKEN)"
+        ) from None
+    except errors.LocalEntryNotFoundError:
+        raise StartError(
+            f"{named}: not a folder here, not in the Hugging Face cache, and the hub cannot be "
+            "reached"
+        ) from None
+    except Exception as error:  # the hub's client lets errors of its transport through
+        raise StartError(f"{named}: {str(error).strip().splitlines()[0]}") from None

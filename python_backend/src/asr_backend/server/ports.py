@@ -1,0 +1,84 @@
+"""The ports a server listens on."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+from asr_backend.server.errors import StartError
+from asr_backend.server.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Port numbers; `http` is 0 when Triton's HTTP is off."""
+
+    grpc: int
+    metrics: int
+    health: int
+    http: int
+
+
+def claim(settings: Settings) -> Ports:
+    """The settings' ports, free ones in place of 0.
+
+    Raises:
+        StartError: for a taken port, one port for two uses, or an address of another machine.
+    """
+    wanted = {
+        "grpc": settings.grpc_port,
+        "metrics": settings.metrics_port,
+        "health": settings.health_port,
+        "http": settings.http_port,
+    }
+    taken: dict[int, str] = {}
+    # All are held until all are known, so that two free ones cannot be the same.
+    held: list[socket.socket] = []
+    found = dict.fromkeys(wanted, 0)
+    try:
+        for use, port in sorted(wanted.items(), key=lambda item: item[1] == 0):
+            if use == "http" and port == 0:
+                continue
+            if port in taken:
+                raise StartError(f"--{use}-port {port}: is --{taken[port]}-port already")
+            held.append(_bind(settings.host, port, use))
+            found[use] = held[-1].getsockname()[1]
+            taken[found[use]] = use
+    finally:
+        for one in held:
+            one.close()
+    return Ports(**found)
+
+
+def _bind(host: str, port: int, use: str) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise StartError(f"--host {host}: {error.strerror}") from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        # Connections of an earlier server may still be closing; that is not a taken port.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1)
+    except OSError as error:
+        listener.close()
+        raise StartError(f"--{use}-port {port} on {host}: {error.strerror}") from None
+    return listener
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether something listens there."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    try:
+        socket.create_connection((reachable, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    return host == "localhost" or host == "::1" or host.startswith("127.")

@@ -1,0 +1,113 @@
+"""The tritonserver process: started, listened to, and not left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from asr_backend.server import watchdog
+from asr_backend.server.run_directory import RunDirectory
+
+_PR_SET_PDEATHSIG = 1
+_LOADED = re.compile(rb"\"?successfully loaded '([^']+)'")
+_FAILED = re.compile(rb"\] \"?failed to load '([^']+)'(?! version)")
+
+
+class TritonProcess:
+    """A running tritonserver with its stubs: one process group, and a watchdog outside of it.
+
+    Attributes:
+        loads: how often each model was loaded, by name.
+        failures: how often each model failed to load, by name.
+    """
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], run: RunDirectory) -> None:
+        """Starts it; call from the main thread, whose end would be taken for the supervisor's."""
+        self.loads: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+        self._popen = subprocess.Popen(
+            argv,
+            env=env,
+            cwd=run.empty,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_die_with_parent(os.getpid()),
+        )
+        self.pid = self._popen.pid
+        self.psutil = psutil.Process(self.pid)
+        self._watchdog = subprocess.Popen(
+            [
+                sys.executable,
+                *("-I", "-S", str(Path(watchdog.__file__))),
+                *(str(self.pid), str(run.path), run.region_prefix),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._listen, name="triton's output", daemon=True).start()
+
+    def status(self) -> int | None:
+        """Exit status in a shell's way (128 + signal), None while it runs."""
+        code = self._popen.poll()
+        return 128 - code if code is not None and code < 0 else code
+
+    def terminate(self) -> None:
+        """Asks it to end."""
+        with contextlib.suppress(ProcessLookupError):
+            self._popen.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends it with all its stubs, and waits for its end."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._popen.wait()
+
+    def dismiss_watchdog(self) -> None:
+        """Tells the watchdog that everything is cleaned up."""
+        with contextlib.suppress(BrokenPipeError):
+            self._watchdog.communicate(b".")
+
+    def _listen(self) -> None:
+        """Passes the output on, and takes from it what no other channel says.
+
+        A model that is being loaded again answers as ready all the while, from its old instances;
+        that the new ones serve, their warm-up done, is said in the log alone.
+        """
+        assert self._popen.stdout is not None
+        broken = False
+        for line in self._popen.stdout:
+            if match := _LOADED.search(line):
+                self.loads[match[1].decode()] += 1
+            elif match := _FAILED.search(line):
+                self.failures[match[1].decode()] += 1
+            if not broken:
+                try:
+                    sys.stderr.buffer.write(line)
+                    sys.stderr.buffer.flush()
+                except (OSError, ValueError):
+                    broken = True  # nobody reads any more; Triton must not block on a full pipe
+
+
+def _die_with_parent(parent: int):  # type: ignore[no-untyped-def]
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def set_signal() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return set_signal

@@ -1,0 +1,143 @@
+"""The private folder of one server: its copy of the model repository, with the settings in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from asr_backend.server import pbtxt
+from asr_backend.server.errors import StartError
+from asr_backend.server.hub import Source
+from asr_backend.server.settings import Settings
+
+SHARED_MEMORY = Path("/dev/shm")
+
+
+def packaged_repository() -> Path:
+    """The model repository that the package carries."""
+    return Path(__file__).resolve().parents[1] / "model_repository"
+
+
+class RunDirectory:
+    """A folder that lives as long as its server.
+
+    Attributes:
+        path: the folder.
+        repository: the model repository that Triton watches.
+        empty: the server's working directory, with nothing in it.
+        region_prefix: the first characters of the names of its shared-memory regions.
+    """
+
+    def __init__(self, parent: str) -> None:
+        """Makes the folder under `parent`, or the system's temporary folder where that is "".
+
+        Raises:
+            StartError: when it cannot be made.
+        """
+        try:
+            if parent:
+                os.makedirs(parent, exist_ok=True)
+            self.path = Path(tempfile.mkdtemp(prefix="asr-server-", dir=parent or None)).absolute()
+        except OSError as error:
+            raise StartError(f"--run-dir {parent}: {error.strerror}") from None
+        self.repository = self.path / "models"
+        self.empty = self.path / "empty"
+        self.empty.mkdir()
+        self._withdrawn = self.path / "withdrawn"
+        self._withdrawn.mkdir()
+        self.region_prefix = f"asr-server-{secrets.token_hex(4)}-"
+
+    def copy_models(self, packaged: Path, configs: Mapping[str, str]) -> None:
+        """Copies the models of `packaged` that `configs` names, with these config.pbtxt."""
+        for name, config in configs.items():
+            model = self.repository / name
+            shutil.copytree(packaged / name, model, ignore=shutil.ignore_patterns("__pycache__"))
+            (model / "config.pbtxt").write_text(config)
+            for version in model.glob("[0-9]*"):
+                # A file where Python wants a folder: a bytecode cache made while the model loads
+                # would look to Triton like a change, and it would load the model again.
+                (version / "__pycache__").touch()
+
+    def touch(self, model: str) -> None:
+        """Makes Triton load the model again."""
+        os.utime(self.repository / model / "1" / "model.py")
+
+    def withdraw(self, model: str) -> None:
+        """Takes the model out of the repository."""
+        (self.repository / model).rename(self._withdrawn / model)
+
+    def restore(self, model: str) -> None:
+        """Puts a withdrawn model back."""
+        (self._withdrawn / model).rename(self.repository / model)
+
+    def remove(self) -> None:
+        """Removes the folder and the server's shared-memory regions."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        for region in SHARED_MEMORY.glob(f"{self.region_prefix}*"):
+            with contextlib.suppress(FileNotFoundError):
+                region.unlink()
+
+
+def render_configs(
+    packaged: Path, settings: Settings, source: Source, *, gpus: int
+) -> dict[str, str]:
+    """The models' config.pbtxt with the settings written in, by model.
+
+    Args:
+        packaged: the model repository to start from.
+        settings: of asr-server.
+        source: the checkpoint.
+        gpus: GPUs that wav2vec2 will run on.
+    """
+    shared = {
+        "model": str(source.path or "") if settings.model else "",
+        "model_id": source.id if settings.model else "",
+        "model_revision": source.revision if settings.model else "",
+        "max_window_s": f"{settings.max_window_s:.10g}",
+    }
+    acoustic = pbtxt.loads((packaged / "wav2vec2" / "config.pbtxt").read_text())
+    pbtxt.put(acoustic, "max_batch_size", str(settings.max_batch_size))
+    batching = pbtxt.child(acoustic, "dynamic_batching")
+    pbtxt.put(batching, "max_queue_delay_microseconds", str(settings.max_queue_delay_us))
+    kind = {"auto": "KIND_AUTO", "cpu": "KIND_CPU", "cuda": "KIND_GPU"}[settings.device]
+    _put_instances(acoustic, settings.instances, kind)
+    _put_parameters(
+        acoustic,
+        shared
+        | {
+            "device": settings.device,
+            "precision": settings.precision,
+            "threads": str(settings.effective_threads),
+            "instances": str(settings.instances),
+        },
+    )
+
+    front = pbtxt.loads((packaged / "transcribe" / "config.pbtxt").read_text())
+    policy = pbtxt.child(pbtxt.child(front, "dynamic_batching"), "default_queue_policy")
+    pbtxt.put(policy, "max_queue_size", str(settings.max_queue_size))
+    _put_instances(front, settings.effective_frontends, "KIND_CPU")
+    _put_parameters(
+        front,
+        shared
+        | {
+            "max_audio_s": f"{settings.max_audio_s:.10g}",
+            "max_audio_bytes": str(settings.max_audio_bytes),
+            "frontends": str(settings.effective_frontends),
+            "wav2vec2_instances": str(settings.instances * max(1, gpus)),
+        },
+    )
+    return {"wav2vec2": pbtxt.dumps(acoustic), "transcribe": pbtxt.dumps(front)}
+
+
+def _put_instances(config: pbtxt.Message, count: int, kind: str) -> None:
+    pbtxt.put(config, "instance_group", [("count", str(count)), ("kind", kind)])
+
+
+def _put_parameters(config: pbtxt.Message, values: Mapping[str, str]) -> None:
+    for key, text in values.items():
+        pbtxt.put_parameter(config, key, text)

@@ -1,0 +1,237 @@
+"""The flags of asr-server: one table gives defaults, the command line, ASR_* variables and docs."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from asr_backend import __version__
+from asr_backend.server.errors import StartError
+
+ENV_PREFIX = "ASR_"
+
+
+def _flag(
+    default: str | int | float,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    shown_default: str = "",
+) -> Any:
+    """A field of the table; `low` and `high` are inclusive bounds."""
+    metadata = {
+        "help": help,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "shown_default": shown_default or str(default),
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _port(default: int, help: str) -> Any:
+    return _flag(default, help, low=0, high=65535)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a server is started with.
+
+    A field `max_window_s` is the flag --max-window-s and the variable ASR_MAX_WINDOW_S; the flag
+    wins over the variable.
+    """
+
+    model: str = _flag(
+        "",
+        "checkpoint: a folder in Hugging Face format, or a hub id such as "
+        "facebook/wav2vec2-base-960h",
+        shown_default="the embedded demo",
+    )
+    revision: str = _flag("main", "branch, tag or commit of a hub checkpoint")
+    device: str = _flag(
+        "auto",
+        "where wav2vec2 runs: auto takes every GPU, and the CPU where there is none",
+        choices=("auto", "cpu", "cuda"),
+    )
+    instances: int = _flag(1, "wav2vec2 processes on each device", low=1, high=64)
+    frontends: int = _flag(
+        0,
+        "transcribe processes, which decode audio",
+        low=0,
+        high=256,
+        shown_default="0: one a core, at least 2, at most 4",
+    )
+    threads: int = _flag(
+        0,
+        "CPU threads of each wav2vec2 process",
+        low=0,
+        high=1024,
+        shown_default="0: cores / instances",
+    )
+    precision: str = _flag(
+        "auto", "arithmetic of the network; auto is fp32", choices=("fp32", "auto")
+    )
+    max_batch_size: int = _flag(32, "windows in one batch of wav2vec2", low=1, high=4096)
+    max_queue_delay_us: int = _flag(
+        2000,
+        "microseconds that a window waits for others to share its batch",
+        low=0,
+        high=10_000_000,
+    )
+    max_queue_size: int = _flag(
+        256,
+        "files that may wait in transcribe's queue; more are refused",
+        low=1,
+        high=1_000_000,
+    )
+    max_window_s: float = _flag(
+        20.0, "seconds of audio that the network hears at once", low=1, high=600
+    )
+    max_audio_s: float = _flag(
+        7200.0, "longest audio of one call, seconds", low=0.1, high=1_000_000
+    )
+    max_audio_bytes: int = _flag(
+        268_435_456, "largest file of one call, bytes", low=1, high=2_147_483_647
+    )
+    host: str = _flag("127.0.0.1", "address that all ports listen on")
+    grpc_port: int = _port(8001, "gRPC; 0 takes a free port")
+    http_port: int = _port(0, "Triton's HTTP; 0 leaves it off")
+    metrics_port: int = _port(8002, "Triton's metrics; 0 takes a free port")
+    health_port: int = _port(
+        8003, "/livez, /readyz and /metrics of asr-server; 0 takes a free port"
+    )
+    exit_timeout_s: float = _flag(
+        60.0, "seconds that files in work may take to finish at a stop", low=0, high=86_400
+    )
+    run_dir: str = _flag(
+        "",
+        "folder under which the server's private folder is made and removed",
+        shown_default="the system's temporary folder",
+    )
+    triton_root: str = _flag(
+        "",
+        "folder with bin/tritonserver",
+        shown_default="/opt/tritonserver where it fits this Python, else the wheel's",
+    )
+
+    @property
+    def effective_frontends(self) -> int:
+        """Instances of transcribe, with 0 resolved."""
+        return self.frontends or max(2, min(4, core_count()))
+
+    @property
+    def effective_threads(self) -> int:
+        """Threads of a wav2vec2 instance, with 0 resolved."""
+        return self.threads or max(1, core_count() // self.instances)
+
+
+FIELDS = dataclasses.fields(Settings)
+
+
+def flag_name(field: dataclasses.Field[Any]) -> str:
+    """`--max-window-s` for the field `max_window_s`."""
+    return "--" + field.name.replace("_", "-")
+
+
+def env_name(field: dataclasses.Field[Any]) -> str:
+    """`ASR_MAX_WINDOW_S` for the field `max_window_s`."""
+    return ENV_PREFIX + field.name.upper()
+
+
+def core_count() -> int:
+    """CPU cores this process may use: its affinity, or a container's quota where that is less."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        return cores
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """A parsed command line."""
+
+    settings: Settings
+    print_config: bool
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise StartError(f"{message}; asr-server --help lists the flags")
+
+
+def parse(argv: Sequence[str], env: Mapping[str, str]) -> CommandLine:
+    """Settings from flags and ASR_* variables; an empty variable counts as unset.
+
+    Raises:
+        StartError: for an unknown flag or a value out of its range.
+    """
+    parser = _Parser(
+        prog="asr-server",
+        description="Serves speech recognition with NVIDIA Triton until it is stopped.",
+        epilog="asr-server convert SRC DST rewrites a checkpoint's pickled weights as safetensors.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"asr-server {__version__}")
+    parser.add_argument(
+        "--print-config", action="store_true", help="print what would run, as JSON, and stop"
+    )
+    for field in FIELDS:
+        shown = field.metadata["shown_default"]
+        parser.add_argument(
+            flag_name(field),
+            metavar="|".join(field.metadata["choices"]) or field.name.rsplit("_", 1)[-1].upper(),
+            help=f"{field.metadata['help']} (default {shown}; {env_name(field)})",
+        )
+    given = vars(parser.parse_args(argv))
+    values: dict[str, str | int | float] = {}
+    for field in FIELDS:
+        if given[field.name] is not None:
+            values[field.name] = _value(field, given[field.name], flag_name(field))
+        elif env.get(env_name(field)):
+            values[field.name] = _value(field, env[env_name(field)], env_name(field))
+    return CommandLine(Settings(**values), given["print_config"])  # type: ignore[arg-type]
+
+
+def _value(field: dataclasses.Field[Any], text: str, source: str) -> str | int | float:
+    kind: type[str] | type[int] | type[float] = type(field.default)  # type: ignore[assignment]
+    limits = field.metadata
+    if limits["choices"] and text not in limits["choices"]:
+        raise StartError(
+            f"{source} {text!r}: not supported, it is {' or '.join(limits['choices'])}"
+        )
+    if kind is str:
+        return text
+    noun = "a whole number" if kind is int else "a number"
+    wanted = f"{noun} from {limits['low']} to {limits['high']}"
+    try:
+        value = float(text) if kind is float else int(text)
+    except ValueError:
+        raise StartError(f"{source} {text!r}: not {wanted}") from None
+    if not limits["low"] <= value <= limits["high"]:
+        raise StartError(f"{source} {text}: out of range, it is {wanted}")
+    return value
+
+
+def markdown() -> str:
+    """The table of flags for the documentation."""
+    rows = ["| flag | variable | default | meaning |", "|---|---|---|---|"]
+    for field in FIELDS:
+        choices = "\\|".join(field.metadata["choices"])
+        flag = f"`{flag_name(field)}" + (f" {choices}`" if choices else "`")
+        default, help = field.metadata["shown_default"], field.metadata["help"]
+        rows.append(f"| {flag} | `{env_name(field)}` | {default} | {help} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(markdown())

@@ -1,0 +1,193 @@
+"""Starts tritonserver, keeps its models alive, and ends it without losing work."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from asr_backend.server import ports as ports_module
+from asr_backend.server import triton as triton_module
+from asr_backend.server.errors import StartError
+from asr_backend.server.healing import ModelKeeper, State
+from asr_backend.server.health import Health, HealthServer
+from asr_backend.server.ports import Ports
+from asr_backend.server.process import TritonProcess
+from asr_backend.server.run_directory import RunDirectory
+from asr_backend.server.settings import Settings
+from asr_backend.server.stubs import Stub, find_stubs
+
+FRONT = "transcribe"
+_TICK_S = 0.1
+# For tritonserver to end by itself once its work is done.
+_END_S = 5.0
+
+
+def log(message: str) -> None:
+    """One line of asr-server's own on standard error."""
+    print(f"asr-server {time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
+
+
+class Supervisor:
+    """One tritonserver from its start to its end; `run` is called once, from the main thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        triton: triton_module.Triton,
+        ports: Ports,
+        packaged: Path,
+        configs: dict[str, str],
+    ) -> None:
+        self._settings, self._triton, self._ports = settings, triton, ports
+        self._packaged, self._configs = packaged, configs
+        self._keepers: list[ModelKeeper] = []
+        self._state = "starting"
+        self._stops = 0
+
+    def run(self) -> int:
+        """Serves until it is stopped or fails; returns the exit status.
+
+        Raises:
+            StartError: when the run directory cannot be made or the health port is taken.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._stop)
+        try:
+            health = HealthServer(self._settings.host, self._ports.health, self._health)
+        except OSError as error:
+            raise StartError(f"--health-port {self._ports.health}: {error.strerror}") from None
+        run = RunDirectory(self._settings.run_dir)
+        try:
+            run.copy_models(self._packaged, self._configs)
+            argv = triton_module.command_line(
+                self._triton,
+                self._settings,
+                self._ports,
+                repository=run.repository,
+                backends=self._triton.backend_directory(run.path),
+                region_prefix=run.region_prefix,
+                # Nobody keeps the value: those calls are locked for good.
+                secret=secrets.token_urlsafe(32),
+            )
+            process = TritonProcess(argv, triton_module.environment(self._triton, os.environ), run)
+            try:
+                return self._supervise(process, run)
+            finally:
+                self._state = "stopping"
+                process.kill()
+                run.remove()
+                process.dismiss_watchdog()
+        finally:
+            run.remove()
+            health.close()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stops += 1
+
+    def _health(self) -> Health:
+        models: dict[str, dict[str, str | int]] = {}
+        for keeper in self._keepers:
+            models[keeper.model] = {
+                "state": keeper.state.value,
+                "instances": len(keeper.instances),
+                "dead": keeper.dead,
+                "heals": keeper.heals,
+            }
+        state = self._state
+        if state == "ready" and any(m["state"] != "ready" or m["dead"] for m in models.values()):
+            state = "healing"
+        return Health(ready=state == "ready", state=state, models=models)
+
+    def _supervise(self, process: TritonProcess, run: RunDirectory) -> int:
+        def finder(model: str) -> Callable[[], list[Stub]]:
+            return lambda: [
+                stub
+                for stub in find_stubs(process.psutil, run.repository)
+                if stub.model == model and stub.is_alive()
+            ]
+
+        self._keepers = [
+            ModelKeeper(model, process, run, finder(model), log) for model in self._configs
+        ]
+        started_s = time.monotonic()
+        while not self._stops:
+            time.sleep(_TICK_S)
+            if (status := process.status()) is not None:
+                log(f"tritonserver ended by itself with status {status}")
+                return status or 1
+            if self._state == "ready":
+                self._keep()
+                if any(keeper.state is State.FAILED for keeper in self._keepers):
+                    return 1
+            elif all(process.loads[model] for model in self._configs) and ports_module.answers(
+                self._settings.host, self._ports.grpc
+            ):
+                load_s = time.monotonic() - started_s
+                for keeper in self._keepers:
+                    keeper.adopt(load_s)
+                self._state = "ready"
+                self._announce(load_s)
+        if self._state != "ready":
+            return 0
+        return self._drain(process)
+
+    def _keep(self) -> None:
+        for keeper in self._keepers:
+            keeper.step(time.monotonic())
+
+    def _announce(self, load_s: float) -> None:
+        host, ports = self._settings.host, self._ports
+        shown = f"[{host}]" if ":" in host else host
+        http = f", http {shown}:{ports.http}" if ports.http else ""
+        log(f"both models are ready after {load_s:.1f} s")
+        print(
+            f"asr-server ready: grpc {shown}:{ports.grpc}{http}, "
+            f"metrics http://{shown}:{ports.metrics}/metrics, "
+            f"health http://{shown}:{ports.health}/readyz\n"
+            f"try: asr transcribe FILE --url {shown}:{ports.grpc}",
+            flush=True,
+        )
+
+    def _drain(self, process: TritonProcess) -> int:
+        """Lets the files in work finish, then ends tritonserver."""
+        self._state = "draining"
+        log(f"draining: files in work have {self._settings.exit_timeout_s:g} s; again to hurry")
+        deadline_s = time.monotonic() + self._settings.exit_timeout_s
+        front = next(keeper for keeper in self._keepers if keeper.model == FRONT)
+        others = [keeper for keeper in self._keepers if keeper is not front]
+        drained = False
+        while not drained and self._stops < 2 and process.status() is None:
+            now_s = time.monotonic()
+            if now_s > deadline_s:
+                break
+            for keeper in others:
+                keeper.step(now_s)
+            if front.is_loading:
+                front.step(now_s)
+            else:
+                drained = front.drain(now_s)
+            time.sleep(_TICK_S)
+        if not drained:
+            log("stopped with files in work")
+        self._end(process, deadline_s)
+        return 0 if drained else 1
+
+    def _end(self, process: TritonProcess, deadline_s: float) -> None:
+        """Asks tritonserver to end, and waits while it may still be at a direct caller's work."""
+        process.terminate()
+        deadline_s = max(deadline_s, time.monotonic() + _END_S)
+        idle_since_s = time.monotonic()
+        while process.status() is None and self._stops < 2:
+            now_s = time.monotonic()
+            if any(keeper.find() for keeper in self._keepers):
+                idle_since_s = now_s
+            # With a call that a dead instance never answered, it would wait for its own timeout.
+            if now_s > deadline_s or now_s > idle_since_s + _END_S:
+                break
+            time.sleep(_TICK_S)
