@@ -1,0 +1,334 @@
+"""Both clients against the fake: each test runs once with each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import asr_client
+from asr_client import AsyncClient, Client, RetryPolicy
+from asr_client.testing import FakeServer, Fault
+from tests.recordings import FOLDER
+
+from .conftest import FAST, Driver
+
+SILENCE = np.zeros(8000, np.int16)
+RECORDING = FOLDER / "go-forward-ten-meters.wav"
+
+
+def say(client: Any, **options: Any) -> asr_client.Transcript:
+    transcript = client.transcribe(SILENCE, sample_rate=16000, **options)
+    assert isinstance(transcript, asr_client.Transcript)
+    return transcript
+
+
+def test_a_file_becomes_its_words(client: Any) -> None:
+    transcript = client.transcribe(RECORDING)
+    assert transcript.text == "seven of clubs"
+    assert [word.text for word in transcript.words] == ["seven", "of", "clubs"]
+    assert transcript.chars == transcript.channels == ()
+    assert transcript.duration_s == pytest.approx(2.7, abs=1)
+
+
+def test_what_is_asked_for_travels(client: Any, server: FakeServer) -> None:
+    say(client, timestamps="char", channel=0, timeout_s=20)
+    sent = server.requests[-1]
+    assert sent.audio == SILENCE.tobytes()
+    assert json.loads(sent.options) == {
+        "encoding": "pcm_s16le",
+        "sample_rate": 16000,
+        "channels": 1,
+        "timestamps": "char",
+        "channel": 0,
+        "decoder": "greedy",
+    }
+    assert sent.timeout_us is not None
+    assert 15e6 < sent.timeout_us <= 20e6
+    assert sent.deadline_s is not None
+    assert 15 < sent.deadline_s <= 22
+
+
+def test_the_transcript_names_the_request_of_the_server_s_log(
+    client: Any, server: FakeServer
+) -> None:
+    assert say(client).request_id == server.requests[-1].request_id != ""
+
+
+def test_a_request_that_can_succeed_later_is_sent_again(client: Any, server: FakeServer) -> None:
+    server.fail(Fault.QUEUE_FULL, times=2)
+    server.fail(Fault.DEAD_FRONT)
+    assert say(client).text == "seven of clubs"
+    assert len(server.requests) == 4
+    assert len({request.request_id for request in server.requests}) == 1
+
+
+def test_a_request_that_cannot_succeed_is_sent_once(client: Any, server: FakeServer) -> None:
+    with pytest.raises(asr_client.InvalidAudio) as caught:
+        client.transcribe(b"")
+    assert caught.value.code == "EMPTY_AUDIO"
+    assert (caught.value.attempts, len(server.requests)) == (1, 1)
+    assert caught.value.address == server.url
+
+
+def test_retries_have_an_end(client: Any, server: FakeServer) -> None:
+    server.fail(Fault.QUEUE_FULL, times=100)
+    with pytest.raises(asr_client.ServerBusy) as caught:
+        say(client)
+    assert caught.value.attempts == len(server.requests) == 5
+
+
+def test_retries_can_be_off_for_a_client_or_a_call(driver: Driver, server: FakeServer) -> None:
+    once = RetryPolicy(max_attempts=1)
+    server.fail(Fault.QUEUE_FULL, times=2)
+    for client, options in (
+        (driver.open(server.url, retry=once), {}),
+        (driver.open(server.url), {"retry": once}),
+    ):
+        with pytest.raises(asr_client.ServerBusy):
+            say(client, **options)
+    assert len(server.requests) == 2
+
+
+def test_an_answer_without_outputs_is_an_error(client: Any, server: FakeServer) -> None:
+    server.fail(Fault.NO_OUTPUTS)
+    with pytest.raises(asr_client.InvalidResponse, match="not valid"):
+        say(client)
+
+
+def test_the_timeout_ends_a_call_and_its_work(client: Any, server: FakeServer) -> None:
+    server.delay_s = 60
+    begun = time.monotonic()
+    with pytest.raises(asr_client.DeadlineExceeded) as caught:
+        say(client, timeout_s=0.3)
+    assert 0.2 < time.monotonic() - begun < 20
+    assert caught.value.attempts == 1
+    assert server.requests[-1].ended_early.wait(20)
+
+
+def test_a_server_that_accepts_and_says_nothing_does_not_hold_a_call(driver: Driver) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = driver.open(f"127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(asr_client.AsrError):
+            say(client, timeout_s=0.3)
+        assert not client.is_ready(timeout_s=0.3)
+
+
+def test_a_server_that_is_gone_and_comes_back(client: Any, server: FakeServer) -> None:
+    say(client)
+    server.stop()
+    with pytest.raises(asr_client.ServerUnavailable) as caught:
+        say(client)
+    assert caught.value.attempts == 5
+    assert not client.is_ready()
+    server.start()
+    client.wait_until_ready(20)
+    assert say(client).text == "seven of clubs"
+
+
+def test_ready_means_both_models(client: Any, server: FakeServer) -> None:
+    assert client.is_ready()
+    server.ready = False
+    assert not client.is_ready()
+    with pytest.raises(asr_client.DeadlineExceeded):
+        client.wait_until_ready(0.3)
+
+
+def test_waiting_for_a_server_that_is_not_there_says_why(driver: Driver) -> None:
+    with pytest.raises(asr_client.DeadlineExceeded) as caught:
+        driver.open("127.0.0.1:9").wait_until_ready(0.3)
+    assert isinstance(caught.value.__cause__, asr_client.ServerUnavailable)
+
+
+def test_status_tells_servers_and_models_apart(client: Any, server: FakeServer) -> None:
+    ready = client.status()
+    assert (ready.live, ready.ready, ready.name) == (True, True, "triton")
+    assert [(m.name, m.ready, m.versions) for m in ready.models] == [
+        ("transcribe", True, ("1",)),
+        ("wav2vec2", True, ("1",)),
+    ]
+    server.ready = False
+    draining = client.status()
+    assert (draining.live, draining.ready) == (True, False)
+    assert draining.models[0].versions == ()
+    server.stop()
+    with pytest.raises(asr_client.ServerUnavailable):
+        client.status()
+
+
+def test_large_audio_passes_both_ways(client: Any, server: FakeServer) -> None:
+    server.text = "a" * 6_000_000
+    samples = np.zeros(8_000_000, np.int16)
+    transcript = client.transcribe(samples, sample_rate=16000, timestamps="none")
+    assert len(transcript.text) == 6_000_000
+    assert len(server.requests[-1].audio) == 16_000_000
+
+
+def test_close_may_be_called_again_and_ends_the_client(client: Any) -> None:
+    say(client)
+    client.close()
+    client.close()
+    for method in (lambda: say(client), client.is_ready, client.status, client.wait_until_ready):
+        with pytest.raises(RuntimeError, match="closed"):
+            method()
+
+
+@pytest.mark.parametrize("url", ["", "http://localhost:8001", "grpc://localhost:8001", None])
+def test_an_address_of_another_kind_is_refused(driver: Driver, url: Any) -> None:
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        driver.open(url)
+
+
+def test_a_timeout_without_end_is_refused(driver: Driver, client: Any) -> None:
+    with pytest.raises(ValueError, match="timeout_s"):
+        driver.open("localhost:1", timeout_s=float("inf"))
+    with pytest.raises(ValueError, match="timeout_s"):
+        say(client, timeout_s=0)
+
+
+def test_opening_and_closing_leaves_nothing_behind(driver: Driver, server: FakeServer) -> None:
+    def held() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    def use() -> None:
+        client = driver.open(server.url)
+        say(client)
+        client.close()
+
+    for _ in range(5):
+        use()
+    descriptors, threads = held(), threading.active_count()
+    for _ in range(30):
+        use()
+    for _ in range(200):
+        driver.open(server.url).close()
+    deadline = time.monotonic() + 20
+    # gRPC closes sockets a little later, and the fake's workers may still be growing to their 32.
+    while held() > descriptors + 5 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert held() <= descriptors + 5
+    assert threading.active_count() <= threads + 32
+
+
+def test_many_threads_share_a_client(server: FakeServer) -> None:
+    with Client(server.url, retry=FAST) as client, ThreadPoolExecutor(16) as pool:
+        texts = list(pool.map(lambda _: say(client).text, range(100)))
+    assert texts == ["seven of clubs"] * 100
+
+
+def test_closing_ends_the_calls_of_other_threads(server: FakeServer) -> None:
+    server.delay_s = 60
+    client = Client(server.url)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(say, client)
+        wait_for_requests(server, 1)
+        client.close()
+        with pytest.raises(asr_client.Cancelled):
+            future.result(30)
+
+
+def test_closing_ends_a_wait_before_a_retry(server: FakeServer) -> None:
+    server.fail(Fault.QUEUE_FULL, times=9)
+    slow = RetryPolicy(initial_backoff_s=1e4, max_backoff_s=1e4)
+    client = Client(server.url, retry=slow, timeout_s=1e5)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(say, client)
+        wait_for_requests(server, 1)
+        client.close()
+        with pytest.raises(asr_client.Cancelled):
+            future.result(30)
+
+
+async def test_many_tasks_share_a_client(server: FakeServer) -> None:
+    async with AsyncClient(server.url, retry=FAST) as client:
+        calls = [client.transcribe(SILENCE, sample_rate=16000) for _ in range(100)]
+        transcripts = await asyncio.gather(*calls)
+    assert [transcript.text for transcript in transcripts] == ["seven of clubs"] * 100
+
+
+async def test_cancelling_a_task_cancels_its_call(server: FakeServer) -> None:
+    server.delay_s = 60
+    async with AsyncClient(server.url) as client:
+        task = asyncio.create_task(client.transcribe(SILENCE, sample_rate=16000))
+        await asyncio.to_thread(wait_for_requests, server, 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(server.requests[0].ended_early.wait, 20)
+
+
+async def test_closing_ends_the_calls_of_other_tasks(server: FakeServer) -> None:
+    server.delay_s = 60
+    client = AsyncClient(server.url)
+    task = asyncio.create_task(client.transcribe(SILENCE, sample_rate=16000))
+    await asyncio.to_thread(wait_for_requests, server, 1)
+    await client.close()
+    with pytest.raises(asr_client.Cancelled):
+        await task
+
+
+async def test_closing_ends_a_task_s_wait_before_a_retry(server: FakeServer) -> None:
+    server.fail(Fault.QUEUE_FULL, times=9)
+    slow = RetryPolicy(initial_backoff_s=1e4, max_backoff_s=1e4)
+    client = AsyncClient(server.url, retry=slow, timeout_s=1e5)
+    task = asyncio.create_task(client.transcribe(SILENCE, sample_rate=16000))
+    await asyncio.to_thread(wait_for_requests, server, 1)
+    await client.close()
+    with pytest.raises(asr_client.Cancelled):
+        await task
+
+
+async def test_reading_a_slow_file_does_not_hold_the_event_loop(server: FakeServer) -> None:
+    go_on = threading.Event()
+
+    class SlowFile:
+        def read(self) -> bytes:
+            assert go_on.wait(20)
+            return RECORDING.read_bytes()
+
+    async with AsyncClient(server.url) as client:
+        task = asyncio.create_task(client.transcribe(SlowFile()))
+        # Would never come back if the read ran in this thread.
+        assert await client.is_ready()
+        go_on.set()
+        assert (await task).text == "seven of clubs"
+
+
+async def test_the_timeout_covers_reading_the_file(server: FakeServer, tmp_path: Path) -> None:
+    fifo = tmp_path / "never.wav"
+    os.mkfifo(fifo)
+    async with AsyncClient(server.url) as client:
+        with pytest.raises(asr_client.DeadlineExceeded) as caught:
+            await client.transcribe(fifo, timeout_s=0.2)
+    assert caught.value.attempts == 0
+    # Ends the thread that still waits for a writer.
+    os.close(os.open(fifo, os.O_WRONLY))
+
+
+def test_an_async_client_belongs_to_one_event_loop(server: FakeServer) -> None:
+    client = AsyncClient(server.url)
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    try:
+        assert first.run_until_complete(client.is_ready())
+        with pytest.raises(RuntimeError, match="event loop"):
+            second.run_until_complete(client.is_ready())
+        first.run_until_complete(client.close())
+    finally:
+        first.close()
+        second.close()
+
+
+def wait_for_requests(server: FakeServer, count: int) -> None:
+    deadline = time.monotonic() + 30
+    while len(server.requests) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
