@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_backend.errors import AsrError, ErrorCode
+from asr_backend.metrics import Metrics
 
 # Words of Triton's that mean "the acoustic model's process is gone or being replaced".
 _RESTARTING = ("is not healthy", "has no available versions", "is not ready", "not found")
@@ -48,12 +49,25 @@ class AcousticCalls:
 
     Args:
         pb_utils: Triton's module, handed in so that this one tests without Triton.
+        metrics: counters that Triton exports.
+        front: the name of this front's Triton instance.
         patience_s: how long a window waits for a dead acoustic model, in seconds.
     """
 
-    def __init__(self, pb_utils: Any, *, patience_s: float = RESTART_PATIENCE_S) -> None:
+    def __init__(
+        self,
+        pb_utils: Any,
+        *,
+        metrics: Metrics,
+        front: str,
+        patience_s: float = RESTART_PATIENCE_S,
+    ) -> None:
         self._pb_utils = pb_utils
+        self._metrics = metrics
+        self._front = front
         self._patience_s = patience_s
+        # A front that was killed left its count behind; its successor has the same name.
+        metrics.set("asr_windows_in_flight", 0, front=front)
 
     async def log_probs(
         self, samples: npt.NDArray[np.float32], is_cancelled: Callable[[], bool]
@@ -97,12 +111,15 @@ class AcousticCalls:
             requested_output_names=["LOG_PROBS"],
             inputs=[self._pb_utils.Tensor("SAMPLES", samples[np.newaxis])],
         )
+        self._metrics.add("asr_windows_in_flight", 1, front=self._front)
         try:
             response = await request.async_exec()
         except self._pb_utils.TritonModelException as error:
             # What Triton refuses before it schedules anything (no such model, stopping) arrives
             # as an exception without a status.
             raise UpstreamError(str(error), self._pb_utils.TritonError.UNAVAILABLE) from error
+        finally:
+            self._metrics.add("asr_windows_in_flight", -1, front=self._front)
         if response.has_error():
             raise UpstreamError(response.error().message(), response.error().code())
         tensor = self._pb_utils.get_output_tensor_by_name(response, "LOG_PROBS")

@@ -17,7 +17,7 @@ _COUNTERS = {
     "asr_cancelled_total": "Requests dropped because their caller had gone",
 }
 _GAUGES = {
-    "asr_windows_in_flight": "Windows handed to the network and not yet answered",
+    "asr_windows_in_flight": "Windows handed to the network and not yet answered, by front",
 }
 _HISTOGRAMS = {
     "asr_forward_windows": ("Windows in one forward", (1.0, 2.0, 4.0, 6.0, 8.0, 16.0, 32.0, 64.0)),
@@ -27,7 +27,7 @@ _HISTOGRAMS = {
     ),
     "asr_stage_seconds": ("Seconds that a stage of the work took, by stage", _SECONDS),
 }
-_LABELLED = {"asr_errors_total", "asr_stage_seconds"}
+_LABELLED = {"asr_errors_total", "asr_stage_seconds", "asr_windows_in_flight"}
 
 
 class Metrics:
@@ -57,6 +57,10 @@ class Metrics:
     def add(self, name: str, amount: float = 1.0, **labels: str) -> None:
         """Raise a counter; raise or, with a negative amount, lower a gauge."""
         self._metric(name, labels).increment(amount)
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Give a gauge a value."""
+        self._metric(name, labels).set(value)
 
     def observe(self, name: str, value: float, **labels: str) -> None:
         """Put one value into a histogram."""

@@ -86,7 +86,9 @@ class Transcribe:
         metrics = Metrics(pb_utils)
         recognizer = Recognizer(
             checkpoint=checkpoint,
-            acoustic=AcousticCalls(pb_utils),
+            acoustic=AcousticCalls(
+                pb_utils, metrics=metrics, front=args["model_instance_name"]
+            ),
             limits=limits,
             max_window_s=float(parameters["max_window_s"]),
             overlap_s=OVERLAP_S,

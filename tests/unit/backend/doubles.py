@@ -123,6 +123,10 @@ class Metric:
         )
         self.value += amount
 
+    def set(self, value: float) -> None:
+        assert self._kind == MetricFamily.GAUGE
+        self.value = value
+
     def observe(self, value: float) -> None:
         assert self._kind == MetricFamily.HISTOGRAM
         self.observed.append(value)

@@ -10,6 +10,8 @@ import pytest
 
 from asr_backend.acoustic_calls import AcousticCalls, Cancelled, UpstreamError
 from asr_backend.errors import AsrError, ErrorCode
+from asr_backend.metrics import Metrics
+from tests.unit.backend.doubles import PbUtils
 
 SAMPLES = np.zeros(800, np.float32)
 DEAD = "Failed to process the request(s), message: Stub process 'wav2vec2_0_0' is not healthy."
@@ -60,13 +62,17 @@ class Script:
         return SimpleNamespace(as_numpy=lambda: np.ones((1, 2, 32), np.float32))
 
 
+def calls(script: Script, **settings: float) -> AcousticCalls:
+    return AcousticCalls(script, metrics=Metrics(PbUtils()), front="front_0", **settings)
+
+
 def never() -> bool:
     return False
 
 
 async def test_a_window_goes_out_with_a_batch_dimension_and_comes_back_without():
     script = Script(Response())
-    emissions = await AcousticCalls(script).log_probs(SAMPLES, never)
+    emissions = await calls(script).log_probs(SAMPLES, never)
     assert emissions.shape == (2, 32)
     (request,) = script.requests
     assert request["model_name"] == "wav2vec2"
@@ -83,14 +89,14 @@ async def test_a_window_goes_out_with_a_batch_dimension_and_comes_back_without()
 )
 async def test_a_restart_of_the_acoustic_model_costs_time_only(dead):
     script = Script(dead, dead, Response())
-    emissions = await AcousticCalls(script).log_probs(SAMPLES, never)
+    emissions = await calls(script).log_probs(SAMPLES, never)
     assert emissions.shape == (2, 32)
     assert len(script.requests) == 3
 
 
 async def test_a_model_that_stays_dead_is_engine_restarting():
     with pytest.raises(AsrError) as caught:
-        await AcousticCalls(Script(Response((DEAD, 13))), patience_s=0.2).log_probs(SAMPLES, never)
+        await calls(Script(Response((DEAD, 13))), patience_s=0.2).log_probs(SAMPLES, never)
     assert caught.value.code is ErrorCode.ENGINE_RESTARTING
 
 
@@ -105,7 +111,7 @@ async def test_a_model_that_stays_dead_is_engine_restarting():
 async def test_other_words_are_passed_on_at_once(words):
     script = Script(Response((words, 14)))
     with pytest.raises(UpstreamError) as caught:
-        await AcousticCalls(script).log_probs(SAMPLES, never)
+        await calls(script).log_probs(SAMPLES, never)
     assert (caught.value.message, caught.value.status) == (words, 14)
     assert len(script.requests) == 1
 
@@ -114,5 +120,5 @@ async def test_a_caller_that_has_gone_ends_the_tries():
     script = Script(Response((DEAD, 13)))
     answers = iter([False, False, True])
     with pytest.raises(Cancelled):
-        await AcousticCalls(script).log_probs(SAMPLES, lambda: next(answers))
+        await calls(script).log_probs(SAMPLES, lambda: next(answers))
     assert len(script.requests) == 2

@@ -1,0 +1,235 @@
+"""The front without Triton: audio whose levels spell letters, and a network that reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asr_backend.acoustic_calls import Cancelled, UpstreamError
+from asr_backend.audio import AudioLimits
+from asr_backend.metrics import Metrics
+from asr_backend.recognition import Recognizer
+from asr_backend.transcribe import Transcribe, windows_in_flight
+from tests.unit.backend.doubles import PbUtils, Request
+from tests.unit.backend.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
+
+STRIDE = 320
+PCM = {"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1}
+
+
+def levels(text: str) -> bytes:
+    """PCM in which each frame's level is the number of its symbol, a blank behind each letter."""
+    symbols = [symbol for letter in text for symbol in (*spell(letter), "<pad>")]
+    ids = [BASE_VOCABULARY.index(symbol) for symbol in symbols]
+    return np.repeat(np.array([*ids, 0], "<i2") * 1000, STRIDE).tobytes()
+
+
+class Reader:
+    """A network that reads levels; each answer may be held back or fail."""
+
+    def __init__(self) -> None:
+        self.windows: list[int] = []
+        self.in_flight = self.most_in_flight = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+
+    async def log_probs(self, samples: np.ndarray, is_cancelled: Any) -> np.ndarray:
+        if is_cancelled():
+            raise Cancelled
+        if self.error:
+            raise self.error
+        self.windows.append(samples.size)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        await self.gate.wait()
+        await asyncio.sleep(0)
+        self.in_flight -= 1
+        count = (samples.size - 400) // STRIDE + 1
+        ids = np.round(samples[np.arange(count) * STRIDE + STRIDE // 2] * 32.768).astype(int)
+        return emissions([BASE_VOCABULARY[index] for index in ids])
+
+
+class Front:
+    """A front on the double of Triton."""
+
+    def __init__(self, *, max_background_audio_s: float = 1e6, max_audio_s: float = 600) -> None:
+        self.pb_utils = PbUtils()
+        self.reader = Reader()
+        self.metrics = Metrics(self.pb_utils)
+        self.model = Transcribe(
+            recognizer=Recognizer(
+                checkpoint=checkpoint(),
+                acoustic=self.reader,
+                limits=AudioLimits(max_audio_s=max_audio_s, max_audio_bytes=10**8),
+                max_window_s=2.0,
+                overlap_s=0.4,
+                windows_in_flight=2,
+                decode_pool=ThreadPoolExecutor(2),
+            ),
+            pb_utils=self.pb_utils,
+            metrics=self.metrics,
+            model_id="test",
+            model_revision="0",
+            max_background_audio_s=max_background_audio_s,
+        )
+
+    async def answer(self, *requests: Request) -> None:
+        await self.model.execute(requests)
+        await answered(*requests)
+
+
+async def answered(*requests: Request) -> None:
+    while any(request.response is None for request in requests):
+        await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def front():
+    front = Front()
+    yield front
+    front.model.finalize()
+
+
+def request(audio: bytes, options: dict[str, Any] | None = None, **fields: Any) -> Request:
+    raw = json.dumps(PCM if options is None else options).encode()
+    return Request(
+        AUDIO=np.array([[audio]], dtype=object), OPTIONS=np.array([[raw]], dtype=object), **fields
+    )
+
+
+def text_of(request: Request) -> str:
+    return request.output("TEXT")[0, 0].decode()
+
+
+async def test_a_short_clip_is_one_window_and_its_result_follows_the_contract(front: Front):
+    asked = request(levels("HELLO WORLD"))
+    await front.answer(asked)
+    assert text_of(asked) == "HELLO WORLD"
+    result = json.loads(asked.output("RESULT")[0, 0])
+    assert result["text"] == "HELLO WORLD"
+    assert [word["text"] for word in result["words"]] == ["HELLO", "WORLD"]
+    assert result["words"][1]["start_s"] == pytest.approx(12 * STRIDE / 16_000)
+    assert result["model"] == {"id": "test", "revision": "0"}
+    assert set(result["timing_ms"]) == {"decode", "acoustic", "ctc", "total"}
+    assert "chars" not in result
+    assert len(front.reader.windows) == 1
+
+
+async def test_a_long_recording_is_windows_in_flight_together_and_loses_no_letter(front: Front):
+    words = " ".join("".join(p) for p in itertools.product("ABCD", repeat=4))
+    asked = request(levels(words))
+    await front.answer(asked)
+    assert text_of(asked) == words
+    assert len(front.reader.windows) > 20
+    assert max(front.reader.windows) <= 2 * 16_000
+    assert front.reader.most_in_flight <= 2
+
+
+async def test_long_recordings_share_the_bound_and_short_ones_pass_them(front: Front):
+    long = [request(levels("ABCD " * 200)) for _ in range(3)]
+    short = request(levels("OK"))
+    front.reader.gate.clear()
+    await front.model.execute(long)
+    assert front.reader.in_flight == 2
+    task = asyncio.create_task(front.model.execute([short]))
+    while front.reader.in_flight < 3:
+        await asyncio.sleep(0.001)
+    front.reader.gate.set()
+    await task
+    assert text_of(short) == "OK"
+    assert any(one.response is None for one in long)
+    await answered(*long)
+    assert {text_of(one) for one in long} == {("ABCD " * 200).strip()}
+
+
+async def test_at_the_cap_execute_waits(front: Front):
+    front = Front(max_background_audio_s=30)
+    front.reader.gate.clear()
+    await front.model.execute([request(levels("ABCD " * 100))])  # 20 s
+    second = request(levels("ABCD " * 100))
+    waiting = asyncio.create_task(front.model.execute([second]))
+    await asyncio.sleep(1.0)
+    assert not waiting.done()
+    front.reader.gate.set()
+    await waiting
+
+
+async def test_a_bad_request_fails_alone(front: Front):
+    good = request(levels("FINE"))
+    bad = {
+        "EMPTY_AUDIO": request(b""),
+        "BAD_OPTIONS": request(levels("X"), {"speed": 2}),
+        "CORRUPT_AUDIO": request(b"\0\0\0"),
+        "UNSUPPORTED_FORMAT": request(b"words" * 100, {}),
+        "BAD_SHAPE": Request(
+            AUDIO=np.array([[b"a"], [b"b"]], dtype=object),
+            OPTIONS=np.array([[b"{}"], [b"{}"]], dtype=object),
+        ),
+    }
+    await front.answer(*bad.values(), good)
+    assert text_of(good) == "FINE"
+    for code, asked in bad.items():
+        message, status = asked.failure()
+        assert message.startswith(f"{code}: ")
+        assert status == "INVALID_ARG"
+        assert front.pb_utils.metric("asr_errors_total", code=code).value == 1
+
+
+async def test_too_long_is_noticed_while_it_decodes():
+    front = Front(max_audio_s=5)
+    asked = request(levels("ABCD " * 100))
+    await front.answer(asked)
+    assert asked.failure()[0].startswith("AUDIO_TOO_LONG: ")
+
+
+async def test_a_caller_that_has_gone_stops_the_work(front: Front):
+    asked = request(levels("ABCD " * 200))
+    front.reader.gate.clear()
+    await front.model.execute([asked])
+    asked.cancelled = True
+    front.reader.gate.set()
+    await answered(asked)
+    assert asked.failure()[1] == "CANCELLED"
+    assert len(front.reader.windows) <= 4
+    assert front.pb_utils.metric("asr_cancelled_total").value == 1
+
+
+async def test_words_of_triton_s_are_passed_on(front: Front):
+    front.reader.error = UpstreamError("Server not ready", "UNAVAILABLE")
+    asked = request(levels("X"))
+    await front.answer(asked)
+    assert asked.failure() == ("Server not ready", "UNAVAILABLE")
+
+
+async def test_a_defect_of_ours_is_an_id_for_the_caller_and_a_traceback_for_the_log(front: Front):
+    front.reader.error = ZeroDivisionError("secret")
+    asked = request(levels("X"))
+    await front.answer(asked)
+    message, status = asked.failure()
+    assert message.startswith("INTERNAL_ERROR: id ")
+    assert "secret" not in message
+    assert status == "INTERNAL"
+    (logged,) = front.pb_utils.Logger.errors
+    assert message.split()[2].rstrip(";") in logged
+    assert "ZeroDivisionError: secret" in logged
+
+
+async def test_less_than_a_frame_is_silence_without_a_forward(front: Front):
+    asked = request(np.ones(10, "<i2").tobytes())
+    await front.answer(asked)
+    assert text_of(asked) == ""
+    assert front.reader.windows == []
+
+
+@pytest.mark.parametrize(
+    ("instances", "fronts", "wanted"), [(1, 1, 2), (1, 2, 1), (1, 4, 1), (4, 2, 4), (3, 4, 2)]
+)
+def test_all_fronts_together_keep_every_instance_busy(instances: int, fronts: int, wanted: int):
+    assert windows_in_flight(instances=instances, fronts=fronts) == wanted
