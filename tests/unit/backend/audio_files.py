@@ -99,3 +99,22 @@ def encode(
             output.mux(stream.encode(part))
         output.mux(stream.encode(None))
     return file.getvalue()
+
+
+def mov_with_samples_elsewhere(movie: bytes, name: str) -> bytes:
+    """Empty a QuickTime movie of its samples and name a file beside it that has them."""
+    path = name.encode()
+    alias = bytes(50) + bytes([len(path)]) + path.ljust(63, b"\0") + bytes(16)
+    alias += struct.pack(">HH16x", 1, 1)
+    alias += struct.pack(">HH", 2, len(path)) + path + struct.pack(">HH", 0xFFFF, 0)
+    reference = struct.pack(">I4sI", 12 + len(alias), b"alis", 0) + alias
+    here = struct.pack(">I4sI", 12, b"url ", 1)
+    data = bytearray(movie.replace(here, reference))
+    for box in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):
+        at = data.index(box) - 4
+        size = struct.unpack_from(">I", data, at)[0] + len(reference) - len(here)
+        struct.pack_into(">I", data, at, size)
+    samples = data.index(b"mdat") + 4
+    size = struct.unpack_from(">I", data, samples - 8)[0] - 8
+    data[samples : samples + size] = bytes(size)
+    return bytes(data)
