@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_backend.audio import AudioLimits, containers, decode
+from asr_backend.audio import AudioLimits, containers, decode, estimate_duration_s
 from asr_backend.contract import Options, parse_options
 from asr_backend.errors import AsrError, ErrorCode
 from tests.unit.backend.audio_files import encode, mov_with_samples_elsewhere, s16, tone, wav
@@ -234,9 +234,7 @@ def test_a_length_that_only_decoding_shows_is_still_held() -> None:
 
 
 def test_ten_minutes_in_a_small_file_streams_in_flat_memory() -> None:
-    long = encode(
-        np.zeros(16_000 * 600, np.int16), container="flac", codec="flac", rate_hz=16_000
-    )
+    long = encode(np.zeros(16_000 * 600, np.int16), container="flac", codec="flac", rate_hz=16_000)
     assert len(long) < 150_000
     limits = AudioLimits(max_audio_s=600, max_audio_bytes=10**6)
     blocks = decode(long, options=Options(), limits=limits)
@@ -265,6 +263,28 @@ def test_closing_early_lets_go_of_the_submitted_bytes() -> None:
         data.append(0)
     finally:
         gc.enable()
+
+
+def test_mp3_files_joined_end_to_end_are_heard_through() -> None:
+    first = sample_file("mp3", "libmp3lame", 44_100, "stereo")
+    second = encode(s16(tone(1, 22_050)), container="mp3", codec="libmp3lame", rate_hz=22_050)
+    tag = b"TAG" + bytes(125)
+    assert abs(len(samples_of(first + tag + second)) / 16_000 - SECONDS - 1) < 0.15
+
+
+def test_a_length_is_estimated_without_decoding() -> None:
+    def estimate(data: bytes, **values: Any) -> float:
+        return estimate_duration_s(data, options=options(**values), limits=LIMITS)
+
+    for kind in KINDS:
+        # A raw aac or amr file has its bit rate alone.
+        tolerance = 0.5 if kind[0] in {"adts", "amr"} else 0.1
+        assert abs(estimate(sample_file(*kind[:4])) - SECONDS) < tolerance
+    pcm = {"encoding": "pcm_f32le", "sample_rate": 8_000, "channels": 2}
+    assert estimate(bytes(64_000 * 3), **pcm) == 3
+    assert estimate(bytes(64_000 * 70), **pcm) == LIMITS.max_audio_s
+    with pytest.raises(AsrError, match="UNSUPPORTED_FORMAT"):
+        estimate(b"text")
 
 
 def test_empty() -> None:

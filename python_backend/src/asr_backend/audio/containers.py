@@ -60,6 +60,7 @@ _PCM_BITS = re.compile(r"pcm_[suf](\d+)")
 _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 # PyAV finds the end of a frame's planes by a null pointer, which a ninth plane has not.
 _MAX_PLANES = 8
+_TAGS = (b"ID3", b"TAG", b"APETAGEX")
 # A file that breaks off ends in a packet that fails, and a tag after the audio in some more.
 _MAX_FAILED_AT_END = 3
 
@@ -190,7 +191,8 @@ def _frames(
         try:
             frames = stream.codec_context.decode(packet)
         except FFmpegError:
-            failed += 1
+            # Two mp3 files joined have the second one's tag where a frame should be.
+            failed += packet is None or not bytes(packet).startswith(_TAGS)
             continue
         for frame in frames:
             if failed or not frame.sample_rate:
