@@ -155,7 +155,24 @@ def test_video_is_left_alone_and_a_film_without_sound_refused() -> None:
     assert refusal(silent).code in {ErrorCode.UNSUPPORTED_FORMAT, ErrorCode.EMPTY_AUDIO}
 
 
-SECRET = b"this file must not be read"
+@pytest.mark.parametrize(
+    ("container", "codec", "says"),
+    [
+        ("mpegts", "mp2", "not an audio file of a known kind"),
+        ("avi", "pcm_s16le", "not an audio file of a known kind"),
+        ("matroska", "wavpack", "audio codec wavpack is not supported"),
+    ],
+)
+def test_what_ffmpeg_knows_and_the_contract_does_not(container: str, codec: str, says: str) -> None:
+    data = encode(s16(tone(1, 44_100)), container=container, codec=codec, rate_hz=44_100)
+    error = refusal(data)
+    assert error.code is ErrorCode.UNSUPPORTED_FORMAT
+    assert error.detail.startswith(says)
+
+
+def test_ogg_files_joined_end_to_end_are_heard_through() -> None:
+    data = sample_file("ogg", "libopus", 48_000, "mono")
+    assert len(samples_of(data + data)) == 2 * SECONDS * 16_000
 
 
 def naming_local_files(secret: str) -> dict[str, bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ class AudioLimits:
 
 def decode(
     data: bytes | memoryview, *, options: Options, limits: AudioLimits
-) -> Iterator[FloatArray]:
+) -> Generator[FloatArray, None, None]:
     """Decode, mix and resample one file or one run of raw PCM.
 
     The generator does its work between two blocks, holds a few seconds of audio at a time
@@ -38,8 +38,9 @@ def decode(
     Mixing takes the mean of all channels, as libav's own downmix weighs channels and drops
     some. Audio at 16 kHz passes unchanged: 16-bit samples come out as `sample / 32768`.
 
-    A file that breaks off is decoded as far as it goes, as is a header that promises more than
-    there is; audio that stops decoding and goes on later is refused.
+    A file that breaks off is decoded as far as it goes, whatever its header promises; audio that
+    stops decoding and goes on later is refused, with the second where it stopped. Raw AAC keeps
+    the encoder's delay, which only a container states.
 
     Args:
         data: the AUDIO element; not copied.
