@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
@@ -34,14 +35,14 @@ def cues(words: Sequence[Word]) -> tuple[Cue, ...]:
     `MAX_CUE_S`. One too short to read stays on for `MIN_CUE_S`, though never into the next one.
     """
     groups = list(_groups(words))
-    starts = [group[0].start_s for group in groups[1:]] + [float("inf")]
+    next_starts = [group[0].start_s for group in groups[1:]] + [math.inf]
     return tuple(
         Cue(
             text=_two_lines([word.text for word in group]),
             start_s=group[0].start_s,
             end_s=max(group[-1].end_s, min(group[0].start_s + MIN_CUE_S, next_start_s)),
         )
-        for group, next_start_s in zip(groups, starts, strict=True)
+        for group, next_start_s in zip(groups, next_starts, strict=False)
     )
 
 

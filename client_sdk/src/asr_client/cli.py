@@ -10,8 +10,9 @@ def main() -> None:
     try:
         from asr_client._commands import app
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("typer", "rich", "click"):
+        package = (error.name or "").partition(".")[0]
+        if package not in ("typer", "rich"):
             raise
-        print(f"asr: {error.name} is not installed; pip install 'asr-client[cli]'", file=sys.stderr)
+        print(f"asr: {package} is not installed; pip install 'asr-client[cli]'", file=sys.stderr)
         sys.exit(2)
     app(prog_name="asr")

@@ -9,12 +9,31 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
-from asr_client._wire import ContractError, bytes_tensor, bytes_value, messages
+from asr_client._wire import (
+    ACOUSTIC_MODEL,
+    MODEL,
+    ContractError,
+    bytes_tensor,
+    bytes_value,
+    messages,
+)
 
 INPUTS = ("AUDIO", "OPTIONS")
 OUTPUTS = ("TEXT", "RESULT")
+_Described: TypeAlias = "list[tuple[str, str, tuple[int, ...]]]"
+TENSORS: Mapping[str, tuple[_Described, _Described]] = {
+    MODEL: (
+        [(name, "BYTES", (-1, 1)) for name in INPUTS],
+        [(name, "BYTES", (-1, 1)) for name in OUTPUTS],
+    ),
+    ACOUSTIC_MODEL: (
+        [("SAMPLES", "FP32", (-1, -1))],
+        [("LOG_PROBS", "FP32", (-1, -1, -1))],
+    ),
+}
+"""Name, datatype and shape of each model's inputs and outputs."""
 MAX_BATCH_SIZE = 16
 NOMINAL_DURATION_S = 1.0
 """Length of every file that is not a WAV: the fake has no decoders."""

@@ -153,13 +153,10 @@ class FakeServer:
         answer = messages.ModelMetadataResponse(
             name=request.name, versions=["1"], platform="python"
         )
-        if request.name == MODEL:
-            for names, tensors in (
-                (_model.INPUTS, answer.inputs),
-                (_model.OUTPUTS, answer.outputs),
-            ):
-                for name in names:
-                    tensors.add(name=name, datatype="BYTES", shape=(-1, 1))
+        inputs, outputs = _model.TENSORS[request.name]
+        for tensors, described in ((answer.inputs, inputs), (answer.outputs, outputs)):
+            for name, datatype, shape in described:
+                tensors.add(name=name, datatype=datatype, shape=shape)
         return answer
 
     def _ModelInfer(self, request: Any, context: Any) -> Any:
