@@ -123,17 +123,17 @@ class AsyncClient(_base.BaseClient):
         """Return as soon as `is_ready` is true.
 
         Raises:
-            DeadlineExceeded: it was not true within `timeout_s` seconds.
+            DeadlineExceeded: it was not true within `timeout_s` seconds; `__cause__` says why.
         """
         call = self._status_call(timeout_s)
         while True:
+            # One probe must not use up the time: the next may find a server that came back.
+            probe = self._status_call(min(_base.DEFAULT_STATUS_TIMEOUT_S, call.remaining_s()))
             try:
-                if await self._run(call, _base.ready_steps()):
+                if await self._run(probe, _base.ready_steps()):
                     return
-            except _errors.DeadlineExceeded:
-                raise
-            except _errors.AsrError:
-                pass  # The call remembers it, as the cause of a DeadlineExceeded.
+            except _errors.AsrError as error:
+                call.remember(error)
             await self._pause(call, min(_base.READY_POLL_S, call.remaining_s()))
 
     async def status(self, *, timeout_s: float = _base.DEFAULT_STATUS_TIMEOUT_S) -> ServerStatus:

@@ -28,7 +28,8 @@ class Client(_base.BaseClient):
     """Calls the service from ordinary code; one client may serve any number of threads.
 
     Nothing is opened before the first call. `close`, or the end of a `with` block, ends the calls
-    of other threads with `Cancelled`.
+    of other threads with `Cancelled`. A file that blocks while it is read, such as a pipe, holds
+    the call beyond its timeout; everything else ends with it.
 
     Args:
         url: HOST:PORT of the server's gRPC endpoint.
@@ -123,17 +124,17 @@ class Client(_base.BaseClient):
         """Return as soon as `is_ready` is true.
 
         Raises:
-            DeadlineExceeded: it was not true within `timeout_s` seconds.
+            DeadlineExceeded: it was not true within `timeout_s` seconds; `__cause__` says why.
         """
         call = self._status_call(timeout_s)
         while True:
+            # One probe must not use up the time: the next may find a server that came back.
+            probe = self._status_call(min(_base.DEFAULT_STATUS_TIMEOUT_S, call.remaining_s()))
             try:
-                if self._run(call, _base.ready_steps()):
+                if self._run(probe, _base.ready_steps()):
                     return
-            except _errors.DeadlineExceeded:
-                raise
-            except _errors.AsrError:
-                pass  # The call remembers it, as the cause of a DeadlineExceeded.
+            except _errors.AsrError as error:
+                call.remember(error)
             self._pause(call, min(_base.READY_POLL_S, call.remaining_s()))
 
     def status(self, *, timeout_s: float = _base.DEFAULT_STATUS_TIMEOUT_S) -> ServerStatus:

@@ -117,6 +117,10 @@ class Call:
             raise self.error(_errors.DeadlineExceeded, "DEADLINE_EXCEEDED") from self._last
         return left
 
+    def remember(self, error: AsrError) -> None:
+        """Make this the cause of a DeadlineExceeded that follows."""
+        self._last = error
+
     def attempt(self) -> float:
         """Count an attempt and give it all the seconds left."""
         left = self.remaining_s()
