@@ -17,6 +17,7 @@ _LEAST_DEADLINE_S = 120.0
 # A front that waits for windows uses a little at each; the acoustic model is never still for long.
 _IDLE_CPU_S = 0.05
 _IDLE_S = {"wav2vec2": 5.0, "transcribe": 120.0}
+_DRAINING_IDLE_S = 20.0
 
 
 class State(str, Enum):
@@ -77,11 +78,6 @@ class ModelKeeper:
         """Instances of the present load that do not run."""
         return sum(not stub.is_alive() for stub in self.instances)
 
-    @property
-    def is_loading(self) -> bool:
-        """Whether Triton may be loading it, when its folder must stay where it is."""
-        return self.state is State.HEALING
-
     def adopt(self, load_s: float) -> None:
         """Takes the first load's instances, which took `load_s` seconds to come."""
         self.instances, self._load_s, self.state = self.find(), load_s, State.READY
@@ -102,7 +98,10 @@ class ModelKeeper:
             self.run.restore(self.model)
 
     def drain(self, now_s: float) -> bool:
-        """Takes the model out, and looks whether it has finished: true when no instance is left."""
+        """Takes the model out, lets it finish, and says whether it has: no instance is left."""
+        if self.state is State.HEALING:
+            self.step(now_s)  # its folder must stay where it is while Triton loads it
+            return False
         if self.state is not State.DRAINING:
             if self.state is not State.RESTING:
                 self.run.withdraw(self.model)
@@ -143,11 +142,14 @@ class ModelKeeper:
         self._retired += [_Retired(stub, now_s, stub.cpu_s()) for stub in stubs]
 
     def _end_idle_ones(self, now_s: float) -> None:
+        idle_s = _IDLE_S[self.model]
+        if self.state is State.DRAINING:
+            idle_s = min(idle_s, _DRAINING_IDLE_S)
         for one in list(self._retired):
             if not one.stub.is_alive():
                 self._retired.remove(one)
                 (SHARED_MEMORY / one.stub.region).unlink(missing_ok=True)
-            elif now_s > one.since_s + _IDLE_S.get(self.model, max(_IDLE_S.values())):
+            elif now_s > one.since_s + idle_s:
                 used = one.stub.cpu_s()
                 if used - one.cpu_s < _IDLE_CPU_S:
                     one.stub.kill()

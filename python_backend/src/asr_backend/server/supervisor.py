@@ -24,8 +24,8 @@ from asr_backend.server.stubs import Stub, find_stubs
 
 FRONT = "transcribe"
 _TICK_S = 0.1
-# For tritonserver to end by itself once its work is done.
-_END_S = 5.0
+# For tritonserver to end by itself.
+_END_S = 3.0
 
 
 def log(message: str) -> None:
@@ -155,39 +155,30 @@ class Supervisor:
         )
 
     def _drain(self, process: TritonProcess) -> int:
-        """Lets the files in work finish, then ends tritonserver."""
+        """Lets the files in work finish, then the direct calls of wav2vec2, then ends Triton."""
         self._state = "draining"
         log(f"draining: files in work have {self._settings.exit_timeout_s:g} s; again to hurry")
         deadline_s = time.monotonic() + self._settings.exit_timeout_s
-        front = next(keeper for keeper in self._keepers if keeper.model == FRONT)
-        others = [keeper for keeper in self._keepers if keeper is not front]
-        drained = False
-        while not drained and self._stops < 2 and process.status() is None:
-            now_s = time.monotonic()
-            if now_s > deadline_s:
-                break
-            for keeper in others:
-                keeper.step(now_s)
-            if front.is_loading:
-                front.step(now_s)
-            else:
-                drained = front.drain(now_s)
+        waiting = sorted(self._keepers, key=lambda keeper: keeper.model != FRONT)
+        while waiting and self._may_wait(process, deadline_s):
+            for keeper in waiting[1:]:
+                keeper.step(time.monotonic())
+            if waiting[0].drain(time.monotonic()):
+                waiting.pop(0)
             time.sleep(_TICK_S)
-        if not drained:
-            log("stopped with files in work")
-        self._end(process, deadline_s)
-        return 0 if drained else 1
-
-    def _end(self, process: TritonProcess, deadline_s: float) -> None:
-        """Asks tritonserver to end, and waits while it may still be at a direct caller's work."""
+        if waiting:
+            log("stopped with calls in work")
         process.terminate()
-        deadline_s = max(deadline_s, time.monotonic() + _END_S)
-        idle_since_s = time.monotonic()
-        while process.status() is None and self._stops < 2:
-            now_s = time.monotonic()
-            if any(keeper.find() for keeper in self._keepers):
-                idle_since_s = now_s
-            # With a call that a dead instance never answered, it would wait for its own timeout.
-            if now_s > deadline_s or now_s > idle_since_s + _END_S:
-                break
+        # A call that a dead instance never answered would keep it for its own exit timeout.
+        deadline_s = time.monotonic() + _END_S
+        while self._may_wait(process, deadline_s):
             time.sleep(_TICK_S)
+        return 1 if waiting else 0
+
+    def _may_wait(self, process: TritonProcess, deadline_s: float) -> bool:
+        return (
+            self._stops < 2
+            and process.status() is None
+            and time.monotonic() < deadline_s
+            and not any(keeper.state is State.FAILED for keeper in self._keepers)
+        )

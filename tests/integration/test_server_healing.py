@@ -1,0 +1,85 @@
+"""Dead model instances are replaced while the server runs."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from tritonclient.utils import InferenceServerException
+
+from tests.integration.dummy_server import MODELS, DummyServer, dummy_server, wait_for
+
+pytestmark = pytest.mark.server
+
+
+def _healed(server: DummyServer, model: str, heals: int) -> bool:
+    status, health = server.ready()
+    return status == 200 and health["models"][model]["heals"] == heals
+
+
+def test_a_killed_instance_of_each_model_is_replaced(tmp_path):
+    with dummy_server(tmp_path) as server:
+        for model in MODELS:
+            victim, survivor = server.stubs(model)
+            victim.kill()
+            wait_for(lambda: server.ready()[0] == 503)
+            assert server.ready()[1]["state"] == "healing"
+            wait_for(lambda model=model: _healed(server, model, 1))
+            server.remember()
+            new = {stub.pid for stub in server.stubs(model)} - {victim.pid, survivor.pid}
+            assert len(new) == 2
+            assert {server.call(model) for _ in range(8)} <= new
+        assert 'asr_heals_total{model="transcribe"} 1' in server.get("/metrics")[1]
+        # The other old instance goes when it has had nothing to do for a while.
+        wait_for(lambda: len(server.stubs("wav2vec2")) == 2)
+        assert server.stop() == 0
+        assert server.leftovers() == []
+
+
+def test_a_dead_front_costs_only_its_own_calls(tmp_path):
+    with dummy_server(tmp_path) as server:
+        calls = [server.call_in_background("transcribe", 8.0) for _ in range(6)]
+        time.sleep(1)
+        server.stubs("transcribe")[0].kill()
+        wait_for(lambda: _healed(server, "transcribe", 1))
+        server.remember()
+        assert server.call("transcribe") > 0
+        # A stop now waits for the old front that lives, and not for the calls of the dead one.
+        wait_for(lambda: sum(isinstance(call.answer, int) for call in calls) > 0)
+        assert server.stop() == 0
+        finished = sum(isinstance(call.result(), int) for call in calls)
+        assert 0 < finished < len(calls)
+        assert server.leftovers() == []
+
+
+def test_a_model_that_does_not_load_beside_the_old_one_is_taken_out_first(tmp_path):
+    with dummy_server(tmp_path) as server:
+        (server.control / "fail-wav2vec2-once").touch()
+        server.stubs("wav2vec2")[0].kill()
+        wait_for(lambda: _healed(server, "wav2vec2", 1), timeout_s=60)
+        assert "ending them first" in server.log.read_text()
+        server.remember()
+        assert server.call("wav2vec2") in {stub.pid for stub in server.stubs("wav2vec2")}
+        assert server.stop() == 0
+        assert server.leftovers() == []
+
+
+def test_it_ends_when_a_model_cannot_be_healed(tmp_path):
+    with dummy_server(tmp_path) as server:
+        (server.control / "fail-wav2vec2").touch()
+        server.stubs("wav2vec2")[0].kill()
+        assert server.process.wait(timeout=60) == 1
+        assert "wav2vec2: cannot be healed" in server.log.read_text()
+        assert server.leftovers() == []
+
+
+def test_calls_of_a_dead_instance_fail_until_it_is_replaced(tmp_path):
+    with dummy_server(tmp_path, "--frontends", "1") as server:
+        server.stubs("transcribe")[0].kill()
+        with pytest.raises(InferenceServerException, match=r"Stub process .* is not healthy"):
+            server.call("transcribe")
+        wait_for(lambda: _healed(server, "transcribe", 1))
+        server.remember()
+        assert server.call("transcribe") > 0
+        assert server.stop() == 0
+        assert server.leftovers() == []

@@ -1,0 +1,121 @@
+"""asr-server on the real tritonserver: ready, drained, stopped, killed; nothing is left behind."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+import tritonclient.grpc as grpcclient
+from tritonclient.utils import InferenceServerException
+
+from tests.integration.dummy_server import DummyServer, dummy_server, wait_for
+
+pytestmark = pytest.mark.server
+
+
+def refusal(server: DummyServer) -> str:
+    """What a new call is refused with, or nothing."""
+    try:
+        server.call("transcribe")
+    except InferenceServerException as error:
+        return str(error)
+    return ""
+
+
+def test_it_serves_and_leaves_nothing_behind(tmp_path):
+    with dummy_server(tmp_path) as server:
+        assert server.call("transcribe") in {stub.pid for stub in server.stubs("transcribe")}
+        assert server.get("/livez") == (200, "alive\n")
+        status, health = server.ready()
+        assert status == 200
+        assert health["ready"] is True
+        assert health["models"]["wav2vec2"] == {
+            "state": "ready",
+            "instances": 2,
+            "dead": 0,
+            "heals": 0,
+        }
+        assert 'asr_heals_total{model="wav2vec2"} 0' in server.get("/metrics")[1]
+        assert server.get("/other")[0] == 404
+        # The model's files must not look changed to Triton because they were loaded.
+        time.sleep(2.5)
+        assert server.log.read_text().count("loading: wav2vec2:1") == 1
+
+        assert server.stop() == 0
+        assert server.leftovers() == []
+
+
+def test_admin_calls_are_locked(tmp_path):
+    with (
+        dummy_server(tmp_path) as server,
+        grpcclient.InferenceServerClient(server.url) as client,
+    ):
+        assert client.is_server_ready()
+        for locked in (
+            client.get_model_repository_index,
+            client.get_system_shared_memory_status,
+            client.get_trace_settings,
+            client.get_log_settings,
+            lambda: client.unload_model("transcribe"),
+        ):
+            with pytest.raises(InferenceServerException, match="This protocol is restricted"):
+                locked()
+        assert server.stop(signal.SIGINT) == 0
+
+
+def test_a_stop_lets_calls_finish_and_refuses_new_ones(tmp_path):
+    with dummy_server(tmp_path) as server:
+        calls = [server.call_in_background("transcribe", 6.0) for _ in range(4)]
+        time.sleep(1)
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: server.ready()[1]["state"] == "draining")
+        assert server.ready()[0] == 503
+
+        wait_for(lambda: "StatusCode.NOT_FOUND" in refusal(server))
+        assert "has no available versions" in refusal(server)
+        assert [type(call.result()) for call in calls] == [int] * 4
+        assert server.process.wait(timeout=60) == 0
+        assert server.leftovers() == []
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_stop_is_cut_short_by_its_timeout_or_a_second_signal(tmp_path, signals):
+    with dummy_server(tmp_path, "--exit-timeout-s", "1" if signals == 1 else "50") as server:
+        call = server.call_in_background("transcribe", 55.0)
+        time.sleep(1)
+        for _ in range(signals):
+            server.process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        assert server.process.wait(timeout=30) == 1
+        assert isinstance(call.result(), InferenceServerException)
+        assert server.leftovers() == []
+
+
+def test_killed_it_leaves_nothing_running(tmp_path):
+    with dummy_server(tmp_path) as server:
+        assert len(server.stubs("wav2vec2")) == 2
+        server.process.kill()
+        wait_for(lambda: not server.leftovers(), timeout_s=10)
+
+
+def test_it_ends_when_tritonserver_dies(tmp_path):
+    with dummy_server(tmp_path) as server:
+        server.triton().kill()
+        assert server.process.wait(timeout=30) == 128 + signal.SIGKILL
+        assert server.leftovers() == []
+
+
+def test_it_ends_when_a_model_does_not_load(tmp_path):
+    with dummy_server(tmp_path, ready=False) as server:
+        (server.control / "fail-wav2vec2").touch()
+        assert server.process.wait(timeout=30) == 1
+        assert "told to fail" in server.log.read_text()
+        assert list(server.run_dir.glob("*")) == []
+
+
+def test_stopped_while_starting_it_ends_at_once(tmp_path):
+    with dummy_server(tmp_path, ready=False) as server:
+        wait_for(server.run_dir.exists)
+        assert server.stop() == 0
+        assert list(server.run_dir.glob("*")) == []
