@@ -50,12 +50,12 @@ def transcribe_all(client: Client, console: Console) -> tuple[list[tuple[str, st
     """Show a row for each recording; returns (true words, heard words) and the failed calls."""
     table = Table()
     for title in ("file", "heard", "said"):
-        table.add_column(title)
+        table.add_column(title, overflow="fold")
     for title in ("audio, s", "took, s"):
         table.add_column(title, justify="right")
     pairs = []
     failed = 0
-    with Live(table, console=console):
+    with Live(table, console=console) as live:
         for path, said in recordings():
             started = time.perf_counter()
             try:
@@ -68,6 +68,7 @@ def transcribe_all(client: Client, console: Console) -> tuple[list[tuple[str, st
             heard = transcript.text.lower()
             pairs.append((said, heard))
             table.add_row(path.name, heard, said, f"{transcript.duration_s:.2f}", f"{took_s:.2f}")
+            live.refresh()
     return pairs, failed
 
 
@@ -80,6 +81,7 @@ def run(console: Console, log_path: Path) -> int:
         console.print(f"tritonserver answers on {server.url}")
         with Client(server.url) as client:
             pairs, failed = transcribe_all(client, console)
+        console.print()
         with console.status("stopping the server"):
             stack.close()
     if failed:

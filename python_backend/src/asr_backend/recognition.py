@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ from asr_backend.windows import Window, windows
 
 Samples = npt.NDArray[np.float32]
 IsCancelled = Callable[[], bool]
+T = TypeVar("T")
 
 
 class AcousticModel(Protocol):
@@ -138,6 +140,7 @@ class Recognizer:
             stages.acoustic_s += read_from - waited_from
             stages.ctc_s += time.perf_counter() - read_from
 
+        estimate = partial(estimate_duration_s, audio, options=options, limits=self._limits)
         source = windows(
             decode(audio, options=options, limits=self._limits),
             max_window_s=self._max_window_s,
@@ -151,7 +154,7 @@ class Recognizer:
                     break
                 is_long = window.index > 0 or not window.last
                 if is_long and window.index == 0:
-                    on_long(estimate_duration_s(audio, options=options, limits=self._limits))
+                    on_long(await self._in_decode_pool(estimate))
                 call = self._emissions(window.samples, is_cancelled, is_long=is_long)
                 pending.append((window.start_sample, asyncio.create_task(call)))
                 while len(pending) > self._windows_in_flight or (pending and pending[0][1].done()):
@@ -164,7 +167,7 @@ class Recognizer:
             for _, task in pending:
                 task.cancel()
             await asyncio.gather(*(task for _, task in pending), return_exceptions=True)
-            await asyncio.get_running_loop().run_in_executor(self._decode_pool, source.close)
+            await self._in_decode_pool(source.close)
         read_from = time.perf_counter()
         duration_s = sample_count / self._checkpoint.sample_rate_hz
         decoder.push(stitcher.finish())
@@ -174,10 +177,12 @@ class Recognizer:
 
     async def _next_window(self, source: Iterator[Window], stages: Stages) -> Window | None:
         started = time.perf_counter()
-        loop = asyncio.get_running_loop()
-        window = await loop.run_in_executor(self._decode_pool, next, source, None)
+        window = await self._in_decode_pool(lambda: next(source, None))
         stages.decode_s += time.perf_counter() - started
         return window
+
+    async def _in_decode_pool(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._decode_pool, work)
 
     async def _emissions(
         self, samples: Samples, is_cancelled: IsCancelled, *, is_long: bool

@@ -32,7 +32,7 @@ FOREGROUND_S = 0.5
 BACKGROUND_FILES_OF_FULL_LENGTH = 4
 """Background cap of a front, in recordings of the greatest length allowed."""
 OVERLAP_S = 2.0
-"""What two neighbouring windows of a long recording share, in seconds."""
+"""What two neighbouring windows of a long recording share, in seconds; at most a quarter of one."""
 DECODE_THREADS = 4
 CALL_THREADS = 128
 """Threads in which `async_exec` waits; the loop's default, cores + 4, is a silent cap."""
@@ -83,15 +83,14 @@ class Transcribe:
             max_audio_s=float(parameters["max_audio_s"]),
             max_audio_bytes=int(parameters["max_audio_bytes"]),
         )
+        max_window_s = float(parameters["max_window_s"])
         metrics = Metrics(pb_utils)
         recognizer = Recognizer(
             checkpoint=checkpoint,
-            acoustic=AcousticCalls(
-                pb_utils, metrics=metrics, front=args["model_instance_name"]
-            ),
+            acoustic=AcousticCalls(pb_utils, metrics=metrics, front=args["model_instance_name"]),
             limits=limits,
-            max_window_s=float(parameters["max_window_s"]),
-            overlap_s=OVERLAP_S,
+            max_window_s=max_window_s,
+            overlap_s=min(OVERLAP_S, max_window_s / 4),
             windows_in_flight=windows_in_flight(
                 instances=int(parameters["wav2vec2_instances"]),
                 fronts=int(parameters["frontends"]),
