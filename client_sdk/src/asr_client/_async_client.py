@@ -216,7 +216,8 @@ class AsyncClient(_base.BaseClient):
         response = None
         try:
             while True:
-                response = await self._send(call, *steps.send(response))
+                method, fields = steps.send(response)
+                response = await self._send(call, method, _wire.request(method, **fields))
         except StopIteration as end:
             value: _T = end.value
             return value

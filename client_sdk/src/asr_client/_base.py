@@ -15,8 +15,8 @@ READY_POLL_S = 0.25
 MODELS = (_wire.MODEL, _wire.ACOUSTIC_MODEL)
 
 _T = TypeVar("_T")
-Steps: TypeAlias = Generator[tuple[str, Any], Any, _T]
-"""Yields method and request, is sent the response, returns the outcome: one script, two clients."""
+Steps: TypeAlias = Generator[tuple[str, dict[str, Any]], Any, _T]
+"""Yields method and fields, is sent the response, returns the outcome: one script, two clients."""
 
 _ONCE = RetryPolicy(max_attempts=1)
 
@@ -93,24 +93,22 @@ class BaseClient:
 def ready_steps() -> Steps[bool]:
     """Ask whether all models are ready."""
     for name in MODELS:
-        if not (yield "ModelReady", _wire.model_request("ModelReady", name)).ready:
+        if not (yield "ModelReady", {"name": name}).ready:
             return False
     return True
 
 
 def status_steps() -> Steps[ServerStatus]:
     """Ask all that `ServerStatus` holds."""
-    live = (yield "ServerLive", _wire.server_request("ServerLive")).live
-    ready = (yield "ServerReady", _wire.server_request("ServerReady")).ready
-    metadata = yield "ServerMetadata", _wire.server_request("ServerMetadata")
+    live = (yield "ServerLive", {}).live
+    ready = (yield "ServerReady", {}).ready
+    metadata = yield "ServerMetadata", {}
     models = []
     for name in MODELS:
-        up = (yield "ModelReady", _wire.model_request("ModelReady", name)).ready
+        up = (yield "ModelReady", {"name": name}).ready
         versions: tuple[str, ...] = ()
         if up:
-            versions = tuple(
-                (yield "ModelMetadata", _wire.model_request("ModelMetadata", name)).versions
-            )
+            versions = tuple((yield "ModelMetadata", {"name": name}).versions)
         models.append(ModelStatus(name=name, ready=up, versions=versions))
     return ServerStatus(
         live=live,

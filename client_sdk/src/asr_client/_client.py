@@ -199,7 +199,8 @@ class Client(_base.BaseClient):
         response = None
         try:
             while True:
-                response = self._send(call, *steps.send(response))
+                method, fields = steps.send(response)
+                response = self._send(call, method, _wire.request(method, **fields))
         except StopIteration as end:
             value: _T = end.value
             return value

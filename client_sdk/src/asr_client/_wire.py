@@ -65,14 +65,9 @@ def set_timeout(request: Any, timeout_s: float) -> None:
     request.parameters["timeout"].int64_param = max(1, int(timeout_s * 1e6))
 
 
-def model_request(kind: str, name: str) -> Any:
-    """A request such as `ModelReady` about one model; `kind` is the method's name."""
-    return getattr(messages, f"{kind}Request")(name=name)
-
-
-def server_request(kind: str) -> Any:
-    """A request such as `ServerLive` about the server; `kind` is the method's name."""
-    return getattr(messages, f"{kind}Request")()
+def request(method: str, **fields: Any) -> Any:
+    """The request message of a method such as `ModelReady`."""
+    return getattr(messages, f"{method}Request")(**fields)
 
 
 def result(response: Any) -> bytes:
