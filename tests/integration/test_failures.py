@@ -1,0 +1,149 @@
+"""What callers see when processes die, and when the server is told to stop."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from asr_client import AsrError, Client, RetryPolicy, Transcript
+from tests import recordings
+from tests.integration import metrics_page
+from tests.integration.long_recordings import long_recording
+from tests.integration.stubs import stubs
+from tools.local_server import LocalServer, local_server
+
+pytestmark = pytest.mark.server
+
+CLIP = recordings.wav(recordings.pcm("go-forward-ten-meters.wav"))
+NO_RETRY = RetryPolicy(max_attempts=1)
+
+
+@pytest.fixture
+def fragile_server() -> Iterator[LocalServer]:
+    """A server of the test's own, which it may break."""
+    with local_server("--frontends=2") as server:
+        yield server
+
+
+@pytest.fixture
+def client(fragile_server: LocalServer) -> Iterator[Client]:
+    with Client(fragile_server.url, timeout_s=200, retry=NO_RETRY) as client:
+        yield client
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {timeout_s:g} s"
+        time.sleep(0.05)
+
+
+def forwards(server: LocalServer) -> float:
+    return metrics_page.value(server.metrics(), "asr_forward_windows_count")
+
+
+def test_a_dead_acoustic_model_costs_latency_and_no_work(
+    fragile_server: LocalServer, client: Client
+):
+    audio, _ = long_recording(300)
+    whole = client.transcribe(audio).text
+    clip = client.transcribe(CLIP).text
+    (stub,) = stubs(fragile_server, "wav2vec2")
+    with ThreadPoolExecutor(8) as pool:
+        before = forwards(fragile_server)
+        long = pool.submit(client.transcribe, audio)
+        wait_until(lambda: forwards(fragile_server) > before + 2, "the long file's first windows")
+        stub.kill()
+        short = [pool.submit(client.transcribe, CLIP) for _ in range(7)]
+        wait_until(lambda: fragile_server.health()[0] == 503, "not ready")
+        status = asr_status(fragile_server)
+        assert status.returncode != 0
+        assert "healing" in status.stdout
+        assert [one.result().text for one in short] == [clip] * 7
+        assert long.result().text == whole
+    wait_until(lambda: fragile_server.health()[0] == 200, "ready again")
+    assert asr_status(fragile_server).returncode == 0
+    (fresh,) = stubs(fragile_server, "wav2vec2")
+    assert fresh.pid != stub.pid
+
+
+def asr_status(server: LocalServer) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            str(Path(sys.executable).with_name("asr")),
+            "status",
+            f"--url={server.url}",
+            f"--health-url=http://127.0.0.1:{server.health_port}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_dead_front_fails_its_own_calls_only(fragile_server: LocalServer, client: Client):
+    clip = client.transcribe(CLIP).text
+    victim, survivor = stubs(fragile_server, "transcribe")
+    victim.kill()
+    outcomes: list[str] = []
+    wait_until(lambda: fragile_server.health()[0] == 503, "not ready")
+    while fragile_server.health()[0] != 200:
+        try:
+            outcomes.append(client.transcribe(CLIP, timeout_s=20).text)
+        except AsrError as error:
+            assert "not healthy" in error.server_message
+            outcomes.append("failed")
+    assert set(outcomes) <= {clip, "failed"}
+    # Healed: every call is answered, as many as there are fronts and more.
+    assert [client.transcribe(CLIP).text for _ in range(8)] == [clip] * 8
+    fresh = {stub.pid for stub in stubs(fragile_server, "transcribe")}
+    assert victim.pid not in fresh
+    assert len(fresh - {survivor.pid}) == 2
+
+
+def test_the_sdk_s_retries_hide_a_dead_front(fragile_server: LocalServer):
+    with Client(fragile_server.url, timeout_s=200) as client, ThreadPoolExecutor(4) as pool:
+        clip = client.transcribe(CLIP).text
+        stubs(fragile_server, "transcribe")[0].kill()
+        # Calls that were in the dead front's background would hang to their deadline: the clips
+        # are short, so none is.
+        texts = [one.text for one in pool.map(client.transcribe, [CLIP] * 16)]
+    assert texts == [clip] * 16
+
+
+def test_a_stop_lets_files_in_work_finish_and_turns_new_ones_away(
+    fragile_server: LocalServer, client: Client
+):
+    audio, _ = long_recording(240)
+    whole = client.transcribe(audio).text
+    before = forwards(fragile_server)
+    with ThreadPoolExecutor(4) as pool:
+        files = [pool.submit(client.transcribe, audio) for _ in range(3)]
+        wait_until(lambda: forwards(fragile_server) > before + 2, "the files' first windows")
+        fragile_server.process.terminate()
+        wait_until(lambda: _is_turned_away(client), "new calls turned away")
+        assert not all(file.done() for file in files)
+        assert fragile_server.health()[1]["state"] == "draining"
+        assert [_text(file) for file in files] == [whole] * 3
+    assert fragile_server.process.wait(60) == 0
+    assert not list(Path("/dev/shm").glob(f"*{fragile_server.process.pid}*"))
+
+
+def _is_turned_away(client: Client) -> bool:
+    try:
+        client.transcribe(CLIP)
+    except AsrError as error:
+        assert type(error).__name__ == "ServerDraining", error
+        return True
+    return False
+
+
+def _text(file: Future[Transcript]) -> str:
+    return file.result().text

@@ -1,0 +1,116 @@
+"""Long recordings: complete, in flat memory, and not in the way of short ones."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from asr_client import Client, DeadlineExceeded
+from tests import recordings
+from tests.integration import metrics_page
+from tests.integration.long_recordings import long_recording
+from tests.integration.stubs import stubs
+from tools.local_server import LocalServer
+from tools.word_errors import word_error_rate
+
+pytestmark = pytest.mark.server
+
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def client(server_url: str) -> Iterator[Client]:
+    with Client(server_url, timeout_s=240) as client:
+        yield client
+
+
+@contextmanager
+def peak_anonymous_memory(processes: list[psutil.Process]) -> Iterator[list[int]]:
+    """The most anonymous memory of any of the processes while the block runs, in bytes."""
+    peak = [0]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            peak[0] = max(peak[0], *(anonymous_bytes(process) for process in processes))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
+
+
+def anonymous_bytes(process: psutil.Process) -> int:
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+        line = next(line for line in status if line.startswith("RssAnon:"))
+    return int(line.split()[1]) * 1024
+
+
+def forwards(server: LocalServer) -> float:
+    return metrics_page.value(server.metrics(), "asr_forward_windows_count")
+
+
+def test_ten_minutes_have_their_utterances_in_order_and_in_flat_memory(
+    client: Client, server: LocalServer
+):
+    short, _ = long_recording(60)
+    audio, utterances = long_recording(600)
+    fronts = stubs(server, "transcribe")
+    with peak_anonymous_memory(fronts) as minute:
+        for _ in fronts:
+            client.transcribe(short)
+    with peak_anonymous_memory(fronts) as ten_minutes:
+        transcript = client.transcribe(audio)
+    with ThreadPoolExecutor(8) as pool:
+        alone = list(pool.map(lambda clip: client.transcribe(recordings.wav(clip)), utterances))
+    wanted = " ".join(one.text for one in alone if one.text)
+    # Not word for word: an utterance is normalised with its window's other utterances.
+    assert word_error_rate([(wanted, transcript.text)]) < 0.1
+    starts = [word.start_s for word in transcript.words]
+    assert starts == sorted(starts)
+    assert len(transcript.text.split()) == len(transcript.words)
+    # Nine minutes more are 35 MiB as samples and 18 MiB as emissions, and neither is kept.
+    assert ten_minutes[0] - minute[0] < 24 * MIB + 2 * len(audio)
+
+
+def test_long_files_on_every_front_do_not_keep_a_clip_waiting(client: Client, server: LocalServer):
+    audio, _ = long_recording(900)
+    clip = recordings.wav(recordings.pcm("cards-004-five-five.wav"))
+    alone = client.transcribe(clip).text
+    count = 2 * len(stubs(server, "transcribe"))
+    before = forwards(server)
+    with ThreadPoolExecutor(count) as pool:
+        files = [pool.submit(client.transcribe, audio) for _ in range(count)]
+        while forwards(server) == before:
+            time.sleep(0.05)
+        texts = [client.transcribe(clip).text for _ in range(5)]
+        unfinished = [file for file in files if not file.done()]
+        results = [file.result() for file in files]
+    assert texts == [alone] * 5
+    assert len(unfinished) == count
+    assert len({result.text for result in results}) == 1
+
+
+def test_work_stops_when_nobody_waits_for_it(client: Client, server: LocalServer):
+    audio, _ = long_recording(900)
+    before = server.metrics()
+    with pytest.raises(DeadlineExceeded):
+        client.transcribe(audio, timeout_s=1.0)
+    deadline = time.monotonic() + 60
+
+    def grown(name: str) -> float:
+        return metrics_page.value(server.metrics(), name) - metrics_page.value(before, name)
+
+    while grown("asr_cancelled_total") == 0:
+        assert time.monotonic() < deadline, "the server never noticed"
+        time.sleep(0.1)
+    assert grown("asr_audio_seconds_total") < 800
