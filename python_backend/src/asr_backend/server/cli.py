@@ -75,7 +75,7 @@ def describe(settings: Settings) -> dict[str, object]:
     argv = triton.command_line(
         server,
         settings,
-        ports.claim(settings),
+        ports.asked(settings),
         repository=run_dir / "models",
         backends=run_dir / "backends" if server.from_wheel else server.root / "backends",
         region_prefix="asr-server-RANDOM-",

@@ -19,18 +19,23 @@ class Ports:
     http: int
 
 
+def asked(settings: Settings) -> Ports:
+    """The settings' ports as they are, 0 for one that is still to be chosen."""
+    return Ports(
+        grpc=settings.grpc_port,
+        metrics=settings.metrics_port,
+        health=settings.health_port,
+        http=settings.http_port,
+    )
+
+
 def claim(settings: Settings) -> Ports:
     """The settings' ports, free ones in place of 0.
 
     Raises:
         StartError: for a taken port, one port for two uses, or an address of another machine.
     """
-    wanted = {
-        "grpc": settings.grpc_port,
-        "metrics": settings.metrics_port,
-        "health": settings.health_port,
-        "http": settings.http_port,
-    }
+    wanted = vars(asked(settings))
     taken: dict[int, str] = {}
     # All are held until all are known, so that two free ones cannot be the same.
     held: list[socket.socket] = []

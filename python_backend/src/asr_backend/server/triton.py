@@ -25,6 +25,7 @@ SAFE_RELEASE = (25, 7)
 _WHEEL_GLIBC = (2, 35)
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _STUB = "triton_python_backend_stub"
+_IMAGE_STUB = f"backends/python/{_STUB}"
 # What a caller never needs, and what the published holes go through.
 _LOCKED_APIS = "shared-memory,model-repository,trace,logging"
 
@@ -83,10 +84,8 @@ def find(root: str) -> Triton:
     if root:
         path = Path(root).expanduser().absolute()
         return _from_wheel(path) if wheel and path.samefile(wheel) else _from_image(path)
-    if (NGC_ROOT / "bin" / "tritonserver").is_file():
-        image = _from_image(NGC_ROOT)
-        if wheel is None or _stub_python(image.stub) == _PYTHON:
-            return image
+    if NGC_ROOT.is_dir() and (wheel is None or _stub_python(NGC_ROOT / _IMAGE_STUB) == _PYTHON):
+        return _from_image(NGC_ROOT)
     if wheel is None:
         raise StartError(
             f"no tritonserver: {NGC_ROOT} is not there and nvidia-pytriton is not installed; "
@@ -128,9 +127,9 @@ def _wheel_release() -> tuple[int, int] | None:
 
 
 def _from_image(root: Path) -> Triton:
-    stub = root / "backends" / "python" / _STUB
+    stub = root / _IMAGE_STUB
     if not (root / "bin" / "tritonserver").is_file() or not stub.is_file():
-        raise StartError(f"{root}: has no bin/tritonserver with backends/python/{_STUB}")
+        raise StartError(f"{root}: has no bin/tritonserver with {_IMAGE_STUB}")
     if (python := _stub_python(stub)) != _PYTHON:
         raise StartError(f"{root}: its stub is for Python {python}, this is Python {_PYTHON}")
     return Triton(
@@ -149,7 +148,8 @@ def _image_release() -> tuple[int, int] | None:
 
 def _stub_python(stub: Path) -> str:
     """The Python a stub links to: a stub of another version would not find our packages."""
-    match = re.search(rb"libpython(3\.\d+)\.so", stub.read_bytes())
+    program = stub.read_bytes() if stub.is_file() else b""
+    match = re.search(rb"libpython(3\.\d+)\.so", program)
     return match[1].decode() if match else "unknown"
 
 

@@ -1,0 +1,169 @@
+"""What is wrong before Triton starts: one line on standard error, exit status 2."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import errors
+from safetensors.torch import load_file
+
+from asr_backend.checkpoint import demo_checkpoint, load_checkpoint
+from asr_backend.convert import convert
+from asr_backend.server import cli, supervisor
+
+FREE = ["--grpc-port=0", "--metrics-port=0", "--health-port=0"]
+
+
+@pytest.fixture(autouse=True)
+def _no_start(monkeypatch):
+    def refuse(*args):
+        raise AssertionError("something was started")
+
+    monkeypatch.setattr(supervisor.Supervisor, "run", refuse)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+
+
+def refusal(capsys, *argv: str) -> str:
+    """The one line that the command ends with."""
+    assert cli.main([*FREE, *argv]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("asr-server: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def copy_of_demo(folder: Path) -> Path:
+    return Path(shutil.copytree(demo_checkpoint(), folder))
+
+
+def test_a_wrong_flag(capsys):
+    assert "--colour" in refusal(capsys, "--colour")
+    assert "not supported" in refusal(capsys, "--precision", "int8")
+
+
+def test_a_taken_port(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for use in ("grpc", "metrics", "health", "http"):
+            line = refusal(capsys, f"--{use}-port", str(port))
+            assert f"--{use}-port {port} on 127.0.0.1: Address already in use" in line
+    line = refusal(capsys, "--grpc-port", str(port), "--http-port", str(port))
+    assert f"{port}: is --grpc-port already" in line
+
+
+def test_an_address_of_another_machine(capsys):
+    assert "--grpc-port 0 on 192.0.2.1" in refusal(capsys, "--host", "192.0.2.1")
+    assert "--host not-a.name.invalid: " in refusal(capsys, "--host", "not-a.name.invalid")
+
+
+def test_a_missing_folder(capsys, tmp_path):
+    assert "no such folder" in refusal(capsys, "--model", str(tmp_path / "none"))
+
+
+def test_a_folder_that_is_not_a_ctc_checkpoint(capsys, tmp_path):
+    (tmp_path / "config.json").write_text('{"architectures": ["BertModel"], "model_type": "bert"}')
+    assert "not a CTC checkpoint" in refusal(capsys, "--model", str(tmp_path))
+
+
+def test_pickled_weights_alone(capsys, tmp_path):
+    folder = copy_of_demo(tmp_path / "pickled")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    assert "asr-server convert" in refusal(capsys, "--model", str(folder))
+
+
+def test_no_gpu(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "gpu_count", lambda: 0)
+    assert "no NVIDIA GPU" in refusal(capsys, "--device", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (errors.LocalEntryNotFoundError("x"), "the hub cannot be reached"),
+        (OSError("disk full\nmore"), "disk full"),
+    ],
+)
+def test_a_hub_checkpoint_that_does_not_come(capsys, monkeypatch, error, words):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    assert words in refusal(capsys, "--model", "someone/something")
+
+
+def test_a_hub_checkpoint_is_fetched_once_without_pickles(monkeypatch, tmp_path):
+    folder = copy_of_demo(tmp_path / "0123abc")
+    asked = []
+
+    def download(name, **options):
+        asked.append((name, options))
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    settings = cli.parse(["--model", "someone/something", "--revision", "v1"], {}).settings
+    source = cli.locate(settings, fetch=True)
+    assert (source.path, source.id, source.revision) == (folder, "someone/something", "0123abc")
+    ((name, options),) = asked
+    assert name == "someone/something"
+    assert options["revision"] == "v1"
+    assert not options["local_files_only"]
+    assert not any("bin" in pattern or "py" in pattern for pattern in options["allow_patterns"])
+
+
+def test_print_config_shows_what_would_run(capsys):
+    assert cli.main([*FREE, "--print-config", "--device=cpu", "--max-batch-size", "3"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["settings"]["max_batch_size"] == 3
+    assert shown["checkpoint"]["id"] == "demo"
+    assert shown["argv"][0].endswith("/bin/tritonserver")
+    assert any("asr=RANDOM" in argument for argument in shown["argv"])
+    assert "LD_LIBRARY_PATH" in shown["env"]
+    assert "max_batch_size: 3" in shown["config.pbtxt"]["wav2vec2"]
+
+
+def test_print_config_fetches_nothing(capsys, monkeypatch):
+    def offline(*args, local_files_only, **kwargs):
+        assert local_files_only
+        raise errors.LocalEntryNotFoundError("x")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    assert cli.main([*FREE, "--print-config", "--model", "someone/something"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["checkpoint"]["path"] == "to be fetched from the hub"
+
+
+class TestConvert:
+    def test_pickled_weights_become_safetensors(self, capfd, monkeypatch, tmp_path):
+        monkeypatch.undo()
+        source, target = copy_of_demo(tmp_path / "pickled"), tmp_path / "new"
+        weights = load_file(source / "model.safetensors")
+        torch.save(weights, source / "pytorch_model.bin")
+        (source / "model.safetensors").unlink()
+        assert cli.main(["convert", str(source), str(target)]) == 0
+        assert load_checkpoint(target).vocabulary == load_checkpoint(demo_checkpoint()).vocabulary
+        written = load_file(target / "model.safetensors")
+        assert written.keys() == weights.keys()
+        assert all(torch.equal(written[name], weights[name]) for name in weights)
+        assert not (target / "pytorch_model.bin").exists()
+
+        assert cli.main(["convert", str(source), str(target)]) == 2
+        assert capfd.readouterr().err == (
+            f"asr-server convert: {target}: exists and is not an empty folder\n"
+        )
+
+    def test_a_pickle_that_holds_code_is_refused(self, tmp_path):
+        torch.save({"weight": Path("/")}, tmp_path / "pytorch_model.bin")
+        with pytest.raises(ValueError, match=r"not a file of plain tensors: [^\n]*$"):
+            convert(tmp_path, tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+
+    def test_a_folder_without_pickles_is_refused(self, tmp_path):
+        with pytest.raises(ValueError, match=r"has no pytorch_model\.bin"):
+            convert(tmp_path, tmp_path / "new")

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from asr_backend.server.errors import StartError
+from asr_backend.server.hub import Source
+from asr_backend.server.run_directory import RunDirectory, packaged_repository, render_configs
+from asr_backend.server.settings import Settings
+
+DEMO = Source(path=Path("/demo"), id="demo", revision="1")
+
+
+def configs(settings: Settings, source: Source = DEMO, *, gpus: int = 0) -> dict:
+    rendered = render_configs(packaged_repository(), settings, source, gpus=gpus)
+    return {
+        model: text_format.Parse(text, model_config_pb2.ModelConfig())
+        for model, text in rendered.items()
+    }
+
+
+def parameters(config: model_config_pb2.ModelConfig) -> dict[str, str]:
+    return {key: value.string_value for key, value in config.parameters.items()}
+
+
+def test_settings_reach_the_acoustic_model():
+    settings = Settings(
+        device="cuda",
+        instances=2,
+        threads=3,
+        precision="fp32",
+        max_batch_size=7,
+        max_queue_delay_us=11,
+        max_queue_size=13,
+        max_window_s=12.5,
+    )
+    config = configs(settings, gpus=4)["wav2vec2"]
+    assert config.max_batch_size == 7
+    assert config.dynamic_batching.max_queue_delay_microseconds == 11
+    assert config.dynamic_batching.default_queue_policy.max_queue_size == 65536
+    (group,) = config.instance_group
+    assert (group.count, group.kind) == (2, model_config_pb2.ModelInstanceGroup.KIND_GPU)
+    given = parameters(config)
+    assert given["device"] == "cuda"
+    assert given["precision"] == "fp32"
+    assert given["threads"] == "3"
+    assert given["instances"] == "2"
+    assert given["max_window_s"] == "12.5"
+    assert given["model"] == given["model_id"] == ""
+
+
+def test_settings_reach_the_front():
+    settings = Settings(
+        frontends=3,
+        instances=2,
+        max_queue_size=13,
+        max_audio_s=123456.5,
+        max_audio_bytes=99,
+        max_batch_size=7,
+    )
+    packaged, config = configs(Settings())["transcribe"], configs(settings, gpus=4)["transcribe"]
+    assert config.max_batch_size == packaged.max_batch_size
+    assert config.dynamic_batching.default_queue_policy.max_queue_size == 13
+    (group,) = config.instance_group
+    assert (group.count, group.kind) == (3, model_config_pb2.ModelInstanceGroup.KIND_CPU)
+    given = parameters(config)
+    assert given["frontends"] == "3"
+    assert given["wav2vec2_instances"] == "8"
+    assert float(given["max_audio_s"]) == 123456.5
+    assert given["max_audio_bytes"] == "99"
+
+
+@pytest.mark.parametrize(
+    ("device", "kind"), [("auto", "KIND_AUTO"), ("cpu", "KIND_CPU"), ("cuda", "KIND_GPU")]
+)
+def test_the_device_is_the_kind_of_the_instances(device, kind):
+    (group,) = configs(Settings(device=device))["wav2vec2"].instance_group
+    assert model_config_pb2.ModelInstanceGroup.Kind.Name(group.kind) == kind
+
+
+def test_a_checkpoint_of_ones_own_is_named_to_both_models():
+    source = Source(path=Path("/models/mine"), id="me/mine", revision="abc")
+    for config in configs(Settings(model="me/mine"), source).values():
+        given = parameters(config)
+        assert given["model"] == "/models/mine"
+        assert (given["model_id"], given["model_revision"]) == ("me/mine", "abc")
+
+
+def test_the_packaged_defaults_are_the_flags_defaults():
+    for model, config in configs(Settings(frontends=2, threads=1)).items():
+        text = (packaged_repository() / model / "config.pbtxt").read_text()
+        packaged = text_format.Parse(text, model_config_pb2.ModelConfig())
+        packaged.parameters["threads"].string_value = "1"
+        config.parameters["threads"].string_value = "1"
+        assert config == packaged
+
+
+def test_the_private_copy_is_made_and_removed(tmp_path):
+    run = RunDirectory(str(tmp_path / "under"))
+    run.copy_models(packaged_repository(), {"wav2vec2": "name: 'x'", "transcribe": ""})
+    assert (run.repository / "wav2vec2" / "config.pbtxt").read_text() == "name: 'x'"
+    assert (run.repository / "transcribe" / "1" / "model.py").is_file()
+    # Nothing that Python writes there may look like a change of the model.
+    assert (run.repository / "transcribe" / "1" / "__pycache__").is_file()
+    assert list(run.empty.iterdir()) == []
+
+    before = (run.repository / "wav2vec2" / "1" / "model.py").stat().st_mtime_ns
+    run.touch("wav2vec2")
+    assert (run.repository / "wav2vec2" / "1" / "model.py").stat().st_mtime_ns > before
+    run.withdraw("wav2vec2")
+    assert [path.name for path in run.repository.iterdir()] == ["transcribe"]
+    run.restore("wav2vec2")
+    assert sorted(path.name for path in run.repository.iterdir()) == ["transcribe", "wav2vec2"]
+
+    region = Path("/dev/shm") / f"{run.region_prefix}test"
+    region.touch()
+    run.remove()
+    assert not region.exists()
+    assert list((tmp_path / "under").iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StartError, match=r"--run-dir .*file/under: Not a directory"):
+        RunDirectory(str(tmp_path / "file" / "under"))
