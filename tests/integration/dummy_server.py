@@ -29,8 +29,7 @@ output [ {{ name: "PID" data_type: TYPE_INT32 dims: [ 1 ] }} ]
 dynamic_batching {{ }}
 parameters {{ key: "control" value {{ string_value: "{control}" }} }}
 """
-# Answers after `execute` has returned, as the fronts do.
-_MODEL = """
+_INITIALIZE = """
 import asyncio, json, os, pathlib, time
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -44,24 +43,37 @@ class TritonPythonModel:
             raise RuntimeError("told to fail")
         self.tasks = set()
 
+    def seconds(self, request):
+        return pb_utils.get_input_tensor_by_name(request, "SECONDS").as_numpy().item()
+
+    def answer(self):
+        return pb_utils.InferenceResponse([pb_utils.Tensor("PID", np.array([[os.getpid()]], "i4"))])
+"""
+_EXECUTE = {
+    "wav2vec2": """
+    def execute(self, requests):
+        time.sleep(max(self.seconds(request) for request in requests))
+        return [self.answer() for _ in requests]
+""",
+    # Answers after `execute` has returned, as the fronts do, and is never quite idle at work.
+    "transcribe": """
     async def execute(self, requests):
         for request in requests:
-            task = asyncio.create_task(self.answer(request))
+            task = asyncio.create_task(self.work(request))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
-    async def answer(self, request):
-        seconds = pb_utils.get_input_tensor_by_name(request, "SECONDS").as_numpy()
-        end = time.monotonic() + float(seconds.item())
+    async def work(self, request):
+        end = time.monotonic() + self.seconds(request)
         while time.monotonic() < end:
             busy = time.process_time() + 0.01
             while time.process_time() < busy:
                 pass
             await asyncio.sleep(0.1)
-        pid = pb_utils.Tensor("PID", np.array([[os.getpid()]], np.int32))
         flags = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
-        request.get_response_sender().send(pb_utils.InferenceResponse([pid]), flags=flags)
-"""
+        request.get_response_sender().send(self.answer(), flags=flags)
+""",
+}
 _PROGRAM = """
 import sys
 from pathlib import Path
@@ -83,7 +95,7 @@ class DummyServer:
         for name in MODELS:
             version = folder / "models" / name / "1"
             version.mkdir(parents=True)
-            (version / "model.py").write_text(_MODEL)
+            (version / "model.py").write_text(_INITIALIZE + _EXECUTE[name])
             config = _CONFIG.format(name=name, control=self.control)
             (version.parent / "config.pbtxt").write_text(config)
         free = [f"--{use}-port=0" for use in ("grpc", "metrics", "health")]
