@@ -27,20 +27,20 @@ Speaker = Callable[[str, str], str]
 # espeak-ng's symbols, on the left, as Kokoro's phoneme set writes them.
 KOKORO_PHONEMES = {
     "\u200d": "",
-    "eɪ": "A",
-    "aɪ": "I",
+    "eɪ": "A",  # noqa: RUF001
+    "aɪ": "I",  # noqa: RUF001
     "aʊ": "W",
     "oʊ": "O",
     "ɔɪ": "Y",
     "dʒ": "ʤ",
     "tʃ": "ʧ",
-    "oːɹ": "ɔɹ",
+    "oːɹ": "ɔɹ",  # noqa: RUF001
     "ɚ": "əɹ",
     "ɜː": "ɜɹ",
     "ɾ": "T",
     "e": "A",
     "r": "ɹ",
-    "ː": "",
+    "ː": "",  # noqa: RUF001
 }
 
 
