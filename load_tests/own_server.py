@@ -62,7 +62,9 @@ def _is_ready(health_port: int) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", health_port, timeout=2)
     try:
         connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
+        response = connection.getresponse()
+        response.read()
+        return response.status == 200
     except (OSError, http.client.HTTPException):
         return False
     finally:
