@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from safetensors.torch import load_file
 from asr_backend.checkpoint import demo_checkpoint, load_checkpoint
 from asr_backend.convert import convert
 from asr_backend.server import cli, supervisor
+from asr_backend.server.errors import StartError
+from asr_backend.server.settings import Settings
 
 FREE = ["--grpc-port=0", "--metrics-port=0", "--health-port=0"]
 
@@ -107,14 +110,26 @@ def test_a_hub_checkpoint_is_fetched_once_without_pickles(monkeypatch, tmp_path)
         return str(folder)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    settings = cli.parse(["--model", "someone/something", "--revision", "v1"], {}).settings
-    source = cli.locate(settings, fetch=True)
+    source = cli.locate(Settings(model="someone/something", revision="v1"), fetch=True)
     assert (source.path, source.id, source.revision) == (folder, "someone/something", "0123abc")
     ((name, options),) = asked
     assert name == "someone/something"
     assert options["revision"] == "v1"
     assert not options["local_files_only"]
-    assert not any("bin" in pattern or "py" in pattern for pattern in options["allow_patterns"])
+    assert options["allow_patterns"] == ["model*.safetensors", "*.json"]
+
+
+def test_a_filled_cache_serves_without_the_hub(monkeypatch, tmp_path):
+    cached = tmp_path / "models--someone--something"
+    folder = copy_of_demo(cached / "snapshots" / "0123abc")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("0123abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    source = cli.locate(Settings(model="someone/something"), fetch=True)
+    assert (source.path, source.revision) == (folder, "0123abc")
+    with pytest.raises(StartError, match="the hub cannot be reached"):
+        cli.locate(Settings(model="someone/else"), fetch=True)
 
 
 def test_print_config_shows_what_would_run(capsys):
@@ -126,6 +141,17 @@ def test_print_config_shows_what_would_run(capsys):
     assert any("asr=RANDOM" in argument for argument in shown["argv"])
     assert "LD_LIBRARY_PATH" in shown["env"]
     assert "max_batch_size: 3" in shown["config.pbtxt"]["wav2vec2"]
+
+
+def test_what_a_person_should_know_is_said_before_the_start(capsys, monkeypatch):
+    monkeypatch.setattr(supervisor.Supervisor, "run", lambda self: 0)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=64 << 20))
+    assert cli.main([*FREE, "--host", "0.0.0.0"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert any("older than 25.07" in line and "0.0.0.0" in line for line in lines)
+    assert any("/dev/shm has 64 MiB free" in line for line in lines)
+    assert cli.main([*FREE, "--max-audio-bytes", "1000000"]) == 0
+    assert "warning" not in capsys.readouterr().err
 
 
 def test_print_config_fetches_nothing(capsys, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from asr_backend.server import ports, triton
 from asr_backend.server.devices import gpu_count
 from asr_backend.server.errors import StartError
 from asr_backend.server.hub import locate
-from asr_backend.server.run_directory import packaged_repository, render_configs
+from asr_backend.server.run_directory import SHARED_MEMORY, packaged_repository, render_configs
 from asr_backend.server.settings import Settings, parse
 from asr_backend.server.supervisor import Supervisor, log
 
@@ -57,6 +58,11 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
             "warning: this Triton is older than 25.07, which repaired published holes, and it "
             f"listens beyond this machine ({settings.host}); let only trusted callers reach it, or "
             "run a later release's image"
+        )
+    if (free := shutil.disk_usage(SHARED_MEMORY).free) < 2 * settings.max_audio_bytes:
+        log(
+            f"warning: {SHARED_MEMORY} has {free >> 20} MiB free, less than two files of "
+            f"--max-audio-bytes ({settings.max_audio_bytes >> 20} MiB); enlarge it or lower that"
         )
     return Supervisor(settings, server, claimed, packaged, configs).run()
 

@@ -10,8 +10,8 @@ from asr_backend.checkpoint import CheckpointError, demo_checkpoint, load_checkp
 from asr_backend.server.errors import StartError
 from asr_backend.server.settings import Settings
 
-# No pickled weights, no code: nothing else is ever fetched.
-_FILES = ["*.safetensors", "*.json", "*.txt"]
+# Nothing else is ever fetched: no pickled weights, no code, no adapters by the hundred.
+_FILES = ["model*.safetensors", "*.json"]
 
 
 @dataclass(frozen=True, kw_only=True)

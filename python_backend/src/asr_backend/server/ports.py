@@ -56,29 +56,30 @@ def claim(settings: Settings) -> Ports:
 
 
 def _bind(host: str, port: int, use: str) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError as error:
-        raise StartError(f"--host {host}: {error.strerror}") from None
-    listener = socket.socket(family, kind, protocol)
+    listener = socket.socket()
     try:
         # Connections of an earlier server may still be closing; that is not a taken port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        listener.bind((host, port))
         listener.listen(1)
+    except socket.gaierror:
+        listener.close()
+        raise StartError(f"--host {host}: not an IPv4 address or a name of one") from None
     except OSError as error:
         listener.close()
         raise StartError(f"--{use}-port {port} on {host}: {error.strerror}") from None
     return listener
 
 
+def reachable(host: str) -> str:
+    """The address by which this machine reaches what listens on `host`."""
+    return "127.0.0.1" if host == "0.0.0.0" else host
+
+
 def answers(host: str, port: int) -> bool:
     """Whether something listens there."""
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     try:
-        socket.create_connection((reachable, port), timeout=1).close()
+        socket.create_connection((reachable(host), port), timeout=1).close()
     except OSError:
         return False
     return True
@@ -86,4 +87,4 @@ def answers(host: str, port: int) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches the address."""
-    return host == "localhost" or host == "::1" or host.startswith("127.")
+    return host == "localhost" or host.startswith("127.")

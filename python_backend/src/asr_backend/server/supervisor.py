@@ -143,14 +143,13 @@ class Supervisor:
 
     def _announce(self, load_s: float) -> None:
         host, ports = self._settings.host, self._ports
-        shown = f"[{host}]" if ":" in host else host
-        http = f", http {shown}:{ports.http}" if ports.http else ""
+        http = f", http {host}:{ports.http}" if ports.http else ""
         log(f"both models are ready after {load_s:.1f} s")
         print(
-            f"asr-server ready: grpc {shown}:{ports.grpc}{http}, "
-            f"metrics http://{shown}:{ports.metrics}/metrics, "
-            f"health http://{shown}:{ports.health}/readyz\n"
-            f"try: asr transcribe FILE --url {shown}:{ports.grpc}",
+            f"asr-server ready: grpc {host}:{ports.grpc}{http}, "
+            f"metrics http://{host}:{ports.metrics}/metrics, "
+            f"health http://{host}:{ports.health}/readyz\n"
+            f"try: asr transcribe FILE --url {ports_module.reachable(host)}:{ports.grpc}",
             flush=True,
         )
 
