@@ -64,11 +64,8 @@ def choose_device(setting: str, *, kind: str, device_id: int) -> str:
         kind: Triton's `model_instance_kind`, `CPU` or `GPU`.
         device_id: Triton's `model_instance_device_id`.
     """
-    if setting == "cpu" or (setting == "auto" and kind != "GPU"):
-        return "cpu"
-    if setting == "auto" and not torch.cuda.is_available():
-        return "cpu"
-    return f"cuda:{device_id}"
+    gpu_there = kind == "GPU" and torch.cuda.is_available()
+    return f"cuda:{device_id}" if setting == "cuda" or (setting == "auto" and gpu_there) else "cpu"
 
 
 def load_engine(checkpoint: Checkpoint, *, device: str, precision: str, threads: int) -> Engine:
@@ -127,7 +124,6 @@ class TorchEngine:
         try:
             return self._run(torch.from_numpy(batch), lengths)
         except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
             raise MemoryError(str(error)) from None
         except RuntimeError as error:
             # The CPU's allocator has no exception class of its own.
@@ -163,8 +159,6 @@ class _Padding:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
-        self._kernel = checkpoint.conv_kernel[0]
-        self._stride = checkpoint.conv_stride[0]
         self.first_frames: list[int] | None = None
         self._frame_mask: torch.Tensor | None = None
 
@@ -173,7 +167,8 @@ class _Padding:
         if min(lengths) == max(lengths):
             self.first_frames = self._frame_mask = None
             return None
-        self.first_frames = [(length - self._kernel) // self._stride + 1 for length in lengths]
+        kernel, stride = self._checkpoint.conv_kernel[0], self._checkpoint.conv_stride[0]
+        self.first_frames = [(length - kernel) // stride + 1 for length in lengths]
         frames = list(map(self._checkpoint.frame_count, lengths))
         self._frame_mask = _prefix_mask(frames, batch.device)
         return _prefix_mask(lengths, batch.device).long()
