@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from load_tests.gates import Gates
 from load_tests.own_server import own_server
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -21,7 +22,7 @@ _START_AND_REPORT_S = 60.0
 
 def main(arguments: list[str] | None = None) -> int:
     """Run against `--url`, or against a server started for this run."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     with contextlib.ExitStack() as stack:
         try:
             url = options.url or stack.enter_context(own_server())
@@ -50,7 +51,8 @@ def _run_locust(url: str, options: argparse.Namespace) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The command line of `python -m load_tests`."""
     parser = argparse.ArgumentParser(
         prog="python -m load_tests",
         description="Steady load of mixed-length clips, judged by gates.",
@@ -63,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--duration-s", type=int, default=60, help="length of the run")
     add("--timeout-s", type=int, default=60, help="deadline of a call")
     add("--seed", type=int, default=0, help="of the clips")
-    add("--max-failures", type=float, default=0.01, help="largest share of failed calls")
-    add("--max-p95-s", type=float, default=5.0, help="largest 95th percentile of a call's time")
+    add("--max-failures", type=float, default=Gates.max_failures, help="share of failed calls")
+    add("--max-p95-s", type=float, default=Gates.max_p95_s, help="95th percentile of their time")
     return parser
 
 

@@ -26,10 +26,10 @@ class Measured:
 class Gates:
     """What a run must keep."""
 
-    max_failures: float
+    max_failures: float = 0.01
     """Largest share of failed calls, 0 to 1."""
 
-    max_p95_s: float
+    max_p95_s: float = 5.0
     """Largest 95th percentile of the time of a call, seconds."""
 
     def broken(self, measured: Measured) -> list[str]:

@@ -25,11 +25,12 @@ class SteadyUser(TranscribeUser):
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def _add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--max-failures", type=float, default=0.01, help="share of calls, 0 to 1")
-    parser.add_argument("--max-p95-s", type=float, default=5.0, help="seconds")
-    parser.add_argument("--timeout-s", type=float, default=60.0, help="deadline of a call")
-    parser.add_argument("--seed", type=int, default=0, help="of the clips")
-    parser.add_argument("--allow-remote", action="store_true", help="a host other than loopback")
+    add = parser.add_argument
+    add("--max-failures", type=float, default=Gates.max_failures, help="share of calls, 0 to 1")
+    add("--max-p95-s", type=float, default=Gates.max_p95_s, help="seconds")
+    add("--timeout-s", type=float, default=TranscribeUser.timeout_s, help="deadline of a call")
+    add("--seed", type=int, default=0, help="of the clips")
+    add("--allow-remote", action="store_true", help="a host other than loopback")
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]

@@ -81,7 +81,7 @@ def test_server_that_is_not_ready_gets_no_load(server):
     assert server.requests == ()
 
 
-@pytest.mark.parametrize("url", ["192.0.2.1:8001", "asr.example:8001", "127.0.0.1.example:8001"])
+@pytest.mark.parametrize("url", ["192.0.2.1:8001", "127.0.0.1.example:8001"])
 def test_another_machine_is_refused(url):
     status, printed = _load(url, "--duration-s", "1")
     assert status == 1
