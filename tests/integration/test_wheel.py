@@ -86,6 +86,6 @@ def test_the_wheel_serves_and_transcribes(environment: Path, tmp_path: Path):
         answer = run(environment / "bin" / "asr", *command, "--format=json", cwd=tmp_path)
     finally:
         server.terminate()
-        status = server.wait(90)
-    assert status == 0
+        server.communicate(timeout=90)
+    assert server.returncode == 0
     assert json.loads(answer)["text"] == reference.text(recordings.samples(name))
