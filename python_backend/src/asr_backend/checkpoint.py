@@ -112,6 +112,13 @@ def load_checkpoint(
     """
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such folder")
+    try:
+        return _read_checkpoint(path, id, revision)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: a setting is not as it should be: {error!r}") from error
+
+
+def _read_checkpoint(path: Path, id: str | None, revision: str | None) -> Checkpoint:
     config = _read_json(path / "config.json")
     _check_model(path, config)
     extractor = _feature_extractor(path)
@@ -190,6 +197,8 @@ def _check_weights(path: Path) -> None:
             f"make safetensors of them with: asr-server convert {path} DST"
         )
     else:
+        shards = set()
+    if not shards:
         raise CheckpointError(f"{path}: has no weights (model.safetensors)")
     for shard in sorted(shards):
         _check_safetensors(path / shard)

@@ -115,6 +115,13 @@ def test_sharded_weights(folder: Path) -> None:
         load_checkpoint(folder)
 
 
+def test_shards_without_a_tensor(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    change(folder / "model.safetensors.index.json", weight_map={})
+    with pytest.raises(CheckpointError, match="has no weights"):
+        load_checkpoint(folder)
+
+
 def test_pickled_weights_only_names_the_way_out(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match=r"asr-server convert .*my-model DST"):
@@ -152,7 +159,10 @@ def test_weights_cut_short(folder: Path) -> None:
         ("config.json", {"add_adapter": True}, "add_adapter"),
         ("config.json", {"pad_token_id": 32}, "not one of the 32 outputs"),
         ("preprocessor_config.json", {"sampling_rate": 8000}, "8000 Hz"),
+        ("config.json", {"vocab_size": "32"}, "a setting is not as it should be"),
+        ("config.json", {"conv_stride": 5}, "a setting is not as it should be"),
         ("vocab.json", {"eng": {"a": 0}}, "not supported yet"),
+        ("vocab.json", {"a": "b"}, "a setting is not as it should be"),
     ],
 )
 def test_what_cannot_be_served_is_said_in_one_line(
