@@ -119,7 +119,6 @@ class DummyServer:
         log.close()
         self.url = self.health_url = ""
         self._seen: set[psutil.Process] = set()
-        self._prefix = ""
 
     def wait_until_ready(self) -> None:
         assert self.process.stdout is not None
@@ -135,8 +134,6 @@ class DummyServer:
     def remember(self) -> None:
         """Notes the processes there are, to ask later whether one is left."""
         self._seen |= set(psutil.Process(self.process.pid).children(recursive=True))
-        for stub in self.stubs("wav2vec2"):
-            self._prefix = "-".join(stub.cmdline()[2].split("-")[:3]) + "-"
 
     def stubs(self, model: str) -> list[psutil.Process]:
         found = []
@@ -158,7 +155,8 @@ class DummyServer:
     def leftovers(self) -> list[str]:
         """Processes, shared-memory regions and files that outlived the server."""
         left = [str(p) for p in self._seen if p.is_running() and p.status() != "zombie"]
-        left += [str(path) for path in Path("/dev/shm").glob(f"{self._prefix}*")]
+        regions = Path("/dev/shm").glob(f"asr-server-{self.process.pid}-*")
+        left += [str(path) for path in regions]
         return left + [str(path) for path in self.run_dir.glob("*")]
 
     def get(self, path: str) -> tuple[int, str]:
@@ -223,6 +221,7 @@ def dummy_server(folder: Path, *flags: str, ready: bool = True) -> Iterator[Dumm
         server.process.wait()
         assert server.process.stdout is not None
         server.process.stdout.close()
+        wait_for(lambda: not server.leftovers())
 
 
 def wait_for(what: Callable[[], bool], *, timeout_s: float = 30.0) -> None:

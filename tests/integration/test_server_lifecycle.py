@@ -23,7 +23,7 @@ def refusal(server: DummyServer) -> str:
     return ""
 
 
-def test_it_serves_and_leaves_nothing_behind(tmp_path):
+def test_it_serves_with_admin_calls_locked_and_leaves_nothing_behind(tmp_path):
     with dummy_server(tmp_path) as server:
         assert server.call("transcribe") in {stub.pid for stub in server.stubs("transcribe")}
         assert server.get("/livez") == (200, "alive\n")
@@ -38,6 +38,18 @@ def test_it_serves_and_leaves_nothing_behind(tmp_path):
         }
         assert 'asr_heals_total{model="wav2vec2"} 0' in server.get("/metrics")[1]
         assert server.get("/other")[0] == 404
+        with grpcclient.InferenceServerClient(server.url) as client:
+            assert client.is_server_ready()
+            for locked in (
+                client.get_model_repository_index,
+                client.get_system_shared_memory_status,
+                client.get_trace_settings,
+                client.get_log_settings,
+                lambda: client.unload_model("transcribe"),
+            ):
+                with pytest.raises(InferenceServerException, match="This protocol is restricted"):
+                    locked()
+
         # The model's files must not look changed to Triton because they were loaded.
         time.sleep(2.5)
         assert server.log.read_text().count("loading: wav2vec2:1") == 1
@@ -46,27 +58,11 @@ def test_it_serves_and_leaves_nothing_behind(tmp_path):
         assert server.leftovers() == []
 
 
-def test_admin_calls_are_locked(tmp_path):
-    with (
-        dummy_server(tmp_path) as server,
-        grpcclient.InferenceServerClient(server.url) as client,
-    ):
-        assert client.is_server_ready()
-        for locked in (
-            client.get_model_repository_index,
-            client.get_system_shared_memory_status,
-            client.get_trace_settings,
-            client.get_log_settings,
-            lambda: client.unload_model("transcribe"),
-        ):
-            with pytest.raises(InferenceServerException, match="This protocol is restricted"):
-                locked()
-        assert server.stop(signal.SIGINT) == 0
-
-
 def test_a_stop_lets_calls_finish_and_refuses_new_ones(tmp_path):
-    with dummy_server(tmp_path) as server:
-        calls = [server.call_in_background("transcribe", 6.0) for _ in range(4)]
+    with dummy_server(tmp_path, "--max-batch-size", "1") as server:
+        calls = [server.call_in_background("transcribe", 4.0) for _ in range(4)]
+        # More than wav2vec2 has begun with: its queue is work, too.
+        calls += [server.call_in_background("wav2vec2", 0.5) for _ in range(8)]
         time.sleep(1)
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: server.ready()[1]["state"] == "draining")
@@ -74,7 +70,7 @@ def test_a_stop_lets_calls_finish_and_refuses_new_ones(tmp_path):
 
         wait_for(lambda: "StatusCode.NOT_FOUND" in refusal(server))
         assert "has no available versions" in refusal(server)
-        assert [type(call.result()) for call in calls] == [int] * 4
+        assert [type(call.result()) for call in calls] == [int] * 12
         assert server.process.wait(timeout=60) == 0
         assert server.leftovers() == []
 

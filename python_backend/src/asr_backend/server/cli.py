@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ from asr_backend.server.devices import gpu_count
 from asr_backend.server.errors import StartError
 from asr_backend.server.hub import locate
 from asr_backend.server.run_directory import SHARED_MEMORY, packaged_repository, render_configs
-from asr_backend.server.settings import Settings, parse
+from asr_backend.server.settings import Parser, Settings, parse
 from asr_backend.server.supervisor import Supervisor, log
 
 
@@ -110,7 +109,7 @@ def _gpus(settings: Settings) -> int:
 
 
 def _convert(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="asr-server convert",
         description="Copies a checkpoint, its pickled weights rewritten as safetensors.",
     )

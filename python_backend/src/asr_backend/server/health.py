@@ -16,7 +16,7 @@ class Health:
 
     Attributes:
         ready: whether every model serves with all its instances.
-        state: "starting", "ready", "healing", "draining" or "stopping".
+        state: "starting", "ready", "healing" or "draining".
         models: by name, `{"state", "instances", "dead", "heals"}`.
     """
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -20,7 +20,7 @@ from asr_backend.server import watchdog
 from asr_backend.server.run_directory import RunDirectory
 
 _PR_SET_PDEATHSIG = 1
-_LOADED = re.compile(rb"\"?successfully loaded '([^']+)'")
+_LOADED = re.compile(rb"\] \"?successfully loaded '([^']+)'")
 _FAILED = re.compile(rb"\] \"?failed to load '([^']+)'(?! version)")
 
 
@@ -60,6 +60,12 @@ class TritonProcess:
         )
         threading.Thread(target=self._listen, name="triton's output", daemon=True).start()
 
+    def __enter__(self) -> TritonProcess:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.kill()
+
     def status(self) -> int | None:
         """Exit status in a shell's way (128 + signal), None while it runs."""
         code = self._popen.poll()
@@ -71,13 +77,10 @@ class TritonProcess:
             self._popen.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends it with all its stubs, and waits for its end."""
+        """Ends it with all its stubs and the watchdog, and waits for its end."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
-
-    def dismiss_watchdog(self) -> None:
-        """Tells the watchdog that everything is cleaned up."""
         with contextlib.suppress(BrokenPipeError):
             self._watchdog.communicate(b".")
 
@@ -102,7 +105,7 @@ class TritonProcess:
                     broken = True  # nobody reads any more; Triton must not block on a full pipe
 
 
-def _die_with_parent(parent: int):  # type: ignore[no-untyped-def]
+def _die_with_parent(parent: int) -> Callable[[], None]:
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def set_signal() -> None:

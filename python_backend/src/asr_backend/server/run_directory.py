@@ -50,7 +50,14 @@ class RunDirectory:
         self.empty.mkdir()
         self._withdrawn = self.path / "withdrawn"
         self._withdrawn.mkdir()
-        self.region_prefix = f"asr-server-{secrets.token_hex(4)}-"
+        # The process id is for a person who looks; in containers it is always the same one.
+        self.region_prefix = f"asr-server-{os.getpid()}-{secrets.token_hex(4)}-"
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
 
     def copy_models(self, packaged: Path, configs: Mapping[str, str]) -> None:
         """Copies the models of `packaged` that `configs` names, with these config.pbtxt."""

@@ -164,9 +164,12 @@ class CommandLine:
     print_config: bool
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is a StartError, not three lines and an exit."""
+
     def error(self, message: str) -> NoReturn:
-        raise StartError(f"{message}; asr-server --help lists the flags")
+        """What argparse calls for anything wrong."""
+        raise StartError(f"{message}; see {self.prog} --help")
 
 
 def parse(argv: Sequence[str], env: Mapping[str, str]) -> CommandLine:
@@ -175,7 +178,7 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> CommandLine:
     Raises:
         StartError: for an unknown flag or a value out of its range.
     """
-    parser = _Parser(
+    parser = Parser(
         prog="asr-server",
         description="Serves speech recognition with NVIDIA Triton until it is stopped.",
         epilog="asr-server convert SRC DST rewrites a checkpoint's pickled weights as safetensors.",

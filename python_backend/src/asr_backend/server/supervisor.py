@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -57,13 +58,13 @@ class Supervisor:
             StartError: when the run directory cannot be made or the health port is taken.
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._stop)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+                signal.signal(number, self._stop)
         try:
             health = HealthServer(self._settings.host, self._ports.health, self._health)
         except OSError as error:
             raise StartError(f"--health-port {self._ports.health}: {error.strerror}") from None
-        run = RunDirectory(self._settings.run_dir)
-        try:
+        with contextlib.closing(health), RunDirectory(self._settings.run_dir) as run:
             run.copy_models(self._packaged, self._configs)
             argv = triton_module.command_line(
                 self._triton,
@@ -75,17 +76,9 @@ class Supervisor:
                 # Nobody keeps the value: those calls are locked for good.
                 secret=secrets.token_urlsafe(32),
             )
-            process = TritonProcess(argv, triton_module.environment(self._triton, os.environ), run)
-            try:
+            env = triton_module.environment(self._triton, os.environ)
+            with TritonProcess(argv, env, run) as process:
                 return self._supervise(process, run)
-            finally:
-                self._state = "stopping"
-                process.kill()
-                run.remove()
-                process.dismiss_watchdog()
-        finally:
-            run.remove()
-            health.close()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stops += 1
