@@ -36,11 +36,13 @@ def _add_options(parser: ArgumentParser) -> None:
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def _prepare(environment: Any, **_: Any) -> None:
     options = environment.parsed_options
-    if not (options.allow_remote or _is_loopback(environment.host or "")):
-        raise SystemExit(f"{environment.host} is not on this machine: say --allow-remote")
-    with Client(environment.host) as client:
+    url = environment.host or ""
+    if not (options.allow_remote or _is_loopback(url)):
+        raise SystemExit(f"--host {url} is not on this machine: say --allow-remote")
+    with Client(url) as client:
         if not client.is_ready(timeout_s=10):
-            raise SystemExit(f"no server is ready at {environment.host}")
+            raise SystemExit(f"no server is ready at {url}")
+    SteadyUser.url = url
     SteadyUser.clips = build_corpus(seed=options.seed)
     SteadyUser.timeout_s = options.timeout_s
     # The loop's clock stood still during the imports: --run-time would end that much early.

@@ -15,8 +15,7 @@ from typing import Any
 import grpc.experimental.gevent
 
 from asr_client import Client, RetryPolicy
-
-from .corpus import Clip
+from load_tests.corpus import Clip
 
 grpc.experimental.gevent.init_gevent()
 
@@ -33,6 +32,9 @@ class TranscribeUser(locust.User):
     abstract = True
     wait_time = locust.constant(0)
 
+    url: str = ""
+    """HOST:PORT. Not Locust's `host`, which its web page lets anybody change."""
+
     clips: tuple[Clip, ...] = ()
     """What to send; each user starts at another one."""
 
@@ -46,10 +48,7 @@ class TranscribeUser(locust.User):
 
     def on_start(self) -> None:
         """Open a client of the user's own. Retries are off: a failure is to be counted."""
-        assert self.host is not None
-        self._client = Client(
-            self.host, timeout_s=self.timeout_s, retry=RetryPolicy(max_attempts=1)
-        )
+        self._client = Client(self.url, timeout_s=self.timeout_s, retry=RetryPolicy(max_attempts=1))
 
     def on_stop(self) -> None:
         """Close the client."""
