@@ -4,6 +4,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
+# Idle OpenMP threads that spin make torch many times slower where other work shares the cores.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
