@@ -99,25 +99,24 @@ def test_the_packaged_defaults_are_the_flags_defaults():
 
 
 def test_the_private_copy_is_made_and_removed(tmp_path):
-    run = RunDirectory(str(tmp_path / "under"))
-    run.copy_models(packaged_repository(), {"wav2vec2": "name: 'x'", "transcribe": ""})
-    assert (run.repository / "wav2vec2" / "config.pbtxt").read_text() == "name: 'x'"
-    assert (run.repository / "transcribe" / "1" / "model.py").is_file()
-    # Nothing that Python writes there may look like a change of the model.
-    assert (run.repository / "transcribe" / "1" / "__pycache__").is_file()
-    assert list(run.empty.iterdir()) == []
+    with RunDirectory(str(tmp_path / "under")) as run:
+        run.copy_models(packaged_repository(), {"wav2vec2": "name: 'x'", "transcribe": ""})
+        assert (run.repository / "wav2vec2" / "config.pbtxt").read_text() == "name: 'x'"
+        assert (run.repository / "transcribe" / "1" / "model.py").is_file()
+        # Nothing that Python writes there may look like a change of the model.
+        assert (run.repository / "transcribe" / "1" / "__pycache__").is_file()
+        assert list(run.empty.iterdir()) == []
 
-    before = (run.repository / "wav2vec2" / "1" / "model.py").stat().st_mtime_ns
-    run.touch("wav2vec2")
-    assert (run.repository / "wav2vec2" / "1" / "model.py").stat().st_mtime_ns > before
-    run.withdraw("wav2vec2")
-    assert [path.name for path in run.repository.iterdir()] == ["transcribe"]
-    run.restore("wav2vec2")
-    assert sorted(path.name for path in run.repository.iterdir()) == ["transcribe", "wav2vec2"]
+        before = (run.repository / "wav2vec2" / "1" / "model.py").stat().st_mtime_ns
+        run.touch("wav2vec2")
+        assert (run.repository / "wav2vec2" / "1" / "model.py").stat().st_mtime_ns > before
+        run.withdraw("wav2vec2")
+        assert [path.name for path in run.repository.iterdir()] == ["transcribe"]
+        run.restore("wav2vec2")
+        assert sorted(path.name for path in run.repository.iterdir()) == ["transcribe", "wav2vec2"]
 
-    region = Path("/dev/shm") / f"{run.region_prefix}test"
-    region.touch()
-    run.remove()
+        region = Path("/dev/shm") / f"{run.region_prefix}test"
+        region.touch()
     assert not region.exists()
     assert list((tmp_path / "under").iterdir()) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import shutil
@@ -45,6 +46,9 @@ class RunDirectory:
             self.path = Path(tempfile.mkdtemp(prefix="asr-server-", dir=parent or None)).absolute()
         except OSError as error:
             raise StartError(f"--run-dir {parent}: {error.strerror}") from None
+        # Cleaners of temporary folders leave a locked one alone, for however long we serve.
+        self._lock = os.open(self.path, os.O_RDONLY)
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
         self.repository = self.path / "models"
         self.empty = self.path / "empty"
         self.empty.mkdir()
@@ -57,6 +61,7 @@ class RunDirectory:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        os.close(self._lock)
         self.remove()
 
     def copy_models(self, packaged: Path, configs: Mapping[str, str]) -> None:

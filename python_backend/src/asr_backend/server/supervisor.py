@@ -12,16 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from asr_backend.server import ports as ports_module
-from asr_backend.server import triton as triton_module
 from asr_backend.server.errors import StartError
 from asr_backend.server.healing import ModelKeeper, State
 from asr_backend.server.health import Health, HealthServer
-from asr_backend.server.ports import Ports
+from asr_backend.server.ports import Ports, answers, reachable
 from asr_backend.server.process import TritonProcess
 from asr_backend.server.run_directory import RunDirectory
 from asr_backend.server.settings import Settings
 from asr_backend.server.stubs import Stub, find_stubs
+from asr_backend.server.triton import Triton, command_line, environment
 
 FRONT = "transcribe"
 _TICK_S = 0.1
@@ -40,7 +39,7 @@ class Supervisor:
     def __init__(
         self,
         settings: Settings,
-        triton: triton_module.Triton,
+        triton: Triton,
         ports: Ports,
         packaged: Path,
         configs: dict[str, str],
@@ -66,7 +65,7 @@ class Supervisor:
             raise StartError(f"--health-port {self._ports.health}: {error.strerror}") from None
         with contextlib.closing(health), RunDirectory(self._settings.run_dir) as run:
             run.copy_models(self._packaged, self._configs)
-            argv = triton_module.command_line(
+            argv = command_line(
                 self._triton,
                 self._settings,
                 self._ports,
@@ -76,8 +75,7 @@ class Supervisor:
                 # Nobody keeps the value: those calls are locked for good.
                 secret=secrets.token_urlsafe(32),
             )
-            env = triton_module.environment(self._triton, os.environ)
-            with TritonProcess(argv, env, run) as process:
+            with TritonProcess(argv, environment(self._triton, os.environ), run) as process:
                 return self._supervise(process, run)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
@@ -115,10 +113,11 @@ class Supervisor:
                 log(f"tritonserver ended by itself with status {status}")
                 return status or 1
             if self._state == "ready":
-                self._keep()
+                for keeper in self._keepers:
+                    keeper.step(time.monotonic())
                 if any(keeper.state is State.FAILED for keeper in self._keepers):
                     return 1
-            elif all(process.loads[model] for model in self._configs) and ports_module.answers(
+            elif all(process.loads[model] for model in self._configs) and answers(
                 self._settings.host, self._ports.grpc
             ):
                 load_s = time.monotonic() - started_s
@@ -130,10 +129,6 @@ class Supervisor:
             return 0
         return self._drain(process)
 
-    def _keep(self) -> None:
-        for keeper in self._keepers:
-            keeper.step(time.monotonic())
-
     def _announce(self, load_s: float) -> None:
         host, ports = self._settings.host, self._ports
         http = f", http {host}:{ports.http}" if ports.http else ""
@@ -142,7 +137,7 @@ class Supervisor:
             f"asr-server ready: grpc {host}:{ports.grpc}{http}, "
             f"metrics http://{host}:{ports.metrics}/metrics, "
             f"health http://{host}:{ports.health}/readyz\n"
-            f"try: asr transcribe FILE --url {ports_module.reachable(host)}:{ports.grpc}",
+            f"try: asr transcribe FILE --url {reachable(host)}:{ports.grpc}",
             flush=True,
         )
 
