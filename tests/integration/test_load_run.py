@@ -1,0 +1,18 @@
+"""`python -m load_tests` as `make load` calls it, with a server of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.server
+def test_load_on_a_server_of_its_own():
+    gates = ["--max-failures", "0", "--max-p95-s", "60"]
+    command = [sys.executable, "-m", "load_tests", "--users", "4", "--duration-s", "5", *gates]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "gates kept: " in run.stderr
