@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from load_tests.gates import Gates
-from load_tests.own_server import own_server
+from tools.local_server import local_server
 
 _ROOT = Path(__file__).resolve().parents[1]
 _START_AND_REPORT_S = 60.0
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = make_parser().parse_args(arguments)
     with contextlib.ExitStack() as stack:
         try:
-            url = options.url or stack.enter_context(own_server())
+            url = options.url or stack.enter_context(local_server()).url
         except RuntimeError as error:
             print(f"load_tests: {error}", file=sys.stderr)
             return 1

@@ -1,4 +1,4 @@
-"""The server of the run's own, here a program with the same flags and the fake inside."""
+"""A local server, here a program with the same flags and the fake inside."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from asr_client import Client
-from load_tests.own_server import own_server
+from tools.local_server import local_server
 
 PROGRAM = f"""#!{sys.executable}
 import argparse, http.server, os, pathlib
@@ -18,6 +18,7 @@ class Ready(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200 if self.path == "/readyz" else 404)
         self.end_headers()
+        self.wfile.write(b"{{}}")
 
     def log_message(self, *_):
         pass
@@ -47,7 +48,7 @@ def _install(folder: Path, text: str) -> None:
 
 def test_starts_waits_and_stops(programs):
     _install(programs, PROGRAM)
-    with own_server() as url, Client(url) as client:
+    with local_server() as server, Client(server.url) as client:
         pid = int((programs / "pid").read_text())
         assert psutil.Process(pid).ppid() == os.getpid()
         assert client.is_ready()
@@ -56,10 +57,10 @@ def test_starts_waits_and_stops(programs):
 
 def test_server_that_ends_early_is_named_with_its_status(programs):
     _install(programs, f"#!{sys.base_prefix}/bin/python3\nraise SystemExit(2)\n")
-    with pytest.raises(RuntimeError, match="ended with status 2"), own_server():
+    with pytest.raises(RuntimeError, match="ended with status 2"), local_server():
         pass
 
 
 def test_no_server_installed(programs):
-    with pytest.raises(RuntimeError, match="give --url"), own_server():
+    with pytest.raises(RuntimeError, match="install asr-backend"), local_server():
         pass
