@@ -124,7 +124,8 @@ class DummyServer:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         match = re.fullmatch(
-            r"asr-server ready: grpc (\S+), metrics \S+, health (http\S+)/readyz\n", line
+            r"asr-server ready: grpc (\S+)(?:, http \S+)?, metrics \S+, health (http\S+)/readyz\n",
+            line,
         )
         assert match, f"{line!r}\n{self.log.read_text()}"
         self.url, self.health_url = match[1], match[2]

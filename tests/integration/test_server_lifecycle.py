@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 import tritonclient.grpc as grpcclient
@@ -95,8 +98,19 @@ def test_killed_it_leaves_nothing_running(tmp_path):
         wait_for(lambda: not server.leftovers(), timeout_s=10)
 
 
-def test_it_ends_when_tritonserver_dies(tmp_path):
-    with dummy_server(tmp_path) as server:
+def test_http_is_locked_too_and_the_server_ends_when_tritonserver_dies(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with dummy_server(tmp_path, f"--http-port={port}") as server:
+        http = f"http://127.0.0.1:{port}/v2"
+        with urllib.request.urlopen(f"{http}/health/ready", timeout=10) as answer:
+            assert answer.status == 200
+        for locked in ("repository/index", "systemsharedmemory/status", "logging", "trace/setting"):
+            data = b"{}" if locked == "repository/index" else None
+            with pytest.raises(urllib.error.HTTPError, match="403") as caught:
+                urllib.request.urlopen(f"{http}/{locked}", data, timeout=10)
+            caught.value.close()
+
         server.triton().kill()
         assert server.process.wait(timeout=30) == 128 + signal.SIGKILL
         assert server.leftovers() == []

@@ -32,7 +32,7 @@ def _flag(
         "low": low,
         "high": high,
         "choices": choices,
-        "shown_default": shown_default or str(default),
+        "shown_default": shown_default or str(default).removesuffix(".0"),
     }
     return dataclasses.field(default=default, metadata=metadata)
 
