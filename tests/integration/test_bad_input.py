@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from asr_client import AsrError, Client
+from asr_client import AsrError, Client, InvalidAudio
 from tests import recordings
 from tests.unit.backend.audio_files import encode, s16, tone, wav
 from tools.local_server import LocalServer
@@ -97,6 +97,25 @@ def test_bad_files_leave_their_neighbours_alone(client: Client):
         answers = list(pool.map(text_or_code, calls))
     assert answers[1::2] == [words] * len(BAD_AUDIO)
     assert all(answer.isupper() and "_" in answer for answer in answers[::2])
+
+
+def test_limits_of_length_and_size(narrow_server: LocalServer):
+    short, long = np.zeros(16_000, np.int16), np.zeros(16_000 * 6, np.int16)
+    flac, mp3 = (
+        encode(long, container=container, codec=codec, rate_hz=16_000)
+        for container, codec in (("flac", "flac"), ("mp3", "libmp3lame"))
+    )
+    with Client(narrow_server.url, timeout_s=60) as client:
+        for audio in (recordings.wav(long), flac, mp3):
+            with pytest.raises(InvalidAudio) as caught:
+                client.transcribe(audio)
+            assert caught.value.code == "AUDIO_TOO_LONG"
+            assert "the limit is 5 s" in caught.value.server_message
+        with pytest.raises(InvalidAudio) as caught:
+            client.transcribe(bytes(200_001))
+        assert caught.value.code == "AUDIO_TOO_LARGE"
+        assert "200001 bytes, the limit is 200000 bytes" in caught.value.server_message
+        assert client.transcribe(recordings.wav(short)).duration_s == 1.0
 
 
 FLOATS = WORDS.astype(np.float64) / 32768

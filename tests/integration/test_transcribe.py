@@ -12,7 +12,7 @@ import pytest
 from asr_client import Client
 from tests import recordings
 from tests.integration import metrics_page, reference
-from tools.local_server import LocalServer, local_server
+from tools.local_server import LocalServer
 
 pytestmark = pytest.mark.server
 
@@ -89,15 +89,11 @@ def test_concurrent_clips_share_forwards_and_keep_their_own_words(client: Client
     assert grown("asr_padded_seconds_total") >= grown("asr_audio_seconds_total")
 
 
-def test_one_front_fills_forwards_with_more_than_six_windows():
+def test_one_front_fills_forwards_with_more_than_six_windows(narrow_server: LocalServer):
     clip = recordings.wav(recordings.pcm(min(recordings.texts())))
-    with (
-        local_server("--frontends=1", "--max-queue-delay-us=50000") as server,
-        Client(server.url, timeout_s=120) as client,
-        ThreadPoolExecutor(32) as pool,
-    ):
+    with Client(narrow_server.url, timeout_s=120) as client, ThreadPoolExecutor(32) as pool:
         texts = {transcript.text for transcript in pool.map(client.transcribe, [clip] * 64)}
-        page = server.metrics()
+    page = narrow_server.metrics()
     assert len(texts) == 1
     assert metrics_page.value(page, "asr_forward_windows_bucket", le="6") < metrics_page.value(
         page, "asr_forward_windows_count"
