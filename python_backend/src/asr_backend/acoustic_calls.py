@@ -7,6 +7,7 @@ whole server at eight concurrent callers.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -51,7 +52,8 @@ class AcousticCalls:
         pb_utils: Triton's module, handed in so that this one tests without Triton.
         metrics: counters that Triton exports.
         front: the name of this front's Triton instance.
-        patience_s: how long a window waits for a dead acoustic model, in seconds.
+        patience_s: how long a window waits for a dead acoustic model, in seconds from the first
+            answer that says so; what it waited in the queue before does not count.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class AcousticCalls:
             AsrError: ENGINE_RESTARTING after `patience_s` of a dead acoustic model.
             UpstreamError: any other answer of Triton or of the acoustic model.
         """
-        started = time.monotonic()
+        died = math.inf
         backoff_s = FIRST_BACKOFF_S
         while True:
             if is_cancelled():
@@ -96,11 +98,12 @@ class AcousticCalls:
             except UpstreamError as error:
                 if not _is_restarting(error.message):
                     raise
-                waited_s = time.monotonic() - started
-                if waited_s > self._patience_s:
+                now = time.monotonic()
+                died = min(died, now)
+                if (dead_s := now - died) > self._patience_s:
                     raise AsrError(
                         ErrorCode.ENGINE_RESTARTING,
-                        f"the acoustic model has not come back within {waited_s:.0f} s; try again",
+                        f"the acoustic model has not come back within {dead_s:.0f} s; try again",
                     ) from error
             await asyncio.sleep(backoff_s)
             backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
@@ -121,7 +124,11 @@ class AcousticCalls:
         finally:
             self._metrics.add("asr_windows_in_flight", -1, front=self._front)
         if response.has_error():
-            raise UpstreamError(response.error().message(), response.error().code())
+            message, status = response.error().message(), response.error().code()
+            # Triton calls INTERNAL what a stopping server refuses to a model inside it.
+            if _STOPPING in message:
+                status = self._pb_utils.TritonError.UNAVAILABLE
+            raise UpstreamError(message, status)
         tensor = self._pb_utils.get_output_tensor_by_name(response, "LOG_PROBS")
         emissions: npt.NDArray[np.float32] = tensor.as_numpy()[0]
         return emissions

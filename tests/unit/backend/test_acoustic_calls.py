@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -98,6 +99,23 @@ async def test_a_model_that_stays_dead_is_engine_restarting():
     with pytest.raises(AsrError) as caught:
         await calls(Script(Response((DEAD, 13))), patience_s=0.2).log_probs(SAMPLES, never)
     assert caught.value.code is ErrorCode.ENGINE_RESTARTING
+
+
+async def test_time_in_the_queue_is_not_time_that_the_model_was_dead():
+    class SlowScript(Script):
+        async def _answer(self) -> Response:
+            await asyncio.sleep(0.3)
+            return await super()._answer()
+
+    script = SlowScript(Response((DEAD, 13)), Response())
+    emissions = await calls(script, patience_s=0.2).log_probs(SAMPLES, never)
+    assert emissions.shape == (2, 32)
+
+
+async def test_a_stopping_server_is_unavailable_whatever_triton_calls_it():
+    with pytest.raises(UpstreamError) as caught:
+        await calls(Script(Response(("Server not ready", 13)))).log_probs(SAMPLES, never)
+    assert caught.value.status == 14
 
 
 @pytest.mark.parametrize(
