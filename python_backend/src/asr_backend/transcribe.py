@@ -2,8 +2,9 @@
 
 Triton gives a front its next requests only when `execute` returns. So `execute` awaits its batch
 for a short time and returns; what is unfinished answers later through its response sender, and long
-recordings do not keep short ones waiting. The audio seconds that work on in this way are capped; at
-the cap `execute` waits, Triton's queue fills, and Triton refuses what does not fit.
+recordings do not keep short ones waiting. What works on in this way is capped, in recordings and in
+seconds of the long ones; at the cap `execute` waits, Triton's queue fills, and Triton refuses what
+does not fit.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ OVERLAP_S = 2.0
 DECODE_THREADS = 4
 CALL_THREADS = 128
 """Threads in which `async_exec` waits; the loop's default, cores + 4, is a silent cap."""
+MAX_UNFINISHED = CALL_THREADS
+"""Background cap of a front, in recordings: more would only wait for one of those threads, out of
+sight of Triton's queue and its limit."""
 
 
 class Transcribe:
@@ -111,12 +115,18 @@ class Transcribe:
         asyncio.get_running_loop().set_default_executor(self._call_threads)
         batch = [self._take_up(request) for request in requests]
         await asyncio.wait(batch, timeout=FOREGROUND_S)
-        while sum(self._unfinished.values()) > self._max_background_audio_s:
+        while self._is_full():
             await asyncio.wait(self._unfinished, return_when=asyncio.FIRST_COMPLETED)
 
     def finalize(self) -> None:
         """Release the threads; Triton calls this when every request has been answered."""
         self._call_threads.shutdown(wait=False)
+
+    def _is_full(self) -> bool:
+        return (
+            len(self._unfinished) >= MAX_UNFINISHED
+            or sum(self._unfinished.values()) > self._max_background_audio_s
+        )
 
     def _take_up(self, request: Any) -> asyncio.Task[None]:
         task = asyncio.create_task(self._answer(request))
@@ -133,11 +143,12 @@ class Transcribe:
     async def _answer(self, request: Any) -> None:
         """Answer one request, whatever happens to it, and nobody else's."""
         sender = request.get_response_sender()
+        final = self._pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
         try:
-            response = await self._transcribe(request)
+            sender.send(await self._transcribe(request), flags=final)
         except Exception as error:
-            response = self._pb_utils.InferenceResponse(error=self._error(error))
-        sender.send(response, flags=self._pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            # A transcript that does not fit shared memory is an error too, not silence.
+            sender.send(self._pb_utils.InferenceResponse(error=self._error(error)), flags=final)
 
     async def _transcribe(self, request: Any) -> Any:
         options = parse_options(self._element(request, "OPTIONS"))

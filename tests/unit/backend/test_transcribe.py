@@ -15,8 +15,8 @@ from asr_backend.acoustic_calls import Cancelled, UpstreamError
 from asr_backend.audio import AudioLimits
 from asr_backend.metrics import Metrics
 from asr_backend.recognition import Recognizer
-from asr_backend.transcribe import Transcribe, windows_in_flight
-from tests.unit.backend.doubles import PbUtils, Request
+from asr_backend.transcribe import MAX_UNFINISHED, Transcribe, windows_in_flight
+from tests.unit.backend.doubles import PbUtils, Request, ResponseSender
 from tests.unit.backend.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
 
 STRIDE = 320
@@ -159,6 +159,32 @@ async def test_at_the_cap_execute_waits(front: Front):
     assert not waiting.done()
     front.reader.gate.set()
     await waiting
+
+
+async def test_short_clips_have_a_cap_too(front: Front):
+    front.reader.gate.clear()
+    clips = [request(levels("OK")) for _ in range(MAX_UNFINISHED)]
+    await front.model.execute(clips[:-1])
+    waiting = asyncio.create_task(front.model.execute(clips[-1:]))
+    await asyncio.sleep(1.0)
+    assert not waiting.done()
+    front.reader.gate.set()
+    await waiting
+    await answered(*clips)
+
+
+async def test_a_transcript_that_cannot_be_sent_is_an_error(front: Front, monkeypatch):
+    send = ResponseSender.send
+
+    def full(self: ResponseSender, response: Any, *, flags: int) -> None:
+        if response.error is None:
+            raise RuntimeError("no shared memory")
+        send(self, response, flags=flags)
+
+    monkeypatch.setattr(ResponseSender, "send", full)
+    asked = request(levels("X"))
+    await front.answer(asked)
+    assert asked.failure()[1] == "INTERNAL"
 
 
 async def test_a_bad_request_fails_alone(front: Front):
