@@ -93,6 +93,54 @@ def test_an_old_front_is_left_alone_while_it_works(world):
     assert world.stubs[2].alive
 
 
+def die_and_heal(kept: ModelKeeper, world: World, now_s: float) -> None:
+    """One death at `now_s`; both instances of the next load are there a second later."""
+    kept.instances[0].alive = False
+    kept.step(now_s)
+    assert kept.state is State.HEALING
+    world.stubs += [Process(len(world.stubs) + 1), Process(len(world.stubs) + 2)]
+    world.loads[kept.model] += 1
+    kept.step(now_s + 1)
+    assert kept.state is State.READY
+
+
+def test_a_model_that_dies_again_and_again_is_healed_with_pauses_and_then_given_up(world):
+    kept = keeper(world, "wav2vec2")
+    for now_s in (0, 2, 4):
+        die_and_heal(kept, world, now_s)
+    kept.instances[0].alive = False
+    kept.step(6)
+    assert (kept.state, kept.dead) == (State.READY, 1)
+    for now_s in range(40, 40 + 7 * 40, 40):
+        die_and_heal(kept, world, now_s)
+    kept.instances[0].alive = False
+    kept.step(590)
+    assert (kept.state, kept.heals) == (State.FAILED, 10)
+
+
+def test_rare_deaths_are_healed_at_once_for_ever(world):
+    kept = keeper(world, "wav2vec2")
+    for hour in range(30):
+        die_and_heal(kept, world, hour * 3600)
+    assert kept.heals == 30
+
+
+def test_an_instance_that_dies_before_it_is_found_is_healed_too(world):
+    kept = keeper(world)
+    world.stubs[0].alive = False
+    kept.step(0)
+    world.stubs.append(Process(3))
+    world.loads["transcribe"] += 1
+    kept.step(1)
+    assert (kept.state, kept.dead) == (State.READY, 1)
+    kept.step(2)
+    assert kept.state is State.HEALING
+    world.stubs += [Process(4), Process(5)]
+    world.loads["transcribe"] += 1
+    kept.step(3)
+    assert (kept.state, kept.dead) == (State.READY, 0)
+
+
 def test_a_load_that_never_comes_is_a_failure(world):
     kept = keeper(world)
     world.stubs[0].alive = False

@@ -18,6 +18,13 @@ _LEAST_DEADLINE_S = 120.0
 _IDLE_CPU_S = 0.05
 _IDLE_S = {"wav2vec2": 5.0, "transcribe": 120.0}
 _DRAINING_IDLE_S = 20.0
+# A model that dies again and again is healed a few times at once, then with pauses, and then not
+# any more: a new container may help. One poisonous file, which `transcribe` and a client's retries
+# bring back for three minutes, does not get as far as that.
+_HEALS_AT_ONCE = 3
+_PAUSE_S = 30.0
+_MOST_HEALS = 10
+_HEALS_COUNT_FOR_S = 600.0
 
 
 class State(str, Enum):
@@ -46,7 +53,7 @@ class ModelKeeper:
 
     A dead one is replaced by loading the model again beside the old instances, which go on with
     their work until they are idle. If that fails, for lack of memory say, the model is taken out,
-    its old instances are ended, and it is put back once.
+    its old instances are ended, and it is put back once. One that dies too often is given up.
 
     Attributes:
         model: its name.
@@ -72,11 +79,14 @@ class ModelKeeper:
     _loads_before: int = 0
     _failures_before: int = 0
     _second_try: bool = False
+    _healed_at_s: list[float] = field(default_factory=list)
+    # Instances of the present load that died before they could be found.
+    _missing: int = 0
 
     @property
     def dead(self) -> int:
         """Instances of the present load that do not run."""
-        return sum(not stub.is_alive() for stub in self.instances)
+        return self._missing + sum(not stub.is_alive() for stub in self.instances)
 
     def adopt(self, load_s: float) -> None:
         """Takes the first load's instances, which took `load_s` seconds to come."""
@@ -86,10 +96,7 @@ class ModelKeeper:
         """Looks, and does what is due."""
         self._end_idle_ones(now_s)
         if self.state is State.READY and self.dead:
-            self._began_s, self._second_try = now_s, False
-            self.log(f"{self.model}: {self.dead} of {len(self.instances)} instances died, healing")
-            self._expect_load(now_s)
-            self.run.touch(self.model)
+            self._heal(now_s)
         elif self.state is State.HEALING:
             self._follow_load(now_s)
         elif self.state is State.RESTING and now_s > self._since_s + _REST_S:
@@ -113,6 +120,24 @@ class ModelKeeper:
         self._end_idle_ones(now_s)
         return not self.find()
 
+    def _heal(self, now_s: float) -> None:
+        self._healed_at_s = [
+            at_s for at_s in self._healed_at_s if now_s < at_s + _HEALS_COUNT_FOR_S
+        ]
+        heals = len(self._healed_at_s)
+        if heals >= _MOST_HEALS:
+            self.state = State.FAILED
+            self.log(
+                f"{self.model}: given up, it died again after {heals} heals in "
+                f"{_HEALS_COUNT_FOR_S:g} s"
+            )
+        elif heals < _HEALS_AT_ONCE or now_s > self._healed_at_s[-1] + _PAUSE_S:
+            self._began_s, self._second_try = now_s, False
+            count = len(self.instances) + self._missing
+            self.log(f"{self.model}: {self.dead} of {count} instances died, healing")
+            self._expect_load(now_s)
+            self.run.touch(self.model)
+
     def _expect_load(self, now_s: float) -> None:
         self.state, self._since_s = State.HEALING, now_s
         self._loads_before = self.triton.loads[self.model]
@@ -122,9 +147,12 @@ class ModelKeeper:
         failed = self.triton.failures[self.model] > self._failures_before
         if self.triton.loads[self.model] > self._loads_before:
             old = {stub.pid for stub in self.instances} | {one.stub.pid for one in self._retired}
+            count = len(self.instances) + self._missing
             self._retire(self.instances, now_s)
             self.instances = [stub for stub in self.find() if stub.pid not in old]
+            self._missing = max(0, count - len(self.instances))
             self.heals += 1
+            self._healed_at_s.append(now_s)
             self.state = State.READY
             self.log(f"{self.model}: healed in {now_s - self._began_s:.1f} s")
         elif failed and not self._second_try:
