@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http import HTTPStatus
 
 HEALTH_PORT = 8003
 TIMEOUT_S = 2.0
@@ -31,7 +33,7 @@ def read(url: str) -> Health:
     """Ask `/readyz`.
 
     Raises:
-        OSError: no answer.
+        OSError: no answer, or one that no health endpoint gives.
         ValueError: not a URL.
     """
     if not url.startswith(("http://", "https://")):
@@ -43,7 +45,11 @@ def read(url: str) -> Health:
             ready, body = True, answer.read(MAX_BYTES)
     except urllib.error.HTTPError as error:
         with error:
+            if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
             ready, body = False, error.read(MAX_BYTES)
+    except http.client.HTTPException as error:
+        raise OSError(f"not an HTTP server: {error!r}") from error
     text = body.decode(errors="replace")
     try:
         return Health(ready=ready, report=json.loads(text))

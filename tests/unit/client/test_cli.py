@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import socket
 import subprocess
 import sys
 import threading
@@ -233,6 +234,31 @@ def test_status_of_a_server_that_heals(
     result = asr("status", "--health-url", url, url=server.url)
     assert result.exit_code == 1
     assert result.stdout.splitlines()[-1] == 'supervisor  not ready  {"healing": ["transcribe"]}'
+
+
+def test_what_is_no_health_endpoint_is_said_and_not_taken_for_one(
+    server: FakeServer, supervisor: tuple[str, dict[str, int]]
+) -> None:
+    url, answer = supervisor
+    answer["status"] = 404
+    result = asr("status", "--health-url", url, url=server.url)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-1] == f"supervisor  {url}  HTTP Error 404: Not Found"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_answer_in_another_protocol, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        result = asr("status", "--health-url", url, url=server.url)
+        thread.join()
+    assert result.exit_code == 1
+    assert f"supervisor  {url}  not an HTTP server" in result.stdout
+
+
+def _answer_in_another_protocol(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(b"220 ready for mail\r\n")
 
 
 def test_status_of_a_server_that_drains_or_is_gone(server: FakeServer) -> None:
