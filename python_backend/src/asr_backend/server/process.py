@@ -20,6 +20,7 @@ from asr_backend.server import watchdog
 from asr_backend.server.run_directory import RunDirectory
 
 _PR_SET_PDEATHSIG = 1
+_LAST_WORDS_S = 2.0
 _LOADED = re.compile(rb"\] \"?successfully loaded '([^']+)'")
 _FAILED = re.compile(rb"\] \"?failed to load '([^']+)'(?! version)")
 
@@ -58,7 +59,8 @@ class TritonProcess:
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
-        threading.Thread(target=self._listen, name="triton's output", daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, name="triton's output", daemon=True)
+        self._listener.start()
 
     def __enter__(self) -> TritonProcess:
         return self
@@ -77,12 +79,14 @@ class TritonProcess:
             self._popen.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends it with all its stubs and the watchdog, and waits for its end."""
+        """Ends it with all its stubs and the watchdog; waits for its end and its last words."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
         with contextlib.suppress(BrokenPipeError):
             self._watchdog.communicate(b".")
+        # A reader of ours that has stopped reading must not keep us.
+        self._listener.join(_LAST_WORDS_S)
 
     def _listen(self) -> None:
         """Passes the output on, and takes from it what no other channel says.
