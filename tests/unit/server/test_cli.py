@@ -101,6 +101,15 @@ def test_a_hub_checkpoint_that_does_not_come(capsys, monkeypatch, error, words):
     assert words in refusal(capsys, "--model", "someone/something")
 
 
+def test_ctrl_c_while_it_fetches_ends_it_without_a_word(capsys, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", interrupt)
+    assert cli.main([*FREE, "--model", "someone/something"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_hub_checkpoint_is_fetched_once_without_pickles(monkeypatch, tmp_path):
     folder = copy_of_demo(tmp_path / "0123abc")
     asked = []

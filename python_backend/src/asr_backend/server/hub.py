@@ -71,7 +71,7 @@ def _snapshot(repository: str, revision: str, *, fetch: bool) -> Path | None:
     try:
         return download(offline=False)
     except errors.RevisionNotFoundError:
-        raise StartError(f"{named}: the hub's has no revision {revision!r}") from None
+        raise StartError(f"{named}: has no revision {revision!r} on the hub") from None
     except errors.RepositoryNotFoundError:
         raise StartError(
             f"{named}: neither a folder here nor a checkpoint on the hub (or a private one: set "
