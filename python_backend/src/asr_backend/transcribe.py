@@ -2,9 +2,9 @@
 
 Triton gives a front its next requests only when `execute` returns. So `execute` awaits its batch
 for a short time and returns; what is unfinished answers later through its response sender, and long
-recordings do not keep short ones waiting. What works on in this way is capped, in recordings and in
-seconds of the long ones; at the cap `execute` waits, Triton's queue fills, and Triton refuses what
-does not fit.
+recordings do not keep short ones waiting. What works on in this way is capped, in recordings, in
+their bytes and in the seconds of long ones; at the cap `execute` waits, Triton's queue fills, and
+Triton refuses what does not fit.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from asr_backend.triton_values import model_parameters, triton_error
 
 FOREGROUND_S = 0.5
 """How long `execute` awaits its batch."""
-BACKGROUND_FILES_OF_FULL_LENGTH = 4
-"""Background cap of a front, in recordings of the greatest length allowed."""
+BACKGROUND_FULL_RECORDINGS = 4.0
+"""Background cap of a front, in recordings of the greatest length, or of the greatest size."""
 OVERLAP_S = 2.0
 """What two neighbouring windows of a long recording share, in seconds; at most a quarter of one."""
 DECODE_THREADS = 4
@@ -51,7 +51,9 @@ class Transcribe:
         metrics: counters that Triton exports.
         model_id: reported in RESULT.
         model_revision: reported in RESULT.
-        max_background_audio_s: audio that may be unfinished when `execute` returns, in seconds.
+        limits: the longest and the largest recording.
+        max_background: recordings of that length or size that may be unfinished when `execute`
+            returns; a smaller one counts as the larger of its two shares.
     """
 
     def __init__(
@@ -62,14 +64,16 @@ class Transcribe:
         metrics: Metrics,
         model_id: str,
         model_revision: str,
-        max_background_audio_s: float,
+        limits: AudioLimits,
+        max_background: float = BACKGROUND_FULL_RECORDINGS,
     ) -> None:
         self._recognizer = recognizer
         self._pb_utils = pb_utils
         self._metrics = metrics
         self._model_id = model_id
         self._model_revision = model_revision
-        self._max_background_audio_s = max_background_audio_s
+        self._limits = limits
+        self._max_background = max_background
         self._unfinished: dict[asyncio.Task[None], float] = {}
         self._call_threads = ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="bls")
 
@@ -107,7 +111,7 @@ class Transcribe:
             metrics=metrics,
             model_id=checkpoint.id,
             model_revision=checkpoint.revision,
-            max_background_audio_s=BACKGROUND_FILES_OF_FULL_LENGTH * limits.max_audio_s,
+            limits=limits,
         )
 
     async def execute(self, requests: Sequence[Any]) -> None:
@@ -125,7 +129,7 @@ class Transcribe:
     def _is_full(self) -> bool:
         return (
             len(self._unfinished) >= MAX_UNFINISHED
-            or sum(self._unfinished.values()) > self._max_background_audio_s
+            or sum(self._unfinished.values()) > self._max_background
         )
 
     def _take_up(self, request: Any) -> asyncio.Task[None]:
@@ -134,11 +138,11 @@ class Transcribe:
         task.add_done_callback(self._unfinished.pop)
         return task
 
-    def _weigh(self, audio_s: float) -> None:
-        """Count the running task's audio against the background cap."""
+    def _weigh(self, share: float) -> None:
+        """Count the running task's recording as at least this share of a full one."""
         task = asyncio.current_task()
         assert task is not None
-        self._unfinished[task] = audio_s
+        self._unfinished[task] = max(self._unfinished[task], share)
 
     async def _answer(self, request: Any) -> None:
         """Answer one request, whatever happens to it, and nobody else's."""
@@ -152,8 +156,13 @@ class Transcribe:
 
     async def _transcribe(self, request: Any) -> Any:
         options = parse_options(self._element(request, "OPTIONS"))
+        audio = self._element(request, "AUDIO")
+        self._weigh(len(audio) / self._limits.max_audio_bytes)
         recognition = await self._recognizer.recognize(
-            self._element(request, "AUDIO"), options, request.is_cancelled, self._weigh
+            audio,
+            options,
+            request.is_cancelled,
+            lambda audio_s: self._weigh(audio_s / self._limits.max_audio_s),
         )
         result = self._result(recognition, options)
         return self._pb_utils.InferenceResponse(

@@ -59,7 +59,14 @@ class Reader:
 class Front:
     """A front on the double of Triton."""
 
-    def __init__(self, *, max_background_audio_s: float = 1e6, max_audio_s: float = 600) -> None:
+    def __init__(
+        self,
+        *,
+        max_background: float = 1e6,
+        max_audio_s: float = 600,
+        max_audio_bytes: int = 10**8,
+    ) -> None:
+        limits = AudioLimits(max_audio_s=max_audio_s, max_audio_bytes=max_audio_bytes)
         self.pb_utils = PbUtils()
         self.reader = Reader()
         self.metrics = Metrics(self.pb_utils)
@@ -67,7 +74,7 @@ class Front:
             recognizer=Recognizer(
                 checkpoint=checkpoint(),
                 acoustic=self.reader,
-                limits=AudioLimits(max_audio_s=max_audio_s, max_audio_bytes=10**8),
+                limits=limits,
                 max_window_s=2.0,
                 overlap_s=0.4,
                 windows_in_flight=2,
@@ -77,7 +84,8 @@ class Front:
             metrics=self.metrics,
             model_id="test",
             model_revision="0",
-            max_background_audio_s=max_background_audio_s,
+            limits=limits,
+            max_background=max_background,
         )
 
     async def answer(self, *requests: Request) -> None:
@@ -149,10 +157,11 @@ async def test_long_recordings_share_the_bound_and_short_ones_pass_them(front: F
     assert {text_of(one) for one in long} == {("ABCD " * 200).strip()}
 
 
-async def test_at_the_cap_execute_waits(front: Front):
-    front = Front(max_background_audio_s=30)
+@pytest.mark.parametrize("limit", [{"max_audio_s": 30}, {"max_audio_bytes": 960_000}])
+async def test_at_the_cap_execute_waits(limit: dict[str, int]):
+    front = Front(max_background=1, **limit)
     front.reader.gate.clear()
-    await front.model.execute([request(levels("ABCD " * 100))])  # 20 s
+    await front.model.execute([request(levels("ABCD " * 100))])  # 20 s, 640,640 bytes
     second = request(levels("ABCD " * 100))
     waiting = asyncio.create_task(front.model.execute([second]))
     await asyncio.sleep(1.0)
