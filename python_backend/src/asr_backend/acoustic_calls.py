@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 import time
 from collections.abc import Callable
 from typing import Any
@@ -105,7 +106,8 @@ class AcousticCalls:
                         ErrorCode.ENGINE_RESTARTING,
                         f"the acoustic model has not come back within {dead_s:.0f} s; try again",
                     ) from error
-            await asyncio.sleep(backoff_s)
+            # Scattered, so that a window which kills the model does not meet the same ones again.
+            await asyncio.sleep(random.uniform(0.5, 1.0) * backoff_s)
             backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
 
     async def _call(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
