@@ -152,6 +152,32 @@ def test_print_config_shows_what_would_run(capsys):
     assert "max_batch_size: 3" in shown["config.pbtxt"]["wav2vec2"]
 
 
+def test_no_token_is_ever_shown(capsys, monkeypatch, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("hush-hush\n")
+    token.chmod(0o600)
+    flags = [*FREE, "--token-file", str(token), "--host=0.0.0.0"]
+    assert cli.main([*flags, "--print-config"]) == 0
+    out, err = capsys.readouterr()
+    assert any("authorization=TOKEN" in argument for argument in json.loads(out)["argv"])
+    assert "hush-hush" not in out + err
+
+    monkeypatch.setattr(supervisor.Supervisor, "run", lambda self: 0)
+    assert cli.main(flags) == 0
+    assert "plain text" in (err := capsys.readouterr().err)
+    assert "hush-hush" not in err
+
+
+def test_a_token_that_others_can_read(capsys, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("hush-hush\n")
+    token.chmod(0o644)
+    for more in ([], ["--print-config"]):
+        line = refusal(capsys, "--token-file", str(token), *more)
+        assert "open to others (mode 0644)" in line
+        assert "hush-hush" not in line
+
+
 def test_what_a_person_should_know_is_said_before_the_start(capsys, monkeypatch):
     monkeypatch.setattr(supervisor.Supervisor, "run", lambda self: 0)
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=64 << 20))

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from asr_backend.server import triton
+from asr_backend.server.access import Access
 from asr_backend.server.errors import StartError
 from asr_backend.server.ports import Ports
 from asr_backend.server.settings import Settings
 
 PORTS = Ports(grpc=1, metrics=2, health=3, http=0)
+NOBODY = Access()
 
 
 @pytest.fixture
@@ -27,7 +29,9 @@ def image(folder: Path, *, python: str = triton._PYTHON) -> Path:
     return folder
 
 
-def arguments(server: triton.Triton, settings: Settings, ports: Ports = PORTS) -> dict[str, str]:
+def arguments(
+    server: triton.Triton, settings: Settings, ports: Ports = PORTS, *, access: Access = NOBODY
+) -> dict[str, str]:
     argv = triton.command_line(
         server,
         settings,
@@ -36,6 +40,7 @@ def arguments(server: triton.Triton, settings: Settings, ports: Ports = PORTS) -
         backends=Path("/b"),
         region_prefix="p-",
         secret="s3cret",
+        access=access,
     )
     assert argv[0] == str(server.program)
     return dict(argument.removeprefix("--").partition("=")[::2] for argument in argv[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asr_backend.server import ports, triton
+from asr_backend.server.access import read_access, warnings
 from asr_backend.server.devices import gpu_count
 from asr_backend.server.errors import StartError
 from asr_backend.server.hub import locate
@@ -50,6 +52,7 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
     packaged = packaged or packaged_repository()
     gpus = _gpus(settings)
     server = triton.find(settings.triton_root)
+    access = read_access(settings)
     claimed = ports.claim(settings)
     source = locate(settings, fetch=True)
     configs = render_configs(packaged, settings, source, gpus=gpus)
@@ -60,12 +63,14 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
             f"listens beyond this machine ({settings.host}); let only trusted callers reach it, or "
             "run a later release's image"
         )
+    for warning in warnings(settings, access):
+        log(f"warning: {warning}")
     if (free := shutil.disk_usage(SHARED_MEMORY).free) < 2 * settings.max_audio_bytes:
         log(
             f"warning: {SHARED_MEMORY} has {free >> 20} MiB free, less than two files of "
             f"--max-audio-bytes ({settings.max_audio_bytes >> 20} MiB); enlarge it or lower that"
         )
-    return Supervisor(settings, server, claimed, packaged, configs).run()
+    return Supervisor(settings, server, claimed, access, packaged, configs).run()
 
 
 def describe(settings: Settings) -> dict[str, object]:
@@ -77,6 +82,7 @@ def describe(settings: Settings) -> dict[str, object]:
     packaged = packaged_repository()
     gpus = _gpus(settings)
     server = triton.find(settings.triton_root)
+    access = read_access(settings)
     source = locate(settings, fetch=False)
     run_dir = Path(settings.run_dir or "RUN_DIR")
     argv = triton.command_line(
@@ -87,6 +93,7 @@ def describe(settings: Settings) -> dict[str, object]:
         backends=run_dir / "backends" if server.from_wheel else server.root / "backends",
         region_prefix="asr-server-RANDOM-",
         secret="RANDOM",
+        access=dataclasses.replace(access, token="TOKEN" if access.token else ""),
     )
     env = triton.environment(server, os.environ)
     return {

@@ -108,6 +108,20 @@ class Settings:
     health_port: int = _port(
         8003, "/livez, /readyz and /metrics of asr-server; 0 takes a free port"
     )
+    tls_cert: str = _flag(
+        "", "PEM file with the server's certificate: gRPC by TLS alone", shown_default="no TLS"
+    )
+    tls_key: str = _flag("", "PEM file with the private key to it", shown_default="none")
+    tls_ca: str = _flag(
+        "",
+        "PEM file with who signs callers' certificates, which they then must have",
+        shown_default="callers need no certificate",
+    )
+    token_file: str = _flag(
+        "",
+        "file with the token that callers must send; none but its owner may have access to it",
+        shown_default="no token",
+    )
     exit_timeout_s: float = _flag(
         60.0, "seconds that files in work may take to finish at a stop", low=0, high=86_400
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from asr_backend.server.access import Access, client_flags
 from asr_backend.server.errors import StartError
 from asr_backend.server.healing import ModelKeeper, State
 from asr_backend.server.health import Health, HealthServer
@@ -42,10 +43,12 @@ class Supervisor:
         settings: Settings,
         triton: Triton,
         ports: Ports,
+        access: Access,
         packaged: Path,
         configs: dict[str, str],
     ) -> None:
         self._settings, self._triton, self._ports = settings, triton, ports
+        self._access = access
         self._packaged, self._configs = packaged, configs
         self._keepers: list[ModelKeeper] = []
         self._state = "starting"
@@ -75,6 +78,7 @@ class Supervisor:
                 region_prefix=run.region_prefix,
                 # Nobody keeps the value: those calls are locked for good.
                 secret=secrets.token_urlsafe(32),
+                access=self._access,
             )
             with TritonProcess(argv, environment(self._triton, os.environ), run) as process:
                 return self._supervise(process, run)
@@ -138,7 +142,8 @@ class Supervisor:
             f"asr-server ready: grpc {host}:{ports.grpc}{http}, "
             f"metrics http://{host}:{ports.metrics}/metrics, "
             f"health http://{host}:{ports.health}/readyz\n"
-            f"try: asr transcribe FILE --url {reachable(host)}:{ports.grpc}",
+            f"try: asr transcribe FILE --url {reachable(host)}:{ports.grpc}"
+            f"{client_flags(self._settings)}",
             flush=True,
         )
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from asr_backend.server.access import TOKEN_KEY, Access
 from asr_backend.server.errors import StartError
 from asr_backend.server.ports import Ports
 from asr_backend.server.settings import ENV_PREFIX, Settings
@@ -28,6 +29,8 @@ _STUB = "triton_python_backend_stub"
 _IMAGE_STUB = f"backends/python/{_STUB}"
 # What a caller never needs, and what the published holes go through.
 _LOCKED_APIS = "shared-memory,model-repository,trace,logging"
+# All the others but health.
+_TOKEN_APIS = "inference,metadata,model-config,statistics"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +200,7 @@ def command_line(
     backends: Path,
     region_prefix: str,
     secret: str,
+    access: Access,
 ) -> list[str]:
     """The arguments of tritonserver.
 
@@ -208,9 +212,9 @@ def command_line(
         backends: the backend directory.
         region_prefix: the first characters of its shared-memory regions' names.
         secret: what a call of the locked protocols would have to carry.
+        access: who may call.
     """
-    locked = f"{_LOCKED_APIS}:asr={secret}"
-    args = {
+    args: dict[str, object] = {
         "model-repository": repository,
         "backend-directory": backends,
         "backend-config": f"python,shm-region-prefix-name={region_prefix}",
@@ -219,7 +223,6 @@ def command_line(
         "exit-timeout-secs": max(1, round(settings.exit_timeout_s)),
         "grpc-address": settings.host,
         "grpc-port": ports.grpc,
-        "grpc-restricted-protocol": locked,
         "metrics-address": settings.host,
         "metrics-port": ports.metrics,
         "allow-http": "true" if ports.http else "false",
@@ -228,8 +231,20 @@ def command_line(
         args |= {
             "http-address": settings.host,
             "http-port": ports.http,
-            "http-restricted-api": locked,
         }
+    if access.tls:
+        args |= {
+            "grpc-use-ssl-mutual" if access.tls.client_ca else "grpc-use-ssl": "true",
+            "grpc-server-cert": access.tls.certificate,
+            "grpc-server-key": access.tls.key,
+        }
+        if access.tls.client_ca:
+            args["grpc-root-cert"] = access.tls.client_ca
+    groups = [f"{_LOCKED_APIS}:asr={secret}"]
+    if access.token:
+        groups.append(f"{_TOKEN_APIS}:{TOKEN_KEY}={access.token}")
+    gates = ["grpc-restricted-protocol", *(["http-restricted-api"] if ports.http else [])]
     # Our configurations are whole; completing them would cost a stub's start at every load.
     flags = ["--disable-auto-complete-config", *(f"--{key}={value}" for key, value in args.items())]
+    flags += [f"--{gate}={group}" for gate in gates for group in groups]
     return [str(triton.program), *flags]
