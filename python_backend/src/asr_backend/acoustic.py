@@ -13,17 +13,16 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from asr_backend.batching import plan_forwards
-from asr_backend.checkpoint import SAMPLE_RATE_HZ, demo_checkpoint, load_checkpoint
+from asr_backend.checkpoint import SAMPLE_RATE_HZ
 from asr_backend.errors import AsrError, ErrorCode, internal_error
 from asr_backend.metrics import Metrics
-from asr_backend.triton_values import model_parameters, triton_error
+from asr_backend.triton_values import model_parameters, served_checkpoint, triton_error
 
 if TYPE_CHECKING:
     from asr_backend.engine import Engine
@@ -79,11 +78,7 @@ class AcousticModel:
         from asr_backend.engine import choose_device, load_engine
 
         parameters = model_parameters(args)
-        checkpoint = load_checkpoint(
-            Path(parameters["model"]) if parameters["model"] else demo_checkpoint(),
-            id=parameters["model_id"] or None,
-            revision=parameters["model_revision"] or None,
-        )
+        checkpoint = served_checkpoint(parameters)
         device = choose_device(
             parameters["device"],
             kind=args["model_instance_kind"],

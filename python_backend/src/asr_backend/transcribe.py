@@ -14,19 +14,17 @@ import math
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from asr_backend.acoustic_calls import AcousticCalls, Cancelled, UpstreamError
 from asr_backend.audio import AudioLimits
-from asr_backend.checkpoint import demo_checkpoint, load_checkpoint
 from asr_backend.contract import Options, encode_result, parse_options
 from asr_backend.errors import AsrError, ErrorCode, internal_error
 from asr_backend.metrics import Metrics
 from asr_backend.recognition import Recognition, Recognizer
-from asr_backend.triton_values import model_parameters, triton_error
+from asr_backend.triton_values import model_parameters, served_checkpoint, triton_error
 
 FOREGROUND_S = 0.5
 """How long `execute` awaits its batch."""
@@ -81,12 +79,7 @@ class Transcribe:
     def from_triton(cls, args: dict[str, str], pb_utils: Any) -> Transcribe:
         """Build a front from what Triton hands to `initialize`."""
         parameters = model_parameters(args)
-        folder = Path(parameters["model"]) if parameters["model"] else demo_checkpoint()
-        checkpoint = load_checkpoint(
-            folder,
-            id=parameters["model_id"] or None,
-            revision=parameters["model_revision"] or None,
-        )
+        checkpoint = served_checkpoint(parameters)
         limits = AudioLimits(
             max_audio_s=float(parameters["max_audio_s"]),
             max_audio_bytes=int(parameters["max_audio_bytes"]),

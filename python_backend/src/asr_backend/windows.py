@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-SAMPLE_RATE_HZ = 16_000
+from asr_backend.checkpoint import SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, kw_only=True)

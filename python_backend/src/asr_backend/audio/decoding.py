@@ -11,7 +11,8 @@ import numpy as np
 from asr_backend.audio.containers import container_pieces, stated_duration_s
 from asr_backend.audio.pcm import pcm_duration_s, pcm_pieces
 from asr_backend.audio.pieces import FloatArray, too_long
-from asr_backend.audio.resampling import SAMPLE_RATE_HZ, Resampler
+from asr_backend.audio.resampling import Resampler
+from asr_backend.checkpoint import SAMPLE_RATE_HZ
 from asr_backend.contract import Options
 from asr_backend.errors import AsrError, ErrorCode
 

@@ -6,8 +6,7 @@ import av
 import numpy as np
 
 from asr_backend.audio.pieces import FloatArray
-
-SAMPLE_RATE_HZ = 16_000
+from asr_backend.checkpoint import SAMPLE_RATE_HZ
 
 
 class Resampler:
