@@ -29,8 +29,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {shape: write_checkpoint(root / shape, shape) for shape in SHAPES}
 
 
-def load(folder: Path) -> Engine:
-    return load_engine(load_checkpoint(folder), device="cpu", precision="fp32", threads=1)
+def load(folder: Path, *, device: str = "cpu") -> Engine:
+    return load_engine(load_checkpoint(folder), device=device, precision="fp32", threads=1)
 
 
 def clips(lengths: Sequence[int]) -> list[np.ndarray]:
@@ -56,14 +56,20 @@ class Reference:
             return self.model(values).logits[0]
 
 
-def assert_same(outputs: list[np.ndarray], reference: Reference, windows: list[np.ndarray]) -> None:
+def assert_same(
+    outputs: list[np.ndarray],
+    reference: Reference,
+    windows: list[np.ndarray],
+    *,
+    tolerance: float = 1e-4,
+) -> None:
     assert len(outputs) == len(windows)
     for output, window in zip(outputs, windows, strict=True):
         logits = reference.logits(window)
         expected = torch.log_softmax(logits, dim=-1).numpy()
         assert output.shape == expected.shape
         assert output.dtype == np.float32
-        assert np.abs(output - expected).max() <= 1e-4 * logits.std().item()
+        assert np.abs(output - expected).max() <= tolerance * logits.std().item()
         assert (output.argmax(-1) == expected.argmax(-1)).all()
 
 
@@ -73,6 +79,15 @@ def test_sixteen_clips_in_one_forward_equal_each_clip_alone(
 ) -> None:
     windows = clips(LENGTHS)
     assert_same(load(folders[shape]).forward(windows), Reference(folders[shape]), windows)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_gpu_gives_what_the_cpu_gives(folders: dict[str, Path], shape: str) -> None:
+    windows = clips(LENGTHS)
+    outputs = load(folders[shape], device="cuda").forward(windows)
+    assert_same(outputs, Reference(folders[shape]), windows, tolerance=1e-3)
 
 
 @pytest.mark.parametrize("shape", ["base-960h", "large-960h-lv60-self"])
