@@ -8,6 +8,7 @@ with Client("localhost:8001") as client:
 ```
 """
 
+from asr_client._access import TlsConfig
 from asr_client._async_client import AsyncClient
 from asr_client._client import Client
 from asr_client._errors import (
@@ -68,6 +69,7 @@ __all__ = [
     "ServerStatus",
     "ServerUnavailable",
     "Timing",
+    "TlsConfig",
     "Transcript",
     "Word",
 ]

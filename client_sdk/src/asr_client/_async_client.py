@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import grpc
 
 from asr_client import _audio, _base, _core, _errors, _wire
+from asr_client._access import TlsConfig
 from asr_client._retry import RetryPolicy
 from asr_client._types import (
     Audio,
@@ -34,6 +35,12 @@ class AsyncClient(_base.BaseClient):
         url: HOST:PORT of the server's gRPC endpoint.
         timeout_s: bounds each `transcribe` that does not say otherwise, in seconds.
         retry: how calls are retried; `RetryPolicy(max_attempts=1)` switches retries off.
+        token: what the server's `--token-file` holds; sent with every call and shown nowhere.
+        tls: for a server with certificates; None connects in plain text.
+
+    Raises:
+        ValueError: an argument that cannot be right.
+        OSError: a certificate's file cannot be read.
     """
 
     def __init__(
@@ -42,8 +49,10 @@ class AsyncClient(_base.BaseClient):
         *,
         timeout_s: float = _base.DEFAULT_TIMEOUT_S,
         retry: RetryPolicy | None = None,
+        token: str | None = None,
+        tls: TlsConfig | None = None,
     ) -> None:
-        super().__init__(url, timeout_s=timeout_s, retry=retry)
+        super().__init__(url, timeout_s=timeout_s, retry=retry, token=token, tls=tls)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Event()
         self._channel: Any = None
@@ -169,9 +178,7 @@ class AsyncClient(_base.BaseClient):
         loop = asyncio.get_running_loop()
         if self._stub is None:
             self._loop = loop
-            self._channel = grpc.aio.insecure_channel(
-                self._url, options=_wire.channel_options(self._url)
-            )
+            self._channel = self._access.channel(grpc.aio, self._url)
             self._stub = _wire.stub(self._channel)
         elif self._loop is not loop:
             raise RuntimeError("an AsyncClient belongs to the event loop that first used it")
@@ -195,9 +202,10 @@ class AsyncClient(_base.BaseClient):
             if method == "ModelInfer":
                 _wire.set_timeout(request, timeout_s)
             try:
-                return await getattr(self._connected(), method)(request, timeout=timeout_s)
+                send = getattr(self._connected(), method)
+                return await send(request, timeout=timeout_s, metadata=self._access.metadata)
             except grpc.RpcError as error:
-                pause_s = call.failed(*_wire.failure(error))
+                pause_s = call.failed(*self._access.failure(error))
             except asyncio.CancelledError:
                 # Closing the channel looks like a cancelled task, though nobody cancelled this one.
                 if self._closed and not _cancelling():

@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 from asr_client import _audio, _core, _errors, _wire
+from asr_client._access import Access, TlsConfig
 from asr_client._retry import RetryPolicy
 from asr_client._types import Audio, Encoding, ModelStatus, ServerStatus, Transcript
 
@@ -30,6 +31,8 @@ class BaseClient:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry: RetryPolicy | None = None,
+        token: str | None = None,
+        tls: TlsConfig | None = None,
     ) -> None:
         if not isinstance(url, str) or not url or "://" in url.replace("dns:///", ""):
             raise ValueError(f"url is {url!r}, not HOST:PORT")
@@ -37,6 +40,7 @@ class BaseClient:
         self._url = url
         self._timeout_s = timeout_s
         self._retry = retry or RetryPolicy()
+        self._access = Access(token, tls)
         self._closed = False
 
     @property

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import grpc
 
 from asr_client import _base, _core, _errors, _wire
+from asr_client._access import TlsConfig
 from asr_client._retry import RetryPolicy
 from asr_client._types import (
     Audio,
@@ -35,6 +36,12 @@ class Client(_base.BaseClient):
         url: HOST:PORT of the server's gRPC endpoint.
         timeout_s: bounds each `transcribe` that does not say otherwise, in seconds.
         retry: how calls are retried; `RetryPolicy(max_attempts=1)` switches retries off.
+        token: what the server's `--token-file` holds; sent with every call and shown nowhere.
+        tls: for a server with certificates; None connects in plain text.
+
+    Raises:
+        ValueError: an argument that cannot be right.
+        OSError: a certificate's file cannot be read.
     """
 
     def __init__(
@@ -43,8 +50,10 @@ class Client(_base.BaseClient):
         *,
         timeout_s: float = _base.DEFAULT_TIMEOUT_S,
         retry: RetryPolicy | None = None,
+        token: str | None = None,
+        tls: TlsConfig | None = None,
     ) -> None:
-        super().__init__(url, timeout_s=timeout_s, retry=retry)
+        super().__init__(url, timeout_s=timeout_s, retry=retry, token=token, tls=tls)
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._channel: Any = None
@@ -170,9 +179,7 @@ class Client(_base.BaseClient):
         with self._lock:
             self._check_open()
             if self._stub is None:
-                self._channel = grpc.insecure_channel(
-                    self._url, options=_wire.channel_options(self._url)
-                )
+                self._channel = self._access.channel(grpc, self._url)
                 self._stub = _wire.stub(self._channel)
             return self._stub
 
@@ -182,9 +189,10 @@ class Client(_base.BaseClient):
             if method == "ModelInfer":
                 _wire.set_timeout(request, timeout_s)
             try:
-                return getattr(self._connected(), method)(request, timeout=timeout_s)
+                send = getattr(self._connected(), method)
+                return send(request, timeout=timeout_s, metadata=self._access.metadata)
             except grpc.RpcError as error:
-                pause_s = call.failed(*_wire.failure(error))
+                pause_s = call.failed(*self._access.failure(error))
             except ValueError:
                 # What gRPC raises when the channel is closed between the two steps above.
                 self._check_open()

@@ -18,6 +18,8 @@ messages: Any = service_pb2
 MODEL = "transcribe"
 ACOUSTIC_MODEL = "wav2vec2"
 SERVICE = "inference.GRPCInferenceService"
+TOKEN_HEADER = "triton-grpc-protocol-authorization"
+"""Where the server looks for a token."""
 
 _UNLIMITED = -1
 _LOOPBACK = ("localhost", "127.", "[::1]", "ipv4:127.", "ipv6:[::1]", "dns:///localhost")

@@ -35,6 +35,12 @@ COMMANDS = [
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     shutil.copy(FOLDER / "cards-003-seven-of-clubs.wav", tmp_path / "recording.wav")
+    for name, kind in (
+        ("ca.pem", "CERTIFICATE"),
+        ("me.pem", "CERTIFICATE"),
+        ("me.key", "PRIVATE KEY"),
+    ):
+        (tmp_path / name).write_text(f"-----BEGIN {kind}-----\n-----END {kind}-----\n")
     return tmp_path
 
 
@@ -47,14 +53,15 @@ def run(command: list[str], *, folder: Path, **env: str) -> str:
 
 
 def test_there_are_blocks() -> None:
-    assert len(PYTHON) == 5 + len(DOCSTRINGS)
+    assert len(PYTHON) == 6 + len(DOCSTRINGS)
     assert len(COMMANDS) == 3
     assert {language for language, _ in BLOCKS} == {"python", "sh"}
 
 
 @pytest.mark.parametrize("code", PYTHON)
 def test_python_blocks_run(code: str, server: FakeServer, folder: Path) -> None:
-    run([sys.executable, "-c", code.replace("localhost:8001", server.url)], folder=folder)
+    code = code.replace("localhost:8001", server.url)
+    run([sys.executable, "-c", code], folder=folder, ASR_TOKEN="hush")
 
 
 @pytest.mark.parametrize("line", COMMANDS)

@@ -17,7 +17,13 @@ def sync(url: str, pcm: npt.NDArray[np.int16], floats: npt.NDArray[np.float32]) 
     policy = RetryPolicy(
         max_attempts=3, initial_backoff_s=0.1, max_backoff_s=1.0, backoff_multiplier=2.0
     )
-    with Client(url, timeout_s=10.0, retry=policy) as client:
+    tls = asr_client.TlsConfig(
+        root_certificates=Path("ca.pem"),
+        client_certificate="caller.pem",
+        client_key=b"",
+        server_name_override="asr.test",
+    )
+    with Client(url, timeout_s=10.0, retry=policy, token="t", tls=tls) as client:
         client.wait_until_ready(60)
         ready: bool = client.is_ready(timeout_s=1.0)
         status: asr_client.ServerStatus = client.status()
@@ -80,7 +86,7 @@ async def asynchronous(url: str) -> Transcript:
 
 
 def own_tests() -> tuple[ReceivedRequest, ...]:
-    with FakeServer(text="hello", delay_s=0.1) as server:
+    with FakeServer(text="hello", delay_s=0.1, token="t") as server:
         server.answer(np.zeros(5, np.int16), "silence", sample_rate=16_000)
         server.fail(Fault.QUEUE_FULL, times=2)
         server.ready = False

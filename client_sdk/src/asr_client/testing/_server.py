@@ -13,7 +13,7 @@ import grpc
 
 from asr_client._audio import load
 from asr_client._types import Audio
-from asr_client._wire import ACOUSTIC_MODEL, MODEL, SERVICE, messages
+from asr_client._wire import ACOUSTIC_MODEL, MODEL, SERVICE, TOKEN_HEADER, messages
 from asr_client.testing import _model
 from asr_client.testing._faults import Fault
 
@@ -50,14 +50,23 @@ class FakeServer:
         text: the transcript of audio that `answer` does not know.
         delay_s: seconds that each answer takes.
         port: of the loopback interface; 0 picks a free one, which is kept over `stop` and `start`.
+        token: what callers have to send, except to ask for health; None lets everybody call.
     """
 
-    def __init__(self, text: str = "hello world", *, delay_s: float = 0.0, port: int = 0) -> None:
+    def __init__(
+        self,
+        text: str = "hello world",
+        *,
+        delay_s: float = 0.0,
+        port: int = 0,
+        token: str | None = None,
+    ) -> None:
         self.text = text
         self.delay_s = delay_s
         self.ready = True
         """False makes both models not ready, and every call fail as a draining server's."""
         self._port = port
+        self._token = token
         self._answers: dict[bytes, str] = {}
         self._faults: deque[Fault] = deque()
         self._requests: list[ReceivedRequest] = []
@@ -142,6 +151,7 @@ class FakeServer:
         return messages.ServerReadyResponse(ready=True)
 
     def _ServerMetadata(self, request: Any, context: Any) -> Any:
+        self._check_token(context)
         return messages.ServerMetadataResponse(name="triton", version="0.0.0-fake")
 
     def _ModelReady(self, request: Any, context: Any) -> Any:
@@ -149,6 +159,7 @@ class FakeServer:
         return messages.ModelReadyResponse(ready=known and self.ready)
 
     def _ModelMetadata(self, request: Any, context: Any) -> Any:
+        self._check_token(context)
         self._check_model(request.name, context)
         answer = messages.ModelMetadataResponse(
             name=request.name, versions=["1"], platform="python"
@@ -160,6 +171,7 @@ class FakeServer:
         return answer
 
     def _ModelInfer(self, request: Any, context: Any) -> Any:
+        self._check_token(context)
         self._check_model(request.model_name, context)
         if request.model_name != MODEL:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, "the fake has no acoustic model")
@@ -200,6 +212,15 @@ class FakeServer:
         # False: the call has ended already, and nobody will call back.
         if not context.add_callback(gone.set) or gone.wait(self.delay_s):
             received.ended_early.set()
+
+    def _check_token(self, context: Any) -> None:
+        if self._token is None:
+            return
+        if dict(context.invocation_metadata()).get(TOKEN_HEADER) != self._token:
+            context.abort(
+                grpc.StatusCode.UNAVAILABLE,
+                f"This protocol is restricted, expecting header '{TOKEN_HEADER}'",
+            )
 
     def _check_model(self, name: str, context: Any) -> None:
         if name not in (MODEL, ACOUSTIC_MODEL):

@@ -1,0 +1,128 @@
+"""Who calls, and whom: the token, and the certificates of TLS."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import grpc
+
+from asr_client import _wire
+
+Pem: TypeAlias = "str | os.PathLike[str] | bytes"
+"""A path, or the text of a PEM file as bytes."""
+
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class TlsConfig:
+    """Encrypted connections; with the caller's own certificate, mutual TLS.
+
+    Certificates and keys are paths of PEM files or, as bytes, their contents. Files are read when
+    a client is made. The key is in no repr.
+    """
+
+    root_certificates: Pem | None = None
+    """Who signs the server's certificate; None trusts the public authorities that gRPC knows."""
+    client_certificate: Pem | None = None
+    """The caller's certificate, then those between it and its authority."""
+    client_key: Pem | None = None
+    """The private key to it, without a password."""
+    server_name_override: str | None = None
+    """The name to expect in the server's certificate when it is not the address's; for tests."""
+
+    def __post_init__(self) -> None:
+        if (self.client_certificate is None) != (self.client_key is None):
+            raise ValueError("client_certificate and client_key go together")
+        for name in _FILES:
+            value = getattr(self, name)
+            # An error about the file of that name would show a key.
+            if isinstance(value, str) and "\n" in value:
+                raise ValueError(f"{name} is a path or bytes; the text of a PEM file goes as bytes")
+
+    def __repr__(self) -> str:
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        shown = (f"{name}={_shown(name, value)}" for name, value in given.items() if value)
+        return f"TlsConfig({', '.join(shown)})"
+
+
+_FILES = {
+    "root_certificates": b"CERTIFICATE-----",
+    "client_certificate": b"CERTIFICATE-----",
+    "client_key": b"PRIVATE KEY-----",
+}
+
+
+class Access:
+    """A client's token and the contents of its certificates; opens its channels.
+
+    Raises:
+        ValueError: a token that no header can carry, or what is no PEM file.
+        OSError: a file cannot be read.
+    """
+
+    def __init__(self, token: str | None, tls: TlsConfig | None) -> None:
+        if token is not None and not (isinstance(token, str) and _TOKEN.fullmatch(token)):
+            raise ValueError("token is not a string of visible ASCII characters without spaces")
+        self.metadata = () if token is None else ((_wire.TOKEN_HEADER, token),)
+        """What every call carries."""
+        self._tls = tls
+        self._pem = {} if tls is None else {name: _read(tls, name) for name in _FILES}
+
+    def __repr__(self) -> str:
+        return "Access()"
+
+    def channel(self, library: Any, address: str) -> Any:
+        """A channel of `grpc` or of `grpc.aio`."""
+        options: list[tuple[str, Any]] = [*_wire.channel_options(address)]
+        if self._tls is None:
+            return library.insecure_channel(address, options=options)
+        if self._tls.server_name_override is not None:
+            options.append(("grpc.ssl_target_name_override", self._tls.server_name_override))
+        credentials = grpc.ssl_channel_credentials(
+            root_certificates=self._pem["root_certificates"],
+            private_key=self._pem["client_key"],
+            certificate_chain=self._pem["client_certificate"],
+        )
+        return library.secure_channel(address, credentials, options=options)
+
+    def failure(self, error: grpc.RpcError) -> tuple[str, str]:
+        """A failed call's status and words.
+
+        A server that refuses a handshake only closes the connection, which tells nobody why.
+        """
+        status, words = _wire.failure(error)
+        if status == "UNAVAILABLE" and words.startswith(_NOT_CONNECTED):
+            if self._tls is None and words.endswith(_CLOSED):
+                words += " (does the server want TLS?)"
+            elif self._tls is not None and words.endswith(_CLOSED):
+                wanted = "another" if self._pem["client_key"] else "a"
+                words += f" (does the server want {wanted} client certificate?)"
+            elif words.endswith(_NO_HANDSHAKER):
+                words += " (do client_certificate and client_key belong together?)"
+        return status, words
+
+
+_NOT_CONNECTED = "failed to connect"
+_CLOSED = ("Socket closed", "Connection reset by peer", "Broken pipe")
+_NO_HANDSHAKER = "Failed to create security handshaker."
+
+
+def _read(tls: TlsConfig, name: str) -> bytes | None:
+    value = getattr(tls, name)
+    if value is None:
+        return None
+    pem = value if isinstance(value, bytes) else Path(value).read_bytes()
+    if b"-----BEGIN " not in pem or _FILES[name] not in pem:
+        raise ValueError(f"{name} is not in PEM, or is not a {_FILES[name].strip(b'-').decode()}")
+    return pem
+
+
+def _shown(name: str, value: object) -> str:
+    if name == "client_key":
+        return "..."
+    return f"<{len(value)} bytes>" if isinstance(value, bytes) else repr(value)
