@@ -16,6 +16,15 @@ import typer
 from asr_client import _many, _readyz, _subtitles
 from asr_client._async_client import AsyncClient
 from asr_client._client import Client
+from asr_client._credentials import (
+    Credentials,
+    Tls,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    TokenFile,
+    credentials,
+)
 from asr_client._errors import AsrError
 from asr_client._screen import Screen
 from asr_client._types import Channel, Timestamps, Transcript
@@ -67,6 +76,11 @@ def transcribe(
     timeout: Annotated[float, typer.Option(help="Seconds for each recording.")] = 600.0,
     timestamps: Annotated[Detail, typer.Option(help="Times in JSON.")] = Detail.WORD,
     channel: Annotated[str, typer.Option(help='"mix", "separate" or an index.')] = "mix",
+    token_file: TokenFile = None,
+    tls: Tls = False,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Transcribe audio files.
 
@@ -81,11 +95,13 @@ def transcribe(
         targets = _targets(files, output_dir, "txt" if format is Format.TEXT else format.value)
     times: dict[Format, Timestamps] = {Format.TEXT: "none", Format.JSON: timestamps.value}
     try:
+        caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
         failed = asyncio.run(
             _transcribe_all(
                 files,
                 targets,
                 url=url,
+                caller=caller,
                 format=format,
                 concurrency=concurrency,
                 timeout_s=timeout,
@@ -111,13 +127,19 @@ def status(
         ),
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for answers.")] = 5.0,
+    token_file: TokenFile = None,
+    tls: Tls = False,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Say whether the server is ready.
 
     The exit status is 1 when it is not, or when its supervisor says so.
     """
     try:
-        with Client(url, timeout_s=timeout) as client:
+        caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
+        with Client(url, timeout_s=timeout, **caller) as client:
             server = client.status(timeout_s=timeout)
     except ValueError as error:
         raise _usage(str(error)) from error
@@ -149,6 +171,7 @@ async def _transcribe_all(
     targets: list[Path] | None,
     *,
     url: str,
+    caller: Credentials,
     format: Format,
     concurrency: int,
     timeout_s: float,
@@ -159,7 +182,7 @@ async def _transcribe_all(
     prefixed = format is Format.TEXT and len(files) > 1
     unwritten: dict[int, str] = {}
     failed = following = 0
-    async with AsyncClient(url, timeout_s=timeout_s) as client:
+    async with AsyncClient(url, timeout_s=timeout_s, **caller) as client:
 
         async def work(index: int) -> Transcript | Exception:
             try:
