@@ -1,0 +1,168 @@
+"""Requests on their way to servers, for tasks of one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import grpc
+
+from asr_client import _core, _dns, _wire
+from asr_client._access import Access
+from asr_client._connections import Connections
+from asr_client._servers import PROBE_TIMEOUT_S, Name, Servers
+
+
+class AsyncSender:
+    """Sends a call's requests until it has an answer or its error.
+
+    Args:
+        servers: those of the client.
+        access: the client's token and certificates.
+    """
+
+    def __init__(self, servers: Servers, access: Access) -> None:
+        self._servers = servers
+        self._access = access
+        self.connections = Connections(
+            lambda address: access.channel(grpc.aio, address, servers.name_of(address))
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing = asyncio.Event()
+        self._looking_up: dict[Name, asyncio.Task[None]] = {}
+        self._look_up_words = ""
+        self._aside: set[asyncio.Task[Any]] = set()
+        """What nobody awaits: a reference keeps it alive, and `close` ends it."""
+
+    async def send(self, call: _core.Call, method: str, request: Any) -> Any:
+        """The response; raises the call's AsrError, or RuntimeError when it is closed."""
+        call.budget.begin()
+        try:
+            while True:
+                await self.find_servers(call)
+                try:
+                    return await self._attempt(call, method, request)
+                except grpc.RpcError as error:
+                    pause_s = call.failed(*self._access.failure(error))
+                except asyncio.CancelledError:
+                    # Closing the channel looks like a cancelled task, though nobody cancelled this.
+                    if self.connections.closed and not _cancelling():
+                        raise call.closed() from None
+                    raise
+                await self.pause(call, pause_s)
+        finally:
+            call.budget.end()
+
+    async def pause(self, call: _core.Call, pause_s: float) -> None:
+        """Wait; raises Cancelled when the client is closed meanwhile."""
+        try:
+            await asyncio.wait_for(self._closing.wait(), pause_s)
+        except asyncio.TimeoutError:
+            return
+        raise call.closed()
+
+    async def close(self) -> None:
+        """End all; may be called again, and leaves a parent's connections alone."""
+        if self.connections.forked:
+            self.connections.closed = True
+            return
+        channels = self.connections.close()
+        self._closing.set()
+        aside = list(self._aside)
+        for task in aside:
+            task.cancel()
+        for channel in channels:
+            await channel.close()
+        await asyncio.gather(*aside, return_exceptions=True)
+
+    async def find_servers(self, call: _core.Call) -> None:
+        """Look up names when that is due, and wait only when there are no servers yet."""
+        while True:
+            for name in call.servers.names_to_look_up():
+                self._check()
+                self._looking_up[name] = self._start(self._look_up(name))
+            if call.servers.addresses:
+                return
+            left_s = call.attempt()
+            running = [task for task in self._looking_up.values() if not task.done()]
+            if running:
+                await asyncio.wait(running, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            if not call.servers.addresses:
+                await self.pause(call, call.failed("UNAVAILABLE", self._look_up_words))
+
+    async def _look_up(self, name: Name) -> None:
+        found, words = [], f"errors resolving {name}"
+        try:
+            loop = asyncio.get_running_loop()
+            found = _dns.addresses(await loop.getaddrinfo(name.host, name.port, type=_dns.KIND))
+        except (OSError, UnicodeError) as error:
+            words += f": {error}"
+        finally:
+            self._look_up_words = words
+            useless = self._servers.looked_up(name, found)
+        for address in useless:
+            await self._let_go(address)
+
+    async def _attempt(self, call: _core.Call, method: str, request: Any) -> Any:
+        while True:
+            choice = call.choose()
+            try:
+                for address in choice.probes:
+                    self._start(self._probe(call.servers, address, PROBE_TIMEOUT_S))
+                if choice.unproven:
+                    timeout_s = min(PROBE_TIMEOUT_S, call.remaining_s())
+                    if not await self._probe(call.servers, choice.address, timeout_s):
+                        await self.pause(call, 0)
+                        continue
+                timeout_s = call.attempt()
+                if method == "ModelInfer":
+                    _wire.set_timeout(request, timeout_s)
+                send = getattr(self._stub(choice.address), method)
+                response = await send(request, timeout=timeout_s, metadata=self._access.metadata)
+                call.succeeded()
+                return response
+            finally:
+                if call.servers.release(choice.address):
+                    await self._let_go(choice.address)
+
+    async def _probe(self, servers: Servers, address: str, timeout_s: float) -> bool:
+        """Ask a server whether the model is ready, and tell `servers`."""
+        request = _wire.request("ModelReady", name=_wire.MODEL)
+        ready = False
+        try:
+            ask = self._stub(address).ModelReady
+            answer = await ask(request, timeout=timeout_s, metadata=self._access.metadata)
+            ready = bool(answer.ready)
+        except grpc.RpcError:
+            pass
+        servers.answered(address, ready=ready)
+        return ready
+
+    def _stub(self, address: str) -> Any:
+        self._check()
+        return self.connections.stub(address)
+
+    def _check(self) -> None:
+        self.connections.check()
+        loop = asyncio.get_running_loop()
+        self._loop = self._loop or loop
+        if self._loop is not loop:
+            raise RuntimeError("an AsyncClient belongs to the event loop that first used it")
+
+    def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.ensure_future(work)
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+        return task
+
+    async def _let_go(self, address: str) -> None:
+        channel = self.connections.drop(address)
+        if channel is not None:
+            await channel.close()
+
+
+def _cancelling() -> bool:
+    task = asyncio.current_task()
+    # Python 3.10 cannot tell.
+    return task is not None and bool(getattr(task, "cancelling", int)())
