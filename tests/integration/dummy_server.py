@@ -129,7 +129,8 @@ class DummyServer:
         )
         assert match, f"{line!r}\n{self.log.read_text()}"
         self.url, self.health_url = match[1], match[2]
-        assert self.process.stdout.readline() == f"try: asr transcribe FILE --url {self.url}\n"
+        hint = self.process.stdout.readline()
+        assert hint.startswith(f"try: asr transcribe FILE --url {self.url}")
         self.remember()
 
     def remember(self) -> None:

@@ -101,15 +101,26 @@ def test_killed_it_leaves_nothing_running(tmp_path):
 def test_http_is_locked_too_and_the_server_ends_when_tritonserver_dies(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with dummy_server(tmp_path, f"--http-port={port}") as server:
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text("hush:,=\n")
+    with dummy_server(tmp_path, f"--http-port={port}", f"--token-file={token}") as server:
         http = f"http://127.0.0.1:{port}/v2"
         with urllib.request.urlopen(f"{http}/health/ready", timeout=10) as answer:
             assert answer.status == 200
+        with_token = {"authorization": "hush:,="}
         for locked in ("repository/index", "systemsharedmemory/status", "logging", "trace/setting"):
             data = b"{}" if locked == "repository/index" else None
+            request = urllib.request.Request(f"{http}/{locked}", data, with_token)
             with pytest.raises(urllib.error.HTTPError, match="403") as caught:
-                urllib.request.urlopen(f"{http}/{locked}", data, timeout=10)
+                urllib.request.urlopen(request, timeout=10)
             caught.value.close()
+        with pytest.raises(urllib.error.HTTPError, match="403") as caught:
+            urllib.request.urlopen(f"{http}/models/transcribe", timeout=10)
+        caught.value.close()
+        request = urllib.request.Request(f"{http}/models/transcribe", headers=with_token)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
 
         server.triton().kill()
         assert server.process.wait(timeout=30) == 128 + signal.SIGKILL
