@@ -32,6 +32,11 @@ class LocalServer:
     health_port: int
 
     @property
+    def ports(self) -> tuple[int, int, int]:
+        """Those of gRPC, metrics and health, to start another server in this one's place."""
+        return self.grpc_port, self.metrics_port, self.health_port
+
+    @property
     def url(self) -> str:
         """HOST:PORT of the gRPC endpoint."""
         return f"127.0.0.1:{self.grpc_port}"
@@ -82,7 +87,10 @@ class LocalServer:
 
 @contextlib.contextmanager
 def local_server(
-    *flags: str, log: IO[bytes] | None = None, env: Mapping[str, str] | None = None
+    *flags: str,
+    log: IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
+    ports: tuple[int, int, int] | None = None,
 ) -> Iterator[LocalServer]:
     """Start asr-server, wait until both models are ready, and stop it in the end.
 
@@ -90,6 +98,7 @@ def local_server(
         flags: more flags for asr-server.
         log: where its output goes; None is this process's own.
         env: its environment; None is this process's own.
+        ports: for gRPC, metrics and health; None picks free ones.
 
     Raises:
         RuntimeError: it is not installed beside this Python, ended early or was not ready in time.
@@ -97,7 +106,7 @@ def local_server(
     program = Path(sys.executable).with_name("asr-server")
     if not program.exists():
         raise RuntimeError(f"there is no {program}: install asr-backend[triton]")
-    grpc_port, metrics_port, health_port = free_ports(3)
+    grpc_port, metrics_port, health_port = ports or free_ports(3)
     process = subprocess.Popen(
         [
             str(program),

@@ -55,6 +55,15 @@ def test_starts_waits_and_stops(programs):
     assert not psutil.pid_exists(pid)
 
 
+def test_another_server_in_its_place(programs):
+    _install(programs, PROGRAM)
+    with local_server() as first:
+        ports = first.ports
+    with local_server(ports=ports) as second, Client(first.url) as client:
+        assert second.url == first.url
+        assert client.is_ready()
+
+
 def test_server_that_ends_early_is_named_with_its_status(programs):
     _install(programs, f"#!{sys.base_prefix}/bin/python3\nraise SystemExit(2)\n")
     with pytest.raises(RuntimeError, match="ended with status 2"), local_server():
