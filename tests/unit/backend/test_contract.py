@@ -145,8 +145,8 @@ def test_any_bytes_are_options_or_bad_options(raw: bytes) -> None:
     try:
         options = parse_options(raw)
     except AsrError as error:
-        assert error.code is ErrorCode.BAD_OPTIONS  # noqa: PT017
-        assert str(error).encode("utf-8")  # noqa: PT017
+        assert error.code is ErrorCode.BAD_OPTIONS
+        assert str(error).encode("utf-8")
     else:
         assert options.decoder == "greedy"
 
