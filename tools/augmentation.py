@@ -18,21 +18,21 @@ from tools.pcm import RATE_HZ, Samples
 class Strength:
     """How much of each augmentation; the defaults are those of training."""
 
-    speed: tuple[float, float] = (0.84, 1.2)
+    speed: tuple[float, float] = (0.88, 1.15)
     """Factor of resampling: pitch, formants and rate together."""
-    tempo: tuple[float, float] = (0.8, 1.25)
+    tempo: tuple[float, float] = (0.85, 1.2)
     """Factor of the rate alone."""
-    tempo_share: float = 0.35
+    tempo_share: float = 0.25
     """Share of the clips whose tempo changes."""
-    telephone_share: float = 0.2
+    telephone_share: float = 0.12
     """Share of the clips cut to 300 to 3400 Hz."""
     narrow_share: float = 0.35
     """Share of the clips cut at 3.4 to 4.2 kHz, as audio from 8 kHz is."""
-    reverberation_share: float = 0.4
+    reverberation_share: float = 0.25
     """Share of the clips with a reverberation of 0.1 to 0.5 s."""
-    signal_to_noise_db: tuple[float, float] = (6.0, 45.0)
+    signal_to_noise_db: tuple[float, float] = (10.0, 45.0)
     """Range of the signal-to-noise ratio."""
-    quantised_share: float = 0.15
+    quantised_share: float = 0.05
     """Share of the clips through 8-bit mu-law."""
     silence_s: tuple[float, float] = (0.0, 0.35)
     """Range of the silence put before and after."""
@@ -80,7 +80,7 @@ def reverberation(rng: np.random.Generator) -> Samples:
     time_s = np.arange(int(decay_s * RATE_HZ)) / RATE_HZ
     tail = rng.standard_normal(len(time_s)) * 10 ** (-3 * time_s / decay_s)
     tail[: int(rng.uniform(0.001, 0.01) * RATE_HZ)] = 0
-    direct_to_tail = 10 ** (rng.uniform(0, 14) / 20)
+    direct_to_tail = 10 ** (rng.uniform(3, 16) / 20)
     tail /= np.sqrt((tail**2).sum()) * direct_to_tail
     tail[0] = 1.0
     return tail.astype(np.float32)
@@ -94,7 +94,7 @@ def filter_gains(
     decibels = rng.uniform(-3.0, 3.0) * octaves
     for _ in range(2):
         centre, width = rng.uniform(-3, 3), rng.uniform(0.3, 1.2)
-        decibels += rng.uniform(-7, 7) * np.exp(-(((octaves - centre) / width) ** 2))
+        decibels += rng.uniform(-5, 5) * np.exp(-(((octaves - centre) / width) ** 2))
     gains = 10 ** (decibels / 20)
     band = rng.random()
     if band < strength.telephone_share:

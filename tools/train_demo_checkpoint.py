@@ -38,7 +38,7 @@ from tools.evaluation_sets import evaluation_sets, report
 from tools.pcm import Clip, read_shards
 from tools.real_digits import read_prompts, read_spoken_digits
 
-PEAK_LEARNING_RATE = {"encoder": 1.2e-3, "front": 2e-3, "joint": 6e-4}
+PEAK_LEARNING_RATE = {"encoder": 1.2e-3, "front": 2e-3, "joint": 7e-4}
 WARM_UP_STEPS = {"encoder": 150, "front": 50, "joint": 100}
 SAVE_EVERY_S = 180
 SHORT_CLIPS_STEPS = 300
@@ -160,7 +160,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.trainer.loss(self.stage, batch)
+        loss = self.trainer.loss(self.stage, batch, self.step)
         loss.backward()
         if self.workers > 1:
             self._average_gradients()
