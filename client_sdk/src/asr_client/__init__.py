@@ -29,6 +29,7 @@ from asr_client._errors import (
     ServerFault,
     ServerUnavailable,
 )
+from asr_client._items import Outcome, Recording
 from asr_client._retry import RetryPolicy
 from asr_client._types import (
     Audio,
@@ -62,6 +63,8 @@ __all__ = [
     "ModelNotFound",
     "ModelStatus",
     "OutOfMemory",
+    "Outcome",
+    "Recording",
     "RetryPolicy",
     "ServerBusy",
     "ServerDraining",

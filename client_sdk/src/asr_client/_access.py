@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import grpc
 
 from asr_client import _wire
+from asr_client._servers import Name
 
 Pem: TypeAlias = "str | os.PathLike[str] | bytes"
 """A path, or the text of a PEM file as bytes."""
@@ -76,13 +77,17 @@ class Access:
     def __repr__(self) -> str:
         return "Access()"
 
-    def channel(self, library: Any, address: str) -> Any:
-        """A channel of `grpc` or of `grpc.aio`."""
-        options: list[tuple[str, Any]] = [*_wire.channel_options(address)]
+    def channel(self, library: Any, address: str, name: Name | None = None) -> Any:
+        """A channel of `grpc` or of `grpc.aio` to an address, which a name may have led to."""
+        authority = None if name is None else str(name)
+        options: list[tuple[str, Any]] = [*_wire.channel_options(address, authority=authority)]
         if self._tls is None:
             return library.insecure_channel(address, options=options)
         if self._tls.server_name_override is not None:
             options.append(("grpc.ssl_target_name_override", self._tls.server_name_override))
+        elif name is not None:
+            # A certificate is for the name, not for the addresses behind it.
+            options.append(("grpc.ssl_target_name_override", name.host))
         credentials = grpc.ssl_channel_credentials(
             root_certificates=self._pem["root_certificates"],
             private_key=self._pem["client_key"],

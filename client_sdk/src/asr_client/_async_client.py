@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
-import grpc
-
-from asr_client import _audio, _base, _core, _errors, _wire
+from asr_client import _audio, _base, _core, _errors, _items, _many, _wire
 from asr_client._access import TlsConfig
+from asr_client._async_sender import AsyncSender
+from asr_client._items import ItemT
+from asr_client._many import AsyncItems as Items
+from asr_client._many import AsyncOutcomes as Outcomes
 from asr_client._retry import RetryPolicy
 from asr_client._types import (
     Audio,
@@ -32,7 +34,8 @@ class AsyncClient(_base.BaseClient):
     the calls of other tasks with `Cancelled`. Cancelling a task cancels its call on the server.
 
     Args:
-        url: HOST:PORT of the server's gRPC endpoint.
+        url: HOST:PORT of the server's gRPC endpoint, several of them, or `dns:///NAME:PORT` for
+            all addresses that the name has. Calls go round the servers that are ready.
         timeout_s: bounds each `transcribe` that does not say otherwise, in seconds.
         retry: how calls are retried; `RetryPolicy(max_attempts=1)` switches retries off.
         token: what the server's `--token-file` holds; sent with every call and shown nowhere.
@@ -45,7 +48,7 @@ class AsyncClient(_base.BaseClient):
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         *,
         timeout_s: float = _base.DEFAULT_TIMEOUT_S,
         retry: RetryPolicy | None = None,
@@ -53,10 +56,7 @@ class AsyncClient(_base.BaseClient):
         tls: TlsConfig | None = None,
     ) -> None:
         super().__init__(url, timeout_s=timeout_s, retry=retry, token=token, tls=tls)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._closing = asyncio.Event()
-        self._channel: Any = None
-        self._stub: Any = None
+        self._sender = AsyncSender(self._servers, self._access)
 
     async def transcribe(
         self,
@@ -118,13 +118,83 @@ class AsyncClient(_base.BaseClient):
             channels=channels,
             encoding=encoding,
         )
-        return self._transcript(call, await self._send(call, "ModelInfer", request))
+        return self._transcript(call, await self._sender.send(call, "ModelInfer", request))
+
+    def transcribe_many(
+        self,
+        items: Items[ItemT],
+        *,
+        concurrency: int = _many.DEFAULT_CONCURRENCY,
+        sample_rate: int | None = None,
+        channels: int | None = None,
+        encoding: Encoding = "container",
+        timestamps: Timestamps = "word",
+        channel: Channel = "mix",
+        decoder: Decoder = "greedy",
+        beam_width: int | None = None,
+        hotwords: Sequence[str] | None = None,
+        hotword_weight: float | None = None,
+        language: str | None = None,
+        retry: RetryPolicy | None = None,
+        timeout_s: float | None = None,
+    ) -> Outcomes[ItemT]:
+        """Transcribe many recordings, some of them at once, and yield results as they finish.
+
+        No more than `concurrency` items are in memory, so `items` may be endless; what has
+        finished is handed out before the next item is asked for. A recording that fails has its
+        error as result and holds nothing up. When the server says that it is busy, half as many
+        are in flight, then gradually more again; a refused recording is sent again, unless for
+        `timeout_s` the server took none at all, or `retry` allows one attempt only.
+
+        Ending the iteration (`close` or `aclose` of the iterator, an exception, Ctrl-C) cancels
+        what is in flight and returns when all has ended. Asynchronous iterators are best closed by
+        `contextlib.aclosing`: leaving the loop alone closes them late.
+
+        Args:
+            items: each a `Recording`, or anything that `transcribe` takes as audio. `Client` asks
+                for them in the caller's thread. `AsyncClient` takes asynchronous iterables too, and
+                should where the next item may have to be waited for.
+            concurrency: the most recordings in flight.
+            sample_rate: this and the following are those of `transcribe`, for every item; what a
+                `Recording` has of its own goes first.
+            channels: as above.
+            encoding: as above.
+            timestamps: as above.
+            channel: as above.
+            decoder: as above.
+            beam_width: as above.
+            hotwords: as above.
+            hotword_weight: as above.
+            language: as above.
+            retry: how each recording is retried; None is the client's way.
+            timeout_s: bounds each recording in seconds, from when it is sent; one that the server
+                was too busy for has it anew when it is sent again.
+
+        Raises:
+            ValueError: concurrency or timeout_s is not a positive number.
+            TypeError: items cannot be iterated.
+            RuntimeError: the client is closed.
+        """
+        settings = {
+            "sample_rate": sample_rate,
+            "channels": channels,
+            "encoding": encoding,
+            "timestamps": timestamps,
+            "channel": channel,
+            "decoder": decoder,
+            "beam_width": beam_width,
+            "hotwords": hotwords,
+            "hotword_weight": hotword_weight,
+            "language": language,
+        }
+        plan: _many.Plan[ItemT] = self._plan(concurrency, settings, retry, timeout_s)
+        return _many.in_tasks(_many.iterator(items), plan, self._send_job)
 
     async def is_ready(self, *, timeout_s: float = _base.DEFAULT_STATUS_TIMEOUT_S) -> bool:
-        """Say whether the server is there and both its models are ready; raises no AsrError."""
+        """Say whether a server is there and both its models are ready; raises no AsrError."""
         call = self._status_call(timeout_s)
         try:
-            return await self._run(call, _base.ready_steps())
+            return await self._any_ready(call)
         except _errors.AsrError:
             return False
 
@@ -139,27 +209,31 @@ class AsyncClient(_base.BaseClient):
             # One probe must not use up the time: the next may find a server that came back.
             probe = self._status_call(min(_base.DEFAULT_STATUS_TIMEOUT_S, call.remaining_s()))
             try:
-                if await self._run(probe, _base.ready_steps()):
+                if await self._any_ready(probe):
                     return
             except _errors.AsrError as error:
                 call.remember(error)
-            await self._pause(call, min(_base.READY_POLL_S, call.remaining_s()))
+            await self._sender.pause(call, min(_base.READY_POLL_S, call.remaining_s()))
 
     async def status(self, *, timeout_s: float = _base.DEFAULT_STATUS_TIMEOUT_S) -> ServerStatus:
-        """Ask the server about itself and its models.
+        """Ask the server, of several the first that answers, about itself and its models.
 
         Raises:
             AsrError: no answer.
         """
-        return await self._run(self._status_call(timeout_s), _base.status_steps())
+        call = self._status_call(timeout_s)
+        await self._sender.find_servers(call)
+        for turn in self._one_by_one(call):
+            try:
+                return await self._run(turn, _base.status_steps(turn.address))
+            except _errors.AsrError as error:
+                call.remember(error)
+        call.raise_last()
+        raise AssertionError("there is at least one server")
 
     async def close(self) -> None:
         """End calls in flight and give back all that the client holds; may be called again."""
-        self._closed = True
-        self._closing.set()
-        channel, self._channel, self._stub = self._channel, None, None
-        if channel is not None:
-            await channel.close()
+        await self._sender.close()
 
     async def __aenter__(self) -> AsyncClient:
         self._check_open()
@@ -173,17 +247,6 @@ class AsyncClient(_base.BaseClient):
     ) -> None:
         await self.close()
 
-    def _connected(self) -> Any:
-        self._check_open()
-        loop = asyncio.get_running_loop()
-        if self._stub is None:
-            self._loop = loop
-            self._channel = self._access.channel(grpc.aio, self._url)
-            self._stub = _wire.stub(self._channel)
-        elif self._loop is not loop:
-            raise RuntimeError("an AsyncClient belongs to the event loop that first used it")
-        return self._stub
-
     async def _prepared(
         self, call: _core.Call, audio: Audio, options: dict[str, object], **form: Any
     ) -> Any:
@@ -196,42 +259,34 @@ class AsyncClient(_base.BaseClient):
             call.remaining_s()
             raise
 
-    async def _send(self, call: _core.Call, method: str, request: Any) -> Any:
-        while True:
-            timeout_s = call.attempt()
-            if method == "ModelInfer":
-                _wire.set_timeout(request, timeout_s)
-            try:
-                send = getattr(self._connected(), method)
-                return await send(request, timeout=timeout_s, metadata=self._access.metadata)
-            except grpc.RpcError as error:
-                pause_s = call.failed(*self._access.failure(error))
-            except asyncio.CancelledError:
-                # Closing the channel looks like a cancelled task, though nobody cancelled this one.
-                if self._closed and not _cancelling():
-                    raise self._closed_during(call) from None
-                raise
-            await self._pause(call, pause_s)
+    async def _send_job(self, job: _many.Job[Any]) -> Transcript:
+        if job.request is None:
+            audio, options, form = _items.split(job.item, job.settings)
+            job.request = await self._prepared(job.call, audio, options, **form)
+        return self._transcript(
+            job.call, await self._sender.send(job.call, "ModelInfer", job.request)
+        )
 
-    async def _pause(self, call: _core.Call, pause_s: float) -> None:
-        try:
-            await asyncio.wait_for(self._closing.wait(), pause_s)
-        except asyncio.TimeoutError:
-            return
-        raise self._closed_during(call)
+    async def _any_ready(self, call: _core.Call) -> bool:
+        await self._sender.find_servers(call)
+        for turn in self._one_by_one(call):
+            ready = False
+            try:
+                ready = await self._run(turn, _base.ready_steps())
+            except _errors.AsrError as error:
+                call.remember(error)
+            self._servers.answered(turn.address, ready=ready)
+            if ready:
+                return True
+        call.raise_last()
+        return False
 
     async def _run(self, call: _core.Call, steps: _base.Steps[_T]) -> _T:
         response = None
         try:
             while True:
                 method, fields = steps.send(response)
-                response = await self._send(call, method, _wire.request(method, **fields))
+                response = await self._sender.send(call, method, _wire.request(method, **fields))
         except StopIteration as end:
             value: _T = end.value
             return value
-
-
-def _cancelling() -> bool:
-    task = asyncio.current_task()
-    # Python 3.10 cannot tell.
-    return task is not None and bool(getattr(task, "cancelling", int)())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
@@ -130,12 +131,11 @@ class AsyncSender:
         """Ask a server whether the model is ready, and tell `servers`."""
         request = _wire.request("ModelReady", name=_wire.MODEL)
         ready = False
-        try:
+        # RuntimeError: closed. Nobody would look at it here, and the call itself says so too.
+        with contextlib.suppress(grpc.RpcError, RuntimeError):
             ask = self._stub(address).ModelReady
             answer = await ask(request, timeout=timeout_s, metadata=self._access.metadata)
             ready = bool(answer.ready)
-        except grpc.RpcError:
-            pass
         servers.answered(address, ready=ready)
         return ready
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+import operator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-from asr_client import _audio, _core, _errors, _wire
+from asr_client import _audio, _core, _errors, _many, _wire
 from asr_client._access import Access, TlsConfig
+from asr_client._budget import RetryBudget
+from asr_client._items import ItemT
+from asr_client._pace import Pace
 from asr_client._retry import RetryPolicy
+from asr_client._servers import Servers
 from asr_client._types import Audio, Encoding, ModelStatus, ServerStatus, Transcript
 
 DEFAULT_TIMEOUT_S = 300.0
@@ -25,35 +30,37 @@ _ONCE = RetryPolicy(max_attempts=1)
 class BaseClient:
     """Settings of a client; holds no connection."""
 
+    _sender: Any
+    """What sends requests and holds connections."""
+
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry: RetryPolicy | None = None,
         token: str | None = None,
         tls: TlsConfig | None = None,
     ) -> None:
-        if not isinstance(url, str) or not url or "://" in url.replace("dns:///", ""):
-            raise ValueError(f"url is {url!r}, not HOST:PORT")
+        targets = _targets(url)
         _core.check_timeout(timeout_s)
-        self._url = url
+        self._url = ",".join(targets)
+        self._servers = Servers(targets)
+        self._budget = RetryBudget()
         self._timeout_s = timeout_s
         self._retry = retry or RetryPolicy()
         self._access = Access(token, tls)
-        self._closed = False
 
     @property
     def url(self) -> str:
-        """The server's address."""
+        """The server's address; several are joined by commas."""
         return self._url
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._url!r})"
 
     def _check_open(self) -> None:
-        if self._closed:
-            raise RuntimeError("the client is closed")
+        self._sender.connections.check()
 
     def _call(self, timeout_s: float | None, retry: RetryPolicy | None) -> _core.Call:
         self._check_open()
@@ -61,13 +68,42 @@ class BaseClient:
             address=self._url,
             timeout_s=self._timeout_s if timeout_s is None else timeout_s,
             policy=retry or self._retry,
+            servers=self._servers,
+            budget=self._budget,
         )
-
-    def _closed_during(self, call: _core.Call) -> _errors.AsrError:
-        return call.error(_errors.Cancelled, "CANCELLED", "the client was closed")
 
     def _status_call(self, timeout_s: float) -> _core.Call:
         return self._call(timeout_s, _ONCE)
+
+    def _one_by_one(self, call: _core.Call) -> Iterator[_core.Call]:
+        """A call to each server, which share the time that is left."""
+        addresses = self._servers.addresses
+        for position, address in enumerate(addresses):
+            share_s = call.remaining_s() / (len(addresses) - position)
+            yield _core.Call(address=address, timeout_s=share_s, policy=_ONCE)
+
+    def _plan(
+        self,
+        concurrency: int,
+        settings: dict[str, Any],
+        retry: RetryPolicy | None,
+        timeout_s: float | None,
+    ) -> _many.Plan[ItemT]:
+        """Check what `transcribe_many` was called with, before its first item."""
+        self._check_open()
+        policy = retry or self._retry
+        patience_s = self._timeout_s if timeout_s is None else timeout_s
+        _core.check_timeout(patience_s)
+        if operator.index(concurrency) < 1:
+            raise ValueError(f"concurrency is {concurrency}, at least 1 is needed")
+
+        def job(item: ItemT) -> _many.Job[ItemT]:
+            call = self._call(timeout_s, retry)
+            call.gives_way = policy.max_attempts > 1
+            return _many.Job(item=item, call=call, settings=settings)
+
+        pace = Pace(concurrency, policy=policy, patience_s=patience_s)
+        return _many.Plan(concurrency=concurrency, pace=pace, job=job, check=self._check_open)
 
     def _infer_request(
         self,
@@ -94,6 +130,16 @@ class BaseClient:
             raise call.error(_errors.InvalidResponse, "OK", str(error)) from error
 
 
+def _targets(url: str | Sequence[str]) -> tuple[str, ...]:
+    targets = (url,) if isinstance(url, str) else tuple(url or ())
+    for target in targets:
+        if not isinstance(target, str) or not target or "://" in target.replace("dns:///", ""):
+            raise ValueError(f"url is {url!r}, not HOST:PORT or several of them")
+    if not targets:
+        raise ValueError(f"url is {url!r}, not HOST:PORT")
+    return targets
+
+
 def ready_steps() -> Steps[bool]:
     """Ask whether all models are ready."""
     for name in MODELS:
@@ -102,8 +148,8 @@ def ready_steps() -> Steps[bool]:
     return True
 
 
-def status_steps() -> Steps[ServerStatus]:
-    """Ask all that `ServerStatus` holds."""
+def status_steps(address: str) -> Steps[ServerStatus]:
+    """Ask the server there all that `ServerStatus` holds."""
     live = (yield "ServerLive", {}).live
     ready = (yield "ServerReady", {}).ready
     metadata = yield "ServerMetadata", {}
@@ -119,5 +165,6 @@ def status_steps() -> Steps[ServerStatus]:
         ready=ready and all(model.ready for model in models),
         name=metadata.name,
         version=metadata.version,
+        address=address,
         models=tuple(models),
     )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
-import grpc
-
-from asr_client import _base, _core, _errors, _wire
+from asr_client import _base, _core, _errors, _items, _many, _wire
 from asr_client._access import TlsConfig
+from asr_client._items import ItemT
+from asr_client._many import Items, Outcomes
 from asr_client._retry import RetryPolicy
+from asr_client._sender import Sender
 from asr_client._types import (
     Audio,
     Channel,
@@ -33,7 +33,8 @@ class Client(_base.BaseClient):
     the call beyond its timeout; everything else ends with it.
 
     Args:
-        url: HOST:PORT of the server's gRPC endpoint.
+        url: HOST:PORT of the server's gRPC endpoint, several of them, or `dns:///NAME:PORT` for
+            all addresses that the name has. Calls go round the servers that are ready.
         timeout_s: bounds each `transcribe` that does not say otherwise, in seconds.
         retry: how calls are retried; `RetryPolicy(max_attempts=1)` switches retries off.
         token: what the server's `--token-file` holds; sent with every call and shown nowhere.
@@ -46,7 +47,7 @@ class Client(_base.BaseClient):
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         *,
         timeout_s: float = _base.DEFAULT_TIMEOUT_S,
         retry: RetryPolicy | None = None,
@@ -54,10 +55,7 @@ class Client(_base.BaseClient):
         tls: TlsConfig | None = None,
     ) -> None:
         super().__init__(url, timeout_s=timeout_s, retry=retry, token=token, tls=tls)
-        self._lock = threading.Lock()
-        self._closing = threading.Event()
-        self._channel: Any = None
-        self._stub: Any = None
+        self._sender = Sender(self._servers, self._access)
 
     def transcribe(
         self,
@@ -119,13 +117,85 @@ class Client(_base.BaseClient):
             channels=channels,
             encoding=encoding,
         )
-        return self._transcript(call, self._send(call, "ModelInfer", request))
+        return self._transcript(call, self._sender.send(call, "ModelInfer", request))
+
+    def transcribe_many(
+        self,
+        items: Items[ItemT],
+        *,
+        concurrency: int = _many.DEFAULT_CONCURRENCY,
+        sample_rate: int | None = None,
+        channels: int | None = None,
+        encoding: Encoding = "container",
+        timestamps: Timestamps = "word",
+        channel: Channel = "mix",
+        decoder: Decoder = "greedy",
+        beam_width: int | None = None,
+        hotwords: Sequence[str] | None = None,
+        hotword_weight: float | None = None,
+        language: str | None = None,
+        retry: RetryPolicy | None = None,
+        timeout_s: float | None = None,
+    ) -> Outcomes[ItemT]:
+        """Transcribe many recordings, some of them at once, and yield results as they finish.
+
+        No more than `concurrency` items are in memory, so `items` may be endless; what has
+        finished is handed out before the next item is asked for. A recording that fails has its
+        error as result and holds nothing up. When the server says that it is busy, half as many
+        are in flight, then gradually more again; a refused recording is sent again, unless for
+        `timeout_s` the server took none at all, or `retry` allows one attempt only.
+
+        Ending the iteration (`close` or `aclose` of the iterator, an exception, Ctrl-C) cancels
+        what is in flight and returns when all has ended. Asynchronous iterators are best closed by
+        `contextlib.aclosing`: leaving the loop alone closes them late.
+
+        Args:
+            items: each a `Recording`, or anything that `transcribe` takes as audio. `Client` asks
+                for them in the caller's thread. `AsyncClient` takes asynchronous iterables too, and
+                should where the next item may have to be waited for.
+            concurrency: the most recordings in flight.
+            sample_rate: this and the following are those of `transcribe`, for every item; what a
+                `Recording` has of its own goes first.
+            channels: as above.
+            encoding: as above.
+            timestamps: as above.
+            channel: as above.
+            decoder: as above.
+            beam_width: as above.
+            hotwords: as above.
+            hotword_weight: as above.
+            language: as above.
+            retry: how each recording is retried; None is the client's way.
+            timeout_s: bounds each recording in seconds, from when it is sent; one that the server
+                was too busy for has it anew when it is sent again.
+
+        Raises:
+            ValueError: concurrency or timeout_s is not a positive number.
+            TypeError: items cannot be iterated.
+            RuntimeError: the client is closed.
+        """
+        settings = {
+            "sample_rate": sample_rate,
+            "channels": channels,
+            "encoding": encoding,
+            "timestamps": timestamps,
+            "channel": channel,
+            "decoder": decoder,
+            "beam_width": beam_width,
+            "hotwords": hotwords,
+            "hotword_weight": hotword_weight,
+            "language": language,
+        }
+        plan: _many.Plan[ItemT] = self._plan(concurrency, settings, retry, timeout_s)
+        return _many.in_threads(
+            iter(items), plan, self._send_job, lambda job: self._sender.cancel(job.call)
+        )
 
     def is_ready(self, *, timeout_s: float = _base.DEFAULT_STATUS_TIMEOUT_S) -> bool:
-        """Say whether the server is there and both its models are ready; raises no AsrError."""
+        """Say whether a server is there and both its models are ready; raises no AsrError."""
         call = self._status_call(timeout_s)
         try:
-            return self._run(call, _base.ready_steps())
+            return self._any_ready(call)
         except _errors.AsrError:
             return False
 
@@ -140,28 +210,31 @@ class Client(_base.BaseClient):
             # One probe must not use up the time: the next may find a server that came back.
             probe = self._status_call(min(_base.DEFAULT_STATUS_TIMEOUT_S, call.remaining_s()))
             try:
-                if self._run(probe, _base.ready_steps()):
+                if self._any_ready(probe):
                     return
             except _errors.AsrError as error:
                 call.remember(error)
-            self._pause(call, min(_base.READY_POLL_S, call.remaining_s()))
+            self._sender.pause(call, min(_base.READY_POLL_S, call.remaining_s()))
 
     def status(self, *, timeout_s: float = _base.DEFAULT_STATUS_TIMEOUT_S) -> ServerStatus:
-        """Ask the server about itself and its models.
+        """Ask the server, of several the first that answers, about itself and its models.
 
         Raises:
             AsrError: no answer.
         """
-        return self._run(self._status_call(timeout_s), _base.status_steps())
+        call = self._status_call(timeout_s)
+        self._sender.find_servers(call)
+        for turn in self._one_by_one(call):
+            try:
+                return self._run(turn, _base.status_steps(turn.address))
+            except _errors.AsrError as error:
+                call.remember(error)
+        call.raise_last()
+        raise AssertionError("there is at least one server")
 
     def close(self) -> None:
         """End calls in flight and give back all that the client holds; may be called again."""
-        with self._lock:
-            self._closed = True
-            self._closing.set()
-            channel, self._channel, self._stub = self._channel, None, None
-        if channel is not None:
-            channel.close()
+        self._sender.close()
 
     def __enter__(self) -> Client:
         self._check_open()
@@ -175,40 +248,33 @@ class Client(_base.BaseClient):
     ) -> None:
         self.close()
 
-    def _connected(self) -> Any:
-        with self._lock:
-            self._check_open()
-            if self._stub is None:
-                self._channel = self._access.channel(grpc, self._url)
-                self._stub = _wire.stub(self._channel)
-            return self._stub
+    def _send_job(self, job: _many.Job[Any]) -> Transcript:
+        job.call.cancellable = True
+        if job.request is None:
+            audio, options, form = _items.split(job.item, job.settings)
+            job.request = self._infer_request(job.call, audio, options, **form)
+        return self._transcript(job.call, self._sender.send(job.call, "ModelInfer", job.request))
 
-    def _send(self, call: _core.Call, method: str, request: Any) -> Any:
-        while True:
-            timeout_s = call.attempt()
-            if method == "ModelInfer":
-                _wire.set_timeout(request, timeout_s)
+    def _any_ready(self, call: _core.Call) -> bool:
+        self._sender.find_servers(call)
+        for turn in self._one_by_one(call):
+            ready = False
             try:
-                send = getattr(self._connected(), method)
-                return send(request, timeout=timeout_s, metadata=self._access.metadata)
-            except grpc.RpcError as error:
-                pause_s = call.failed(*self._access.failure(error))
-            except ValueError:
-                # What gRPC raises when the channel is closed between the two steps above.
-                self._check_open()
-                raise
-            self._pause(call, pause_s)
-
-    def _pause(self, call: _core.Call, pause_s: float) -> None:
-        if self._closing.wait(pause_s):
-            raise self._closed_during(call)
+                ready = self._run(turn, _base.ready_steps())
+            except _errors.AsrError as error:
+                call.remember(error)
+            self._servers.answered(turn.address, ready=ready)
+            if ready:
+                return True
+        call.raise_last()
+        return False
 
     def _run(self, call: _core.Call, steps: _base.Steps[_T]) -> _T:
         response = None
         try:
             while True:
                 method, fields = steps.send(response)
-                response = self._send(call, method, _wire.request(method, **fields))
+                response = self._sender.send(call, method, _wire.request(method, **fields))
         except StopIteration as end:
             value: _T = end.value
             return value

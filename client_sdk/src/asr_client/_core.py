@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import random
@@ -14,7 +15,9 @@ from typing import Any
 
 from asr_client import _errors, _retry
 from asr_client._audio import Payload
+from asr_client._budget import RetryBudget
 from asr_client._errors import AsrError
+from asr_client._servers import Choice, Servers
 from asr_client._types import (
     ChannelTranscript,
     Char,
@@ -80,6 +83,23 @@ def classify(status: str, words: str) -> tuple[type[AsrError], str | None]:
     return _KIND_OF_STATUS.get(status, _errors.ServerFault), code
 
 
+# gRPC has one status for these and for requests that were lost on their way.
+_NEVER_SENT = (
+    "failed to connect to",
+    "Failed to connect to remote host",
+    "errors resolving ",
+    "DNS resolution failed",
+)
+
+_AT_ONCE_ELSEWHERE = (_errors.ServerUnavailable, _errors.ServerDraining, _errors.OutOfMemory)
+"""Exactly these: one server's trouble, which another one need not have."""
+
+
+def never_sent(status: str, words: str) -> bool:
+    """Say whether a failed request cannot have reached any server."""
+    return status == "UNAVAILABLE" and any(phrase in words for phrase in _NEVER_SENT)
+
+
 def check_timeout(timeout_s: float) -> None:
     """Raise ValueError for a time that no call could have, such as none or an endless one."""
     if not 0 < timeout_s < math.inf:
@@ -87,7 +107,15 @@ def check_timeout(timeout_s: float) -> None:
 
 
 class Call:
-    """Deadline, attempts and retries of one call."""
+    """Deadline, attempts and retries of one call, and the servers it goes to.
+
+    Args:
+        address: what errors name before a server is chosen.
+        timeout_s: bounds the whole call, in seconds.
+        policy: how it is retried.
+        servers: those of the client; none are one server at `address`.
+        budget: that of the client; None is one of the call's own.
+    """
 
     def __init__(
         self,
@@ -95,10 +123,16 @@ class Call:
         address: str,
         timeout_s: float,
         policy: _retry.RetryPolicy,
+        servers: Servers | None = None,
+        budget: RetryBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
         dice: Callable[[], float] = random.random,
     ) -> None:
         check_timeout(timeout_s)
+        self.servers = servers or Servers([address])
+        self.budget = budget or RetryBudget()
+        self._tried: list[str] = []
+        self._free_attempts = 0
         self.request_id = uuid.uuid4().hex
         self._address = address
         self._policy = policy
@@ -109,6 +143,30 @@ class Call:
         self._attempts = 0
         self._counts: Counter[type[AsrError]] = Counter()
         self._last: AsrError | None = None
+        self._began = self._start
+        self._earlier_attempts = 0
+        self.gives_way = False
+        """Whether ServerBusy ends this turn at once: `transcribe_many` sends fewer, then again."""
+        self.cancellable = False
+        """Whether another thread may want to end it."""
+        self.cancelled = False
+        self.rpc: Any = None
+        """What gRPC has in flight for it, when it is cancellable."""
+
+    def again(self) -> Call:
+        """The next turn of a call that gave way: all of its time and attempts, the same request."""
+        turn = copy.copy(self)
+        turn._start = self._clock()
+        turn._earlier_attempts += self._attempts
+        turn._attempts = turn._free_attempts = 0
+        turn._counts = Counter()
+        turn._tried = []
+        return turn
+
+    @property
+    def address(self) -> str:
+        """Where the last attempt went."""
+        return self._address
 
     def remaining_s(self) -> float:
         """Seconds left; raises DeadlineExceeded when there are none."""
@@ -121,6 +179,22 @@ class Call:
         """Make this the cause of a DeadlineExceeded that follows."""
         self._last = error
 
+    def raise_last(self) -> None:
+        """Raise what the last failed attempt ended with, when there was one."""
+        if self._last is not None:
+            raise self._last
+
+    def choose(self) -> Choice:
+        """The server for the next attempt; to be given back with `servers.release`."""
+        choice = self.servers.choose(self._tried)
+        self._address = choice.address
+        return choice
+
+    def succeeded(self) -> None:
+        """Note that the last attempt was answered."""
+        self.servers.answered(self._address)
+        self.budget.refill()
+
     def attempt(self) -> float:
         """Count an attempt and give it all the seconds left."""
         left = self.remaining_s()
@@ -130,23 +204,43 @@ class Call:
     def failed(self, status: str, words: str) -> float:
         """Seconds to wait before the next attempt; raises the call's error when this was the last.
 
-        A wait that would outlast the deadline is not begun: the error comes at once.
+        A wait that would outlast the deadline is not begun: the error comes at once. To go on to
+        another server costs nothing when this one cannot have got the request; every other
+        attempt counts, and sending a request again takes a token of the client's budget.
         """
         kind, code = classify(status, words)
+        unsent = never_sent(status, words)
+        self.servers.failed(self._address, kind)
+        if kind is _errors.DeadlineExceeded:
+            self.servers.doubt(self._address)
+        self._tried.append(self._address)
+        elsewhere = kind in _AT_ONCE_ELSEWHERE and self.servers.has_other(self._tried)
         error = self.error(kind, status, words, code)
         error.__cause__, self._last = self._last, error
         self._counts[kind] += 1
+        if self.gives_way and kind is _errors.ServerBusy:
+            raise error
+        if unsent and elsewhere:
+            self._free_attempts += 1
+            self.remaining_s()
+            return 0.0
+        counted = self._attempts - self._free_attempts
         if not _retry.should_retry(
-            error,
-            same_errors=self._counts[kind],
-            attempts=self._attempts,
-            policy=self._policy,
+            error, same_errors=self._counts[kind], attempts=counted, policy=self._policy
         ):
             raise error
-        pause_s = _retry.backoff_s(attempts=self._attempts, policy=self._policy, dice=self._dice())
+        pause_s = 0.0
+        if not elsewhere:
+            pause_s = _retry.backoff_s(attempts=counted, policy=self._policy, dice=self._dice())
         if pause_s >= self.remaining_s():
             raise error
+        if not unsent and self._policy.budgeted and not self.budget.take():
+            raise error
         return pause_s
+
+    def closed(self) -> AsrError:
+        """The error of a call whose client was closed meanwhile."""
+        return self.error(_errors.Cancelled, "CANCELLED", "the client was closed")
 
     def error(
         self, kind: type[AsrError], status: str, words: str = "", code: str | None = None
@@ -156,8 +250,8 @@ class Call:
             status=status,
             server_message=words,
             code=code,
-            attempts=self._attempts,
-            elapsed_s=self._clock() - self._start,
+            attempts=self._earlier_attempts + self._attempts,
+            elapsed_s=self._clock() - self._began,
             address=self._address,
             request_id=self.request_id,
         )

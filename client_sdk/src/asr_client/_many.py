@@ -1,41 +1,200 @@
-"""Several recordings at once, with a bound on how many are in memory."""
+"""Many recordings: some in flight, the rest not yet asked for."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from typing import TypeVar
+import time
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+)
+from concurrent import futures
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias
 
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
+from asr_client._core import Call
+from asr_client._errors import ServerBusy
+from asr_client._items import ItemT, Outcome
+from asr_client._pace import Pace
+from asr_client._types import Transcript
+
+DEFAULT_CONCURRENCY = 8
+
+Items: TypeAlias = Iterable[ItemT]
+Outcomes: TypeAlias = Generator[Outcome[ItemT], None, None]
+AsyncItems: TypeAlias = "Iterable[ItemT] | AsyncIterable[ItemT]"
+AsyncOutcomes: TypeAlias = AsyncGenerator[Outcome[ItemT], None]
 
 
-async def as_finished(
-    items: Iterable[_Item],
-    work: Callable[[_Item], Awaitable[_Result]],
-    *,
-    concurrency: int,
-) -> AsyncGenerator[tuple[_Item, _Result], None]:
-    """Yield each item with its result as it finishes; at most `concurrency` are in work.
+@dataclass(eq=False)
+class Job(Generic[ItemT]):
+    """An item from when it is asked for until its outcome is handed out."""
 
-    The first exception of `work`, and the end of the iteration, cancel what is in work.
+    item: ItemT
+    call: Call
+    settings: dict[str, Any]
+    """Options of all items."""
+    request: Any = None
+    """What is sent; None until the audio was read. A file object can be read only once."""
+    round: int = 0
+    """The pace's round in which it was sent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Generic[ItemT]):
+    """What a client gives the two functions below."""
+
+    concurrency: int
+    pace: Pace
+    job: Callable[[ItemT], Job[ItemT]]
+    check: Callable[[], None]
+    """Raises RuntimeError when the client is closed; no item is asked for then."""
+
+    def may_start(self, running: int, pause_s: float) -> bool:
+        """Say whether one more may be sent now."""
+        return running < self.pace.limit and not pause_s
+
+    def started(self, job: Job[ItemT]) -> Job[ItemT]:
+        """Note that a job is sent now."""
+        job.round = self.pace.sent()
+        return job
+
+    def settle(self, job: Job[ItemT], result: Callable[[], Transcript]) -> Outcome[ItemT] | None:
+        """The outcome of a job that was sent; None when it should be sent again."""
+        try:
+            transcript = result()
+        except ServerBusy as error:
+            # In this order: a refusal counts even when the caller wants no second attempt.
+            if self.pace.refused(job.round) and job.call.gives_way:
+                job.call = job.call.again()
+                return None
+            return Outcome(item=job.item, error=error)
+        except Exception as error:
+            return Outcome(item=job.item, error=error)
+        self.pace.took()
+        return Outcome(item=job.item, transcript=transcript)
+
+
+def in_threads(
+    items: Iterator[ItemT],
+    plan: Plan[ItemT],
+    send: Callable[[Job[ItemT]], Transcript],
+    cancel: Callable[[Job[ItemT]], None],
+) -> Outcomes[ItemT]:
+    """Yield outcomes as they come; items are asked for in the caller's thread.
+
+    What has finished is handed out before the next item is asked for. The end of the iteration
+    cancels what is in flight and waits until it has ended.
+
+    Args:
+        items: may be endless.
+        plan: how many, and how fast.
+        send: transcribe, in a thread of its own.
+        cancel: make `send` of that job end soon.
     """
-    waiting = iter(items)
-    running: dict[asyncio.Future[_Result], _Item] = {}
+    running: dict[futures.Future[Transcript], Job[ItemT]] = {}
+    ready: deque[Job[ItemT]] = deque()
+    more = True
+    pool = futures.ThreadPoolExecutor(plan.concurrency, thread_name_prefix="asr-many")
     try:
         while True:
-            while len(running) < concurrency:
-                try:
-                    item = next(waiting)
-                except StopIteration:
+            pause_s = plan.pace.pause_s()
+            while plan.may_start(len(running), pause_s) and not any(f.done() for f in running):
+                if more and not ready:
+                    plan.check()
+                    try:
+                        ready.append(plan.job(next(items)))
+                    except StopIteration:
+                        more = False
+                if not ready:
                     break
-                running[asyncio.ensure_future(work(item))] = item
-            if not running:
+                job = plan.started(ready.popleft())
+                running[pool.submit(send, job)] = job
+            if not (running or ready or more):
                 return
-            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                yield running.pop(task), task.result()
+            if running:
+                futures.wait(running, pause_s or None, futures.FIRST_COMPLETED)
+            else:
+                time.sleep(pause_s)
+            for future in [future for future in running if future.done()]:
+                job = running.pop(future)
+                outcome = plan.settle(job, future.result)
+                if outcome is None:
+                    ready.append(job)
+                else:
+                    yield outcome
     finally:
-        for task in running:
+        for job in running.values():
+            cancel(job)
+        pool.shutdown(cancel_futures=True)
+
+
+async def in_tasks(
+    items: Iterator[ItemT] | AsyncIterator[ItemT],
+    plan: Plan[ItemT],
+    send: Callable[[Job[ItemT]], Awaitable[Transcript]],
+) -> AsyncOutcomes[ItemT]:
+    """The same with tasks; waiting for an asynchronous source does not hold outcomes up."""
+    running: dict[asyncio.Future[Transcript], Job[ItemT]] = {}
+    ready: deque[Job[ItemT]] = deque()
+    asking: asyncio.Future[list[ItemT]] | None = None
+    more = True
+    try:
+        while True:
+            pause_s = plan.pace.pause_s()
+            while plan.may_start(len(running) + (asking is not None), pause_s) and ready:
+                job = plan.started(ready.popleft())
+                running[asyncio.ensure_future(send(job))] = job
+            if (
+                more
+                and asking is None
+                and plan.may_start(len(running), pause_s)
+                and not any(task.done() for task in running)
+            ):
+                plan.check()
+                asking = asyncio.ensure_future(_ask(items))
+            awaited: set[asyncio.Future[Any]] = {*running, *([asking] if asking else ())}
+            if awaited:
+                await asyncio.wait(
+                    awaited, timeout=pause_s or None, return_when=asyncio.FIRST_COMPLETED
+                )
+            elif ready or more:
+                await asyncio.sleep(pause_s)
+            else:
+                return
+            for task in [task for task in running if task.done()]:
+                job = running.pop(task)
+                outcome = plan.settle(job, task.result)
+                if outcome is None:
+                    ready.append(job)
+                else:
+                    yield outcome
+            if asking is not None and asking.done():
+                found, asking = asking.result(), None
+                more = bool(found)
+                ready.extend(map(plan.job, found))
+    finally:
+        left = [*running, *([asking] if asking else ())]
+        for task in left:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+async def _ask(items: Iterator[ItemT] | AsyncIterator[ItemT]) -> list[ItemT]:
+    """The next item, or none."""
+    try:
+        return [next(items) if isinstance(items, Iterator) else await items.__anext__()]
+    except (StopIteration, StopAsyncIteration):
+        return []
+
+
+def iterator(items: AsyncItems[ItemT]) -> Iterator[ItemT] | AsyncIterator[ItemT]:
+    """What hands out the items; raises TypeError when nothing can."""
+    return items.__aiter__() if isinstance(items, AsyncIterable) else iter(items)

@@ -33,20 +33,24 @@ RETRIES_PER_CALL: Mapping[type[AsrError], float] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryPolicy:
-    """How a call is retried, within its own timeout.
+    """How a call is retried, within its own timeout and the client's budget.
 
     The wait before attempt n + 1 is drawn evenly from 0 to
     `min(max_backoff_s, initial_backoff_s * backoff_multiplier ** (n - 1))` ("full jitter").
     """
 
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
-    """How many times a request may be sent; 1 switches retries off."""
+    """How many times a request may be sent; 1 switches retries off.
+
+    Going on to another server because one cannot be reached at all does not count."""
     initial_backoff_s: float = DEFAULT_INITIAL_BACKOFF_S
     """Longest wait before the second attempt."""
     max_backoff_s: float = DEFAULT_MAX_BACKOFF_S
     """Longest wait before any attempt."""
     backoff_multiplier: float = DEFAULT_BACKOFF_MULTIPLIER
     """Growth of the longest wait from one attempt to the next."""
+    budgeted: bool = True
+    """Whether sending a request again takes from the budget that all calls of the client share."""
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1:

@@ -83,9 +83,10 @@ class Sender:
     def find_servers(self, call: _core.Call) -> None:
         """Look up names when that is due, and wait only when there are no servers yet."""
         while True:
-            for name in call.servers.names_to_look_up():
-                with self._lock:
-                    self._looking_up[name] = ""
+            with self._lock:
+                names = call.servers.names_to_look_up()
+                self._looking_up.update(dict.fromkeys(names, ""))
+            for name in names:
                 threading.Thread(target=self._look_up, args=(name,), daemon=True).start()
             if call.servers.addresses:
                 return

@@ -220,7 +220,8 @@ class Servers:
         """
         with self._lock:
             if not addresses:
-                self._names[name] = self._clock() - LOOK_UP_S + LOOK_UP_AFTER_FAILURE_S
+                wait_s = LOOK_UP_AFTER_FAILURE_S if self._servers else 0.0
+                self._names[name] = self._clock() - LOOK_UP_S + wait_s
                 return []
             for address in addresses:
                 if address not in self._servers:

@@ -136,4 +136,6 @@ class ServerStatus:
     name: str
     version: str
     """Triton's own version."""
+    address: str
+    """The server that answered."""
     models: tuple[ModelStatus, ...]

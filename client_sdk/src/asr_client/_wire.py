@@ -21,6 +21,7 @@ SERVICE = "inference.GRPCInferenceService"
 TOKEN_HEADER = "triton-grpc-protocol-authorization"
 """Where the server looks for a token."""
 
+KEEPALIVE_MS = 330_000
 _UNLIMITED = -1
 _LOOPBACK = ("localhost", "127.", "[::1]", "ipv4:127.", "ipv6:[::1]", "dns:///localhost")
 
@@ -29,9 +30,14 @@ class ContractError(Exception):
     """A message that the contract does not allow; its text says why."""
 
 
-def channel_options(address: str) -> list[tuple[str, int]]:
-    """GRPC settings of a client's channel."""
-    options = [
+def channel_options(address: str, *, authority: str | None = None) -> list[tuple[str, int | str]]:
+    """GRPC settings of a client's channel.
+
+    Args:
+        address: where it leads.
+        authority: HOST:PORT of the name that was looked up to find the address.
+    """
+    options: list[tuple[str, int | str]] = [
         ("grpc.max_send_message_length", _UNLIMITED),
         ("grpc.max_receive_message_length", _UNLIMITED),
         # Attempts are counted and spaced here; gRPC's own would be invisible.
@@ -42,8 +48,17 @@ def channel_options(address: str) -> list[tuple[str, int]]:
         ("grpc.max_reconnect_backoff_ms", 2000),
         # Clients share no connections, so that closing one leaves nothing behind.
         ("grpc.use_local_subchannel_pool", 1),
+        # Finds a peer that is gone without a word, and keeps routers from forgetting a call that
+        # takes long. A gRPC server as it is by default, Triton among them, takes one ping in five
+        # minutes, and only while a call is in flight; one more often is its too_many_pings.
+        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 0),
+        ("grpc.http2.max_pings_without_data", 0),
     ]
-    if address.startswith(_LOOPBACK):
+    if authority is not None:
+        options.append(("grpc.default_authority", authority))
+    if authority is not None or address.startswith(_LOOPBACK):
         options.append(("grpc.enable_http_proxy", 0))
     return options
 

@@ -53,9 +53,9 @@ def run(command: list[str], *, folder: Path, **env: str) -> str:
 
 
 def test_there_are_blocks() -> None:
-    assert len(PYTHON) == 6 + len(DOCSTRINGS)
+    assert len(PYTHON) == 7 + len(DOCSTRINGS)
     assert len(COMMANDS) == 3
-    assert {language for language, _ in BLOCKS} == {"python", "sh"}
+    assert {language for language, _ in BLOCKS} == {"python", "sh", "yaml"}
 
 
 @pytest.mark.parametrize("code", PYTHON)

@@ -233,6 +233,14 @@ def test_a_look_up_that_fails_keeps_what_was_known_and_is_tried_again_soon() -> 
     assert cluster.servers.names_to_look_up() == [cluster.name]
 
 
+def test_while_nothing_is_known_each_call_looks_up_again() -> None:
+    cluster = Cluster()
+    for _ in range(3):
+        assert cluster.servers.names_to_look_up() == [cluster.name]
+        assert cluster.servers.names_to_look_up() == []
+        cluster.now_has()
+
+
 def test_an_address_that_is_gone_gets_no_calls_and_may_finish_those_it_has() -> None:
     cluster = Cluster()
     cluster.now_has("a", "b")

@@ -76,3 +76,17 @@ def test_loopback_never_goes_through_a_proxy(address: str, proxied: bool) -> Non
     assert ("grpc.enable_http_proxy" not in options) == proxied
     assert options["grpc.max_send_message_length"] == -1
     assert options["grpc.max_receive_message_length"] == -1
+
+
+def test_an_address_that_a_name_led_to_is_spoken_to_by_that_name_and_without_a_proxy() -> None:
+    options = dict(_wire.channel_options("10.0.0.7:8001", authority="asr.example:8001"))
+    assert options["grpc.default_authority"] == "asr.example:8001"
+    assert options["grpc.enable_http_proxy"] == 0
+
+
+def test_pings_are_rarer_than_the_rarest_that_a_server_allows_by_default() -> None:
+    options = dict(_wire.channel_options("localhost:8001"))
+    # gRPC's grpc.http2.min_ping_interval_without_data_ms, and of Triton's flags
+    # --grpc-http2-min-recv-ping-interval-without-data: 5 minutes while a call is in flight.
+    assert options["grpc.keepalive_time_ms"] > 300_000
+    assert options["grpc.keepalive_permit_without_calls"] == 0

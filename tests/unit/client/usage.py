@@ -15,7 +15,11 @@ from asr_client.testing import FakeServer, Fault, ReceivedRequest
 
 def sync(url: str, pcm: npt.NDArray[np.int16], floats: npt.NDArray[np.float32]) -> str:
     policy = RetryPolicy(
-        max_attempts=3, initial_backoff_s=0.1, max_backoff_s=1.0, backoff_multiplier=2.0
+        max_attempts=3,
+        initial_backoff_s=0.1,
+        max_backoff_s=1.0,
+        backoff_multiplier=2.0,
+        budgeted=True,
     )
     tls = asr_client.TlsConfig(
         root_certificates=Path("ca.pem"),
@@ -27,6 +31,9 @@ def sync(url: str, pcm: npt.NDArray[np.int16], floats: npt.NDArray[np.float32]) 
         client.wait_until_ready(60)
         ready: bool = client.is_ready(timeout_s=1.0)
         status: asr_client.ServerStatus = client.status()
+        servers: list[str] = [url, status.address]
+        Client(servers).close()
+        Client(("dns:///asr.internal:8001",)).close()
         models: list[asr_client.ModelStatus] = [m for m in status.models if m.ready == ready]
         audios: list[asr_client.Audio] = ["a.wav", Path("a.wav"), b"", io.BytesIO(), pcm]
         for audio in audios:

@@ -65,6 +65,9 @@ class FakeServer:
         self.delay_s = delay_s
         self.ready = True
         """False makes both models not ready, and every call fail as a draining server's."""
+        self.capacity: int | None = None
+        """How many requests may be in work; more are refused as by a full queue."""
+        self._in_work = 0
         self._port = port
         self._token = token
         self._answers: dict[bytes, str] = {}
@@ -203,8 +206,15 @@ class FakeServer:
         with self._lock:
             self._requests.append(received)
             fault = self._faults.popleft() if self._faults else None
-        if self.delay_s > 0:
-            self._work(context, received)
+            if self.capacity is not None and self._in_work >= self.capacity:
+                return fault or Fault.QUEUE_FULL
+            self._in_work += 1
+        try:
+            if self.delay_s > 0:
+                self._work(context, received)
+        finally:
+            with self._lock:
+                self._in_work -= 1
         return fault
 
     def _work(self, context: Any, received: ReceivedRequest) -> None:

@@ -1,0 +1,113 @@
+"""A caller that goes away takes its work along."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from asr_client import AsyncClient, Cancelled, Client, DeadlineExceeded
+from tests.integration import metrics_page
+from tests.integration.long_recordings import long_recording
+from tools.local_server import LocalServer
+
+pytestmark = pytest.mark.server
+
+WINDOWS_IN_FLIGHT = 2
+"""Those of one long file that may have begun, on a server of one instance and two fronts."""
+
+
+@pytest.fixture(scope="module")
+def audio() -> bytes:
+    """A file of some 45 windows."""
+    return long_recording(900)[0]
+
+
+def executed(server: LocalServer) -> float:
+    return metrics_page.value(server.metrics(), "asr_forward_windows_sum")
+
+
+def in_flight(server: LocalServer) -> float:
+    return metrics_page.value(server.metrics(), "asr_windows_in_flight")
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def expect_stillness(server: LocalServer, at_the_end: float) -> None:
+    """Check that no more windows are executed than had begun when the call ended."""
+    until(lambda: in_flight(server) == 0, "windows stay in flight")
+    assert executed(server) - at_the_end <= WINDOWS_IN_FLIGHT
+    still = executed(server)
+    time.sleep(2)
+    assert (executed(server), in_flight(server)) == (still, 0)
+
+
+async def test_cancelling_a_task_stops_the_server_before_the_next_window(
+    server: LocalServer, audio: bytes
+) -> None:
+    before = executed(server)
+    async with AsyncClient(server.url) as client:
+        task = asyncio.create_task(client.transcribe(audio))
+        await asyncio.to_thread(until, lambda: executed(server) > before + 2, "no windows")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.to_thread(expect_stillness, server, executed(server))
+
+
+def test_closing_the_client_stops_the_server_before_the_next_window(
+    server: LocalServer, audio: bytes
+) -> None:
+    before = executed(server)
+    with ThreadPoolExecutor(1) as pool:
+        client = Client(server.url)
+        future = pool.submit(client.transcribe, audio)
+        until(lambda: executed(server) > before + 2, "no windows")
+        client.close()
+        with pytest.raises(Cancelled):
+            future.result(30)
+    expect_stillness(server, executed(server))
+
+
+def test_the_deadline_stops_the_server_before_the_next_window(
+    server: LocalServer, audio: bytes
+) -> None:
+    before, timeout_s = executed(server), 1.0
+    with Client(server.url) as client:
+        # How long the first windows take is the machine's affair.
+        while True:
+            with pytest.raises(DeadlineExceeded):
+                client.transcribe(audio, timeout_s=timeout_s)
+            if executed(server) > before:
+                break
+            timeout_s *= 2
+    expect_stillness(server, executed(server))
+
+
+def test_leaving_an_iteration_stops_the_server_before_the_next_window(
+    server: LocalServer, audio: bytes
+) -> None:
+    before = executed(server)
+    left = threading.Event()
+
+    def items() -> object:
+        yield audio
+        until(lambda: executed(server) > before + 2, "no windows")
+        left.set()
+        raise KeyboardInterrupt
+
+    with Client(server.url) as client:
+        outcomes = client.transcribe_many(items(), concurrency=2)  # type: ignore[arg-type]
+        with pytest.raises(KeyboardInterrupt):
+            list(outcomes)
+    assert left.is_set()
+    expect_stillness(server, executed(server))
