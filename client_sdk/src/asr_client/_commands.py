@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import sys
-from collections import Counter
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from asr_client import _many, _readyz, _subtitles
-from asr_client._async_client import AsyncClient
+from asr_client import _batch, _files, _readyz
 from asr_client._client import Client
-from asr_client._credentials import (
-    Credentials,
-    Tls,
-    TlsCa,
-    TlsCert,
-    TlsKey,
-    TokenFile,
-    credentials,
-)
+from asr_client._credentials import Tls, TlsCa, TlsCert, TlsKey, TokenFile, credentials
 from asr_client._errors import AsrError
-from asr_client._screen import Screen
-from asr_client._types import Channel, Timestamps, Transcript
+from asr_client._files import Format
+from asr_client._manifest import ManifestError
+from asr_client._results import ResultsError
+from asr_client._screen import describe
+from asr_client._types import Channel, Timestamps
 
 DEFAULT_URL = "localhost:8001"
 ON_STDOUT_TOGETHER = ("text", "json")
 """Formats of which several can follow each other on standard output."""
+GO_ON = "run the same command again to go on"
 
 app = typer.Typer(
     help="Transcribe recordings with a speech recognition server.",
@@ -39,16 +31,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-class Format(str, Enum):
-    """How a transcript is written."""
-
-    TEXT = "text"
-    JSON = "json"
-    SRT = "srt"
-    VTT = "vtt"
-    TSV = "tsv"
 
 
 class Detail(str, Enum):
@@ -62,6 +44,9 @@ class Detail(str, Enum):
 Url = Annotated[
     str, typer.Option(metavar="HOST:PORT", help="The server's gRPC address.", envvar="ASR_URL")
 ]
+Concurrency = Annotated[int, typer.Option(min=1, help="Recordings in work at once.")]
+Timeout = Annotated[float, typer.Option(help="Seconds for each recording.")]
+ChannelName = Annotated[str, typer.Option(help='"mix", "separate" or an index.')]
 
 
 @app.command()
@@ -72,10 +57,10 @@ def transcribe(
     output_dir: Annotated[
         Path | None, typer.Option(help="Write one file for each recording into this folder.")
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Recordings in work at once.")] = 4,
-    timeout: Annotated[float, typer.Option(help="Seconds for each recording.")] = 600.0,
+    concurrency: Concurrency = 4,
+    timeout: Timeout = 600.0,
     timestamps: Annotated[Detail, typer.Option(help="Times in JSON.")] = Detail.WORD,
-    channel: Annotated[str, typer.Option(help='"mix", "separate" or an index.')] = "mix",
+    channel: ChannelName = "mix",
     token_file: TokenFile = None,
     tls: Tls = False,
     tls_ca: TlsCa = None,
@@ -87,33 +72,72 @@ def transcribe(
     Without --output-dir the transcripts go to standard output, in the files' order.
     The exit status is 1 when a file failed; all others are transcribed all the same.
     """
-    if output_dir is None:
-        if len(files) > 1 and format.value not in ON_STDOUT_TOGETHER:
-            raise _usage(f"--format {format.value} of several files needs --output-dir")
-        targets = None
-    else:
-        targets = _targets(files, output_dir, "txt" if format is Format.TEXT else format.value)
+    if output_dir is None and len(files) > 1 and format.value not in ON_STDOUT_TOGETHER:
+        raise _usage(f"--format {format.value} of several files needs --output-dir")
     times: dict[Format, Timestamps] = {Format.TEXT: "none", Format.JSON: timestamps.value}
+    options = {"timestamps": times.get(format, "word"), "channel": _channel(channel)}
     try:
         caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
-        failed = asyncio.run(
-            _transcribe_all(
-                files,
-                targets,
-                url=url,
-                caller=caller,
-                format=format,
-                concurrency=concurrency,
-                timeout_s=timeout,
-                timestamps=times.get(format, "word"),
-                channel=_channel(channel),
+        with Client(url, timeout_s=timeout, **caller) as client:
+            targets = None
+            if output_dir is not None:
+                targets = _files.targets(files, output_dir, format)
+                output_dir.mkdir(parents=True, exist_ok=True)
+            failed = _files.run(
+                client, files, targets, format=format, concurrency=concurrency, options=options
             )
-        )
     except ValueError as error:
         raise _usage(str(error)) from error
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def batch(
+    manifest: Annotated[
+        Path, typer.Argument(metavar="MANIFEST.jsonl", help="A JSON object a line: audio, id, ...")
+    ],
+    output: Annotated[Path, typer.Option(metavar="RESULTS.jsonl", help="Where results go.")],
+    url: Url = DEFAULT_URL,
+    concurrency: Concurrency = 8,
+    timeout: Timeout = 600.0,
+    timestamps: Annotated[Detail, typer.Option(help="Times in the results.")] = Detail.WORD,
+    channel: ChannelName = "mix",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try lines again that failed in an earlier run.")
+    ] = False,
+    token_file: TokenFile = None,
+    tls: Tls = False,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+) -> None:
+    """Transcribe the recordings of a manifest, and go on where an earlier run was stopped.
+
+    Each line of the manifest holds "audio", a path relative to the manifest, and may hold "id" and
+    options of its own. Each gets one line in the results, in the order in which they finish.
+
+    The exit status is 0 when every line has a transcript, 1 when lines failed, 3 when the work was
+    stopped by the server or the disk, and 130 by Ctrl-C: the same command then goes on.
+    """
+    options = {"timestamps": timestamps.value, "channel": _channel(channel)}
+    try:
+        caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
+        with Client(url, timeout_s=timeout, **caller) as client:
+            whole = _batch.whole(
+                client, manifest, output, retry_failed=retry_failed, concurrency=concurrency,
+                options=options,
+            )  # fmt: skip
+    except (ManifestError, ResultsError, ValueError) as error:
+        raise _usage(str(error)) from error
+    except _batch.Stopped as stopped:
+        print(f"asr: stopped: {stopped}; {GO_ON}", file=sys.stderr)
+        raise typer.Exit(3) from None
+    except KeyboardInterrupt:
+        print(f"asr: stopped; {GO_ON}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    raise typer.Exit(0 if whole else 1)
 
 
 @app.command()
@@ -144,7 +168,7 @@ def status(
     except ValueError as error:
         raise _usage(str(error)) from error
     except AsrError as error:
-        print(f"server      {url}  {_describe(error)}")
+        print(f"server      {url}  {describe(error)}")
         server = None
     ready = server is not None and server.ready
     if server is not None:
@@ -166,83 +190,6 @@ def status(
     raise typer.Exit(0 if ready else 1)
 
 
-async def _transcribe_all(
-    files: list[Path],
-    targets: list[Path] | None,
-    *,
-    url: str,
-    caller: Credentials,
-    format: Format,
-    concurrency: int,
-    timeout_s: float,
-    timestamps: Timestamps,
-    channel: Channel,
-) -> int:
-    """Transcribe and write all files; the number of those that failed."""
-    prefixed = format is Format.TEXT and len(files) > 1
-    unwritten: dict[int, str] = {}
-    failed = following = 0
-    async with AsyncClient(url, timeout_s=timeout_s, **caller) as client:
-
-        async def work(index: int) -> Transcript | Exception:
-            try:
-                return await client.transcribe(files[index], timestamps=timestamps, channel=channel)
-            except (AsrError, OSError, ValueError) as error:
-                return error
-
-        with Screen(len(files)) as screen:
-            async for index, outcome in _many.as_finished(
-                range(len(files)), work, concurrency=concurrency
-            ):
-                unwritten[index] = ""
-                try:
-                    if isinstance(outcome, Exception):
-                        raise outcome
-                    text = _written(files[index], outcome, format)
-                    if targets is None:
-                        unwritten[index] = f"{files[index]}: {text}" if prefixed else text
-                    else:
-                        _replace(targets[index], text)
-                except (AsrError, OSError, ValueError) as error:
-                    failed += 1
-                    screen.problem(f"asr: {files[index]}: {_describe(error)}")
-                screen.advance()
-                while following in unwritten:
-                    screen.result(unwritten.pop(following))
-                    following += 1
-    return failed
-
-
-def _targets(files: list[Path], folder: Path, suffix: str) -> list[Path]:
-    targets = [folder / f"{file.stem}.{suffix}" for file in files]
-    target, count = Counter(targets).most_common(1)[0]
-    if count > 1:
-        raise _usage(f"{count} of the files would be written to {target}")
-    for file, target in zip(files, targets, strict=True):
-        if file.resolve() == target.resolve():
-            raise _usage(f"{file} would be overwritten by its transcript")
-    folder.mkdir(parents=True, exist_ok=True)
-    return targets
-
-
-def _replace(target: Path, text: str) -> None:
-    """Write a file at once or not at all."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _written(file: Path, transcript: Transcript, format: Format) -> str:
-    if format is Format.JSON:
-        # A line of JSON says itself whose it is.
-        document = {"file": str(file), **_subtitles.fields(transcript)}
-        return json.dumps(document, ensure_ascii=False) + "\n"
-    return _subtitles.FORMATS[format.value](transcript)
-
-
 def _channel(text: str) -> Channel:
     options: dict[str, Literal["mix", "separate"]] = {"mix": "mix", "separate": "separate"}
     if text in options:
@@ -250,14 +197,6 @@ def _channel(text: str) -> Channel:
     if not text.isdecimal():
         raise _usage(f'--channel {text} is not "mix", "separate" or an index')
     return int(text)
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, AsrError):
-        return f"{error}: {error.server_message}" if error.server_message else str(error)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error)
 
 
 def _ready(ready: bool) -> str:

@@ -15,15 +15,23 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from asr_client._errors import AsrError
+
 
 class Screen:
-    """Results go to standard output, problems and the progress bar to standard error."""
+    """Results go to standard output, problems and the progress bar to standard error.
 
-    def __init__(self, total: int) -> None:
+    Args:
+        total: how many recordings there are.
+        done: how many of them need no work any more.
+    """
+
+    def __init__(self, total: int, *, done: int = 0) -> None:
         self._progress = Progress(
             TextColumn("transcribing"),
             BarColumn(),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -33,7 +41,7 @@ class Screen:
             # It would send standard output to standard error.
             redirect_stdout=False,
         )
-        self._task = self._progress.add_task("", total=total)
+        self._task = self._progress.add_task("", total=total, completed=done, note="")
 
     def __enter__(self) -> Screen:
         self._progress.start()
@@ -47,9 +55,9 @@ class Screen:
     ) -> None:
         self._progress.stop()
 
-    def advance(self) -> None:
-        """Count one more recording."""
-        self._progress.advance(self._task)
+    def advance(self, note: str = "") -> None:
+        """Count one more recording; the note stands beside the bar."""
+        self._progress.update(self._task, advance=1, note=note)
 
     def result(self, text: str) -> None:
         """Write to standard output."""
@@ -68,3 +76,12 @@ class Screen:
         self._progress.console.print(
             text, end="", soft_wrap=True, markup=False, highlight=False, emoji=False
         )
+
+
+def describe(error: BaseException) -> str:
+    """One line about an error for a person."""
+    if isinstance(error, AsrError):
+        return f"{error}: {error.server_message}" if error.server_message else str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)
