@@ -1,0 +1,48 @@
+"""Many recordings at once with the asynchronous client; each result as it comes.
+
+python 03_many.py *.wav --url localhost:8001
+"""
+
+import argparse
+import asyncio
+import os
+from collections.abc import Sequence
+
+from asr_client import AsrError, AsyncClient
+
+
+async def transcribe_all(files: Sequence[str], *, url: str, concurrency: int) -> int:
+    """Print a line for each file; return how many failed."""
+    failed = 0
+    places = asyncio.Semaphore(concurrency)
+
+    async with AsyncClient(url, timeout_s=300) as client:
+
+        async def one(file: str) -> tuple[str, str | None, str]:
+            async with places:
+                try:
+                    return file, (await client.transcribe(file)).text, ""
+                except (AsrError, OSError) as error:
+                    # One bad file is a line of its own and leaves the others alone.
+                    return file, None, str(error)
+
+        for done in asyncio.as_completed([one(file) for file in files]):
+            file, text, complaint = await done
+            failed += text is None
+            print(f"{file}: {f'FAILED, {complaint}' if text is None else text}", flush=True)
+    return failed
+
+
+def main() -> None:
+    """End with 1 when a file failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", nargs="+")
+    parser.add_argument("--concurrency", type=int, default=8)
+    parser.add_argument("--url", default=os.environ.get("ASR_URL", "localhost:8001"))
+    args = parser.parse_args()
+    failed = asyncio.run(transcribe_all(args.files, url=args.url, concurrency=args.concurrency))
+    raise SystemExit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
