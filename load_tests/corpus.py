@@ -1,36 +1,66 @@
-"""Speech clips of mixed length, joined from recordings whose words are known."""
+"""Speech clips of stated lengths, joined from recordings whose words are known."""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import math
 import random
 import wave
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 RECORDINGS = Path(__file__).resolve().parents[1] / "tests" / "data"
 """The real recordings of the test suite, with `transcripts.tsv`."""
 
-MAX_CLIP_S = 12.0
-"""No clip is longer; the shortest are single recordings of about 1 s."""
 
-_PAUSE_S = (0.1, 0.5)
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """Clips of one kind: their lengths and the pauses between utterances, seconds."""
+
+    shortest_s: float
+    longest_s: float
+    pause_s: tuple[float, float] = (0.1, 0.5)
+
+
+KINDS: Mapping[str, Kind] = {
+    "commands": Kind(shortest_s=1.1, longest_s=3.0),
+    "sentences": Kind(shortest_s=1.5, longest_s=30.0),
+    "meetings": Kind(shortest_s=60.0, longest_s=180.0, pause_s=(0.3, 2.5)),
+}
+"""What is said to a machine; read aloud, with LibriSpeech's range of lengths; talked over."""
+
+MIX: Mapping[str, int] = {"commands": 16, "sentences": 16}
+"""How many clips of each kind a corpus has when nothing else is said; 5.8 s on average."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """One utterance, or several with pauses between them."""
+    """One input of `transcribe`, and what is to come of it."""
 
-    wav: bytes
-    """A WAV file: 16-bit PCM, mono, at the recordings' own rate."""
+    name: str
+    """Unlike any other's in its corpus, such as `commands-03`."""
 
-    words: str
+    kind: str
+    """One of `KINDS`, or what a bad input is called."""
+
+    audio: bytes
+    """A WAV file: 16-bit PCM, mono, at the recordings' own rate; anything for a bad input."""
+
+    words: str = ""
     """What is said in it: lower case, one space between words."""
 
     duration_s: float
     """Its length in seconds."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of `transcribe`."""
+
+    refusal: str | None = None
+    """The contract's code that a bad input is to be refused with; None for a good one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +70,17 @@ class _Recording:
     words: str
 
 
-def build_corpus(*, seed: int, count: int = 32, recordings: Path = RECORDINGS) -> tuple[Clip, ...]:
-    """Make `count` clips of 1 to `MAX_CLIP_S` seconds; the same arguments make the same bytes.
+def build_corpus(
+    *, seed: int, mix: Mapping[str, int] = MIX, recordings: Path = RECORDINGS
+) -> tuple[Clip, ...]:
+    """Make clips of known words; the same arguments make the same bytes.
 
-    The wanted lengths are spread evenly on a logarithmic scale and shuffled, so that short
-    commands are as frequent as in speech to a machine and every corpus holds long clips too.
+    The wanted lengths of a kind are spread evenly on a logarithmic scale over its range. A kind's
+    clips do not depend on what else is in the mix; their order does.
 
     Args:
-        seed: Of the generator that picks recordings and pauses.
-        count: Number of clips.
+        seed: Of the generators that pick recordings, pauses and the order.
+        mix: Number of clips by kind, one of `KINDS`.
         recordings: A folder with `transcripts.tsv` (columns `file`, `text`) and the WAV files it
             names: 16-bit, mono, all of one rate.
 
@@ -56,29 +88,47 @@ def build_corpus(*, seed: int, count: int = 32, recordings: Path = RECORDINGS) -
         ValueError: A recording is not 16-bit mono, or the rates differ.
     """
     sources = _read_recordings(recordings)
-    generator = random.Random(seed)
-    shortest_s = min(_seconds(len(source.pcm), source.rate_hz) for source in sources)
-    spread = math.log(MAX_CLIP_S / shortest_s)
-    wanted_s = [shortest_s * math.exp(spread * index / count) for index in range(count)]
-    generator.shuffle(wanted_s)
-    return tuple(_clip(sources, length_s, generator) for length_s in wanted_s)
+    clips = []
+    for name, count in mix.items():
+        kind, generator = KINDS[name], random.Random(f"{seed} {name}")
+        spread = math.log(kind.longest_s / kind.shortest_s)
+        for index in range(count):
+            wanted_s = kind.shortest_s * math.exp(spread * index / count)
+            clips.append(_clip(sources, f"{name}-{index:02}", name, wanted_s, generator))
+    random.Random(seed).shuffle(clips)
+    return tuple(clips)
 
 
-def _clip(sources: list[_Recording], wanted_s: float, generator: random.Random) -> Clip:
+def digest(corpus: Iterable[Clip]) -> str:
+    """What two generators of one run must have in common: the same clips in the same order."""
+    total = hashlib.sha256()
+    for clip in corpus:
+        total.update(hashlib.sha256(clip.audio).digest())
+        total.update(repr((clip.name, clip.words, sorted(clip.options.items()))).encode())
+    return total.hexdigest()
+
+
+def _clip(
+    sources: list[_Recording], name: str, kind: str, wanted_s: float, generator: random.Random
+) -> Clip:
     """Join random recordings while they fit into `wanted_s`; at least the shortest always does."""
     rate_hz = sources[0].rate_hz
-    fitting = [s for s in sources if _seconds(len(s.pcm), rate_hz) <= wanted_s]
-    pcm, words = b"", []
-    while fitting:
+    pcm, words = bytearray(), []
+    shortest_s = min(_seconds(len(s.pcm), rate_hz) for s in sources)
+    left_s = max(wanted_s, shortest_s)
+    while fitting := [s for s in sources if _seconds(len(s.pcm), rate_hz) <= left_s]:
         source = generator.choice(fitting)
         pcm += source.pcm
         words.append(source.words)
-        pcm += bytes(2 * round(generator.uniform(*_PAUSE_S) * rate_hz))
+        pcm += bytes(2 * round(generator.uniform(*KINDS[kind].pause_s) * rate_hz))
         left_s = wanted_s - _seconds(len(pcm), rate_hz)
-        fitting = [s for s in sources if _seconds(len(s.pcm), rate_hz) <= left_s]
-    pcm = pcm[: 2 * round(MAX_CLIP_S * rate_hz)]
+    del pcm[2 * round(KINDS[kind].longest_s * rate_hz) :]
     return Clip(
-        wav=_wav(pcm, rate_hz), words=" ".join(words), duration_s=_seconds(len(pcm), rate_hz)
+        name=name,
+        kind=kind,
+        audio=wav(bytes(pcm), rate_hz),
+        words=" ".join(words),
+        duration_s=_seconds(len(pcm), rate_hz),
     )
 
 
@@ -102,7 +152,8 @@ def _read_recordings(folder: Path) -> list[_Recording]:
     return recordings
 
 
-def _wav(pcm: bytes, rate_hz: int) -> bytes:
+def wav(pcm: bytes, rate_hz: int) -> bytes:
+    """A WAV file of 16-bit mono samples."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)

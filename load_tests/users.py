@@ -19,7 +19,6 @@ from load_tests.corpus import Clip
 
 grpc.experimental.gevent.init_gevent()
 
-_LENGTHS_S = (3.0, 6.0, 12.0)
 _offsets = itertools.count()
 
 
@@ -61,19 +60,14 @@ class TranscribeUser(locust.User):
         text, failure = "", None
         began = time.perf_counter()
         try:
-            text = self._client.transcribe(clip.wav).text
+            text = self._client.transcribe(clip.audio).text
         except Exception as error:
             failure = error
         self.environment.events.request.fire(
             request_type="grpc",
-            name=_name(clip),
+            name=clip.kind,
             response_time=1000 * (time.perf_counter() - began),
             response_length=len(text.encode()),
             exception=failure,
             context={},
         )
-
-
-def _name(clip: Clip) -> str:
-    upper_s = next(limit for limit in _LENGTHS_S if clip.duration_s <= limit)
-    return f"transcribe, up to {upper_s:g} s"

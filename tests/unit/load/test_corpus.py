@@ -4,28 +4,44 @@ import wave
 
 import pytest
 
-from load_tests.corpus import MAX_CLIP_S, RECORDINGS, build_corpus
+from load_tests.corpus import KINDS, RECORDINGS, build_corpus, digest
 
-CORPUS = build_corpus(seed=7)
+COUNTS = {"commands": 8, "sentences": 8, "meetings": 2}
+CORPUS = build_corpus(seed=7, mix=COUNTS)
 
 
 def test_same_seed_same_bytes_and_another_seed_others():
-    assert build_corpus(seed=7) == CORPUS
-    assert build_corpus(seed=8) != CORPUS
+    assert build_corpus(seed=7, mix=COUNTS) == CORPUS
+    assert build_corpus(seed=8, mix=COUNTS) != CORPUS
+    assert digest(build_corpus(seed=7, mix=COUNTS)) == digest(CORPUS)
+    assert digest(build_corpus(seed=8, mix=COUNTS)) != digest(CORPUS)
+    assert digest(CORPUS[::-1]) != digest(CORPUS)
+
+
+def test_clips_of_a_kind_do_not_depend_on_the_mix():
+    alone = build_corpus(seed=7, mix={"commands": 8})
+    assert set_of(alone) == {clip for clip in set_of(CORPUS) if clip[0].startswith("commands")}
+
+
+def set_of(corpus):
+    return {(clip.name, clip.audio) for clip in corpus}
 
 
 def test_clips_are_wav_files_of_the_stated_length():
     for clip in CORPUS:
-        with wave.open(io.BytesIO(clip.wav)) as file:
+        with wave.open(io.BytesIO(clip.audio)) as file:
             assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16000, 1, 2)
             assert file.getnframes() / 16000 == clip.duration_s
 
 
-def test_lengths_are_mixed():
-    lengths = sorted(clip.duration_s for clip in CORPUS)
-    assert lengths[0] >= 1.0
-    assert lengths[0] < 2.0
-    assert 9.0 < lengths[-1] <= MAX_CLIP_S
+@pytest.mark.parametrize("kind", COUNTS)
+def test_lengths_fill_the_range_of_their_kind(kind):
+    lengths = sorted(clip.duration_s for clip in CORPUS if clip.kind == kind)
+    assert len(lengths) == COUNTS[kind]
+    assert lengths[0] < 1.4 * KINDS[kind].shortest_s
+    assert lengths[-1] > 0.5 * KINDS[kind].longest_s
+    assert 0.7 * KINDS[kind].shortest_s < lengths[0]
+    assert lengths[-1] <= KINDS[kind].longest_s
     assert len(set(lengths)) > len(lengths) / 2
 
 
@@ -37,7 +53,7 @@ def test_words_are_those_of_whole_recordings_in_order():
         while rest:
             assert any(rest.startswith(text) for text in texts)
             rest = rest.removeprefix(next(t for t in texts if rest.startswith(t))).lstrip()
-    assert max(len(clip.words.split()) for clip in CORPUS) > 9
+    assert max(len(clip.words.split()) for clip in CORPUS) > 100
 
 
 def test_recordings_of_unlike_rates_are_refused(tmp_path):

@@ -1,0 +1,222 @@
+"""One measurement: callers in a closed loop, seen from their side and from the server's."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from asr_client import AsrError, AsyncClient, Client, RetryPolicy
+from load_tests.corpus import Clip
+from load_tests.server_side import ServerFigures, Watch
+from load_tests.tally import Tally, Texts, changed, word_error_rate
+
+ONCE = RetryPolicy(max_attempts=1)
+"""A failure is to be counted, not sent again."""
+
+CALL_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What a stretch of load came to. Times are seconds, rates are per second of the stretch."""
+
+    concurrency: int | None
+    """Calls in flight; None for an open loop."""
+
+    offered_rps: float | None
+    """Calls that the schedule asked for, per second; None for a closed loop."""
+
+    duration_s: float
+    """Length of the stretch, without its warm-up."""
+
+    requests: int
+    """Calls that ended in the stretch, failed ones included."""
+
+    failures: Mapping[str, int]
+    """Failed calls by the contract's code, or the class of the SDK's error."""
+
+    throughput_rps: float
+    """Calls that ended as they should."""
+
+    rtfx: float
+    """Seconds of audio answered."""
+
+    latency_mean_s: float
+    """Of all calls, failed ones included; counted from the intended start in an open loop."""
+
+    latency_p50_s: float
+    latency_p90_s: float
+    latency_p95_s: float
+    latency_p99_s: float
+
+    word_error_rate: float | None
+    """Against the words said; None when no word was."""
+
+    word_error_rate_alone: float | None
+    """The same of the same clips, each the only call; None when that was not asked for."""
+
+    transcripts_changed: int | None
+    """Transcripts that differ from the one that the clip gets alone."""
+
+    server: ServerFigures | None
+    """The server's side of it; None without its metrics page."""
+
+    @property
+    def failed(self) -> int:
+        """Failed calls."""
+        return sum(self.failures.values())
+
+
+def measure(
+    url: str,
+    metrics_url: str | None,
+    *,
+    concurrency: int,
+    duration_s: float,
+    warm_up_s: float,
+    corpus: Sequence[Clip],
+    seed: int = 0,
+    server_pid: int | None = None,
+    alone: Mapping[str, str] | None = None,
+    call_timeout_s: float = CALL_TIMEOUT_S,
+) -> Figures:
+    """Keep `concurrency` calls in flight and count those that end after the warm-up.
+
+    Callers take the next clip of one shared sequence, which goes through the corpus again and
+    again, each time in another order: what is sent does not depend on the concurrency. Calls in
+    flight at the end may finish; they are not counted.
+
+    Args:
+        url: HOST:PORT of the server.
+        metrics_url: of its metrics page; None leaves the server's side out.
+        concurrency: calls in flight.
+        duration_s: length of the stretch that counts, seconds.
+        warm_up_s: load before it that does not, seconds.
+        corpus: what to send.
+        seed: of the order of the clips.
+        server_pid: process id of asr-server, for CPU and memory, when it is on this machine.
+        alone: what `transcripts_alone` gave for this corpus.
+        call_timeout_s: deadline of a call.
+
+    Raises:
+        OSError: the metrics page cannot be fetched.
+    """
+    watch = None if metrics_url is None else Watch(metrics_url, server_pid)
+    loop = _ClosedLoop(url, endless(corpus, seed), call_timeout_s)
+    asyncio.run(loop.run(concurrency, warm_up_s, duration_s, watch))
+    return figures(
+        loop.tally,
+        corpus,
+        concurrency=concurrency,
+        duration_s=loop.duration_s,
+        alone=alone,
+        server=loop.server,
+    )
+
+
+def figures(
+    tally: Tally,
+    corpus: Sequence[Clip],
+    *,
+    duration_s: float,
+    concurrency: int | None = None,
+    offered_rps: float | None = None,
+    alone: Mapping[str, str] | None = None,
+    server: ServerFigures | None = None,
+) -> Figures:
+    """Put both sides of a stretch of load together."""
+    by_itself = None
+    if alone is not None:
+        # The same clips as often as they were sent, so that the two rates can be compared.
+        texts = Texts()
+        for (name, _), count in tally.texts.items():
+            texts[name, alone[name]] += count
+        by_itself = word_error_rate(texts, corpus)
+    return Figures(
+        concurrency=concurrency,
+        offered_rps=offered_rps,
+        duration_s=duration_s,
+        requests=tally.requests,
+        failures=dict(tally.failures),
+        throughput_rps=(tally.requests - tally.failed) / duration_s,
+        rtfx=tally.audio_s / duration_s,
+        latency_mean_s=tally.mean_s(),
+        latency_p50_s=tally.percentile_s(0.5),
+        latency_p90_s=tally.percentile_s(0.9),
+        latency_p95_s=tally.percentile_s(0.95),
+        latency_p99_s=tally.percentile_s(0.99),
+        word_error_rate=word_error_rate(tally.texts, corpus),
+        word_error_rate_alone=by_itself,
+        transcripts_changed=None if alone is None else changed(tally.texts, alone),
+        server=server,
+    )
+
+
+def transcripts_alone(
+    url: str, corpus: Sequence[Clip], *, call_timeout_s: float = CALL_TIMEOUT_S
+) -> dict[str, str]:
+    """The transcript of each good clip by its name, from calls one after the other.
+
+    Raises:
+        AsrError: a call failed.
+    """
+    with Client(url, timeout_s=call_timeout_s) as client:
+        return {
+            clip.name: client.transcribe(clip.audio, **clip.options).text
+            for clip in corpus
+            if clip.refusal is None
+        }
+
+
+def endless(corpus: Sequence[Clip], seed: int) -> Iterator[Clip]:
+    """The corpus again and again, each time in another order."""
+    generator = random.Random(seed)
+    for _ in itertools.count():
+        yield from generator.sample(corpus, len(corpus))
+
+
+class _ClosedLoop:
+    """Callers that each send the next clip when the last one was answered."""
+
+    def __init__(self, url: str, clips: Iterator[Clip], call_timeout_s: float) -> None:
+        self._client = AsyncClient(url, timeout_s=call_timeout_s, retry=ONCE)
+        self._clips = clips
+        self._tally: Tally | None = None
+        self._over = False
+        self.tally = Tally()
+        self.duration_s = 0.0
+        self.server: ServerFigures | None = None
+
+    async def run(
+        self, concurrency: int, warm_up_s: float, duration_s: float, watch: Watch | None
+    ) -> None:
+        async with self._client:
+            callers = [asyncio.create_task(self._call_on()) for _ in range(concurrency)]
+            await asyncio.sleep(warm_up_s)
+            if watch is not None:
+                await asyncio.to_thread(watch.start)
+            began, self._tally = time.perf_counter(), self.tally
+            await asyncio.sleep(duration_s)
+            self.duration_s, self._tally, self._over = time.perf_counter() - began, None, True
+            if watch is not None:
+                self.server = await asyncio.to_thread(watch.stop)
+            await asyncio.gather(*callers)
+
+    async def _call_on(self) -> None:
+        while not self._over:
+            clip, began, text = next(self._clips), time.perf_counter(), ""
+            failure: AsrError | None = None
+            try:
+                text = (await self._client.transcribe(clip.audio, **clip.options)).text
+            except AsrError as error:
+                failure = error
+            if self._tally is not None:
+                latency_s = time.perf_counter() - began
+                if failure is None:
+                    self._tally.answered(clip, latency_s, text)
+                else:
+                    self._tally.ended(clip, latency_s, failure)
