@@ -71,6 +71,20 @@ class Figures:
         return sum(self.failures.values())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """A stretch of load as it was seen; several of one load add up."""
+
+    tally: Tally
+    """What its calls came to."""
+
+    duration_s: float
+    """Its length without the warm-up, seconds."""
+
+    server: ServerFigures | None
+    """The server's side of it; None without its metrics page."""
+
+
 def measure(
     url: str,
     metrics_url: str | None,
@@ -105,17 +119,48 @@ def measure(
     Raises:
         OSError: the metrics page cannot be fetched.
     """
+    stretch = closed_loop(
+        url,
+        metrics_url,
+        concurrency=concurrency,
+        duration_s=duration_s,
+        warm_up_s=warm_up_s,
+        corpus=corpus,
+        seed=seed,
+        server_pid=server_pid,
+        call_timeout_s=call_timeout_s,
+    )
+    return figures(
+        stretch.tally,
+        corpus,
+        concurrency=concurrency,
+        duration_s=stretch.duration_s,
+        alone=alone,
+        server=stretch.server,
+    )
+
+
+def closed_loop(
+    url: str,
+    metrics_url: str | None,
+    *,
+    concurrency: int,
+    duration_s: float,
+    warm_up_s: float,
+    corpus: Sequence[Clip],
+    seed: int = 0,
+    server_pid: int | None = None,
+    call_timeout_s: float = CALL_TIMEOUT_S,
+) -> Stretch:
+    """The load of `measure`, which says what the arguments are, before it is summed up.
+
+    Raises:
+        OSError: the metrics page cannot be fetched.
+    """
     watch = None if metrics_url is None else Watch(metrics_url, server_pid)
     loop = _ClosedLoop(url, endless(corpus, seed), call_timeout_s)
     asyncio.run(loop.run(concurrency, warm_up_s, duration_s, watch))
-    return figures(
-        loop.tally,
-        corpus,
-        concurrency=concurrency,
-        duration_s=loop.duration_s,
-        alone=alone,
-        server=loop.server,
-    )
+    return Stretch(tally=loop.tally, duration_s=loop.duration_s, server=loop.server)
 
 
 def figures(
