@@ -13,6 +13,7 @@ Three stages, so that most steps need no pass through the convolutions, which co
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,23 @@ class DemoTrainer(nn.Module):
             bias = self.mel_to_hidden.weight @ self.front_to_mel.bias + self.mel_to_hidden.bias
             projection.bias.copy_(bias)
 
+    @torch.no_grad()
+    def adopt(self, model: Wav2Vec2ForCTC, batches: Iterable[Batch]) -> None:
+        """Take in a finished model, and fit the two linear layers that it lacks.
+
+        Both are the least squares solutions over the frames of some batches: what gives log-mel
+        frames from the convolutions' features, and the projection's output from log-mel frames.
+        """
+        self.model.load_state_dict(model.state_dict())
+        features, mels = [], []
+        for batch in batches:
+            mask = torch.arange(int(batch.frames.max()))[None] < batch.frames[:, None]
+            features.append(self._front(batch.samples)[mask])
+            mels.append(log_mel(batch.samples, self.bank)[mask])
+        given, mel = torch.cat(features), torch.cat(mels)
+        _fit(self.front_to_mel, given, mel)
+        _fit(self.mel_to_hidden, mel, self._project(given))
+
     def _front(self, samples: Tensor) -> Tensor:
         features = self.model.wav2vec2.feature_extractor(samples).transpose(1, 2)
         return self.model.wav2vec2.feature_projection.layer_norm(features)
@@ -137,6 +155,14 @@ class DemoTrainer(nn.Module):
         given = self.front_to_mel(features)
         mask = torch.arange(wanted.shape[1])[None] < batch.frames[:, None]
         return (given - wanted)[mask].square().mean()
+
+
+def _fit(layer: nn.Linear, inputs: Tensor, outputs: Tensor) -> None:
+    """Give a layer the least squares solution."""
+    with_bias = torch.cat([inputs, torch.ones(len(inputs), 1)], 1)
+    solution = torch.linalg.lstsq(with_bias.double(), outputs.double()).solution.float()
+    layer.weight.copy_(solution[:-1].T)
+    layer.bias.copy_(solution[-1])
 
 
 def _mask(mel: Tensor) -> Tensor:

@@ -16,11 +16,13 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import distributed, multiprocessing
 from torch.utils.data import DataLoader, IterableDataset
+from transformers import Wav2Vec2ForCTC
 
 from tools.demo_batches import LONGEST_S, Mixture, batches
 from tools.demo_model import export
@@ -41,6 +43,8 @@ from tools.real_digits import read_prompts, read_spoken_digits
 PEAK_LEARNING_RATE = {"encoder": 1.2e-3, "front": 2e-3, "joint": 7e-4}
 WARM_UP_STEPS = {"encoder": 150, "front": 50, "joint": 100}
 SAVE_EVERY_S = 180
+ADOPTION_BATCHES = 24
+"""Batches over which the linear layers of a finished checkpoint are fitted."""
 SHORT_CLIPS_STEPS = 300
 """Steps of the first stage that see clips of up to 1.8 s only."""
 
@@ -87,6 +91,10 @@ class Run:
             self.trainer.load_state_dict(load_state(arguments.start)["average"])
         elif arguments.join is not None:
             self.trainer.join(*(load_state(path)["average"] for path in arguments.join))
+        elif arguments.checkpoint is not None:
+            model = Wav2Vec2ForCTC.from_pretrained(arguments.checkpoint)
+            clean = batches(self.mixture, 0, self.batch_s)
+            self.trainer.adopt(model, map(collate, islice(clean, ADOPTION_BATCHES)))
         parameters = self.trainer.stage_parameters(self.stage)
         self.optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.01)
         self.average = Average(self.trainer)
@@ -222,6 +230,7 @@ def main() -> None:
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--start", type=Path, help="state whose averaged weights to start from")
     start.add_argument("--join", type=Path, nargs=2, help="states of encoder and front")
+    start.add_argument("--checkpoint", type=Path, help="finished checkpoint to train further")
     parser.add_argument("--state", type=Path, required=True, help="file to resume from")
     parser.add_argument("--output", type=Path, help="the checkpoint's folder")
     parser.add_argument("--batch-s", type=float, default=24.0, help="seconds of audio in a batch")
