@@ -10,6 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_backend.checkpoint import SAMPLE_RATE_HZ
+from asr_backend.pauses import last_pause
+
+PAUSE_CONTEXT_S = 0.2
+"""How much of a pause both its neighbours hear, on each side of its middle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +37,13 @@ def windows(
 ) -> Generator[Window, None, None]:
     """Cut audio into windows, pulling blocks only as they are needed.
 
-    Audio of at most `max_window_s` is one window. Longer audio is cut into windows of that length,
-    each sharing `overlap_s` with the one before it; the last one starts earlier where it would
-    else be shorter than half a window, because a normalisation over little audio is a poor one.
-    Starts are multiples of the stride, so that frame k of a window is frame
-    k + start_sample / stride of the audio. At most two windows of samples and a block are held.
+    Audio of at most `max_window_s` is one window. Longer audio is cut in the last good pause of the
+    second half of such a length, of which both neighbours hear a little; where there is no pause,
+    the window has its full length and the next one shares `overlap_s` with it. The last window
+    starts earlier where it would else be shorter than half of the longest, because a normalisation
+    over little audio is a poor one. Starts are multiples of the stride, so that frame k of a window
+    is frame k + start_sample / stride of the audio. At most two windows of samples and a block are
+    held.
 
     Args:
         blocks: float32 [any number] each; closed with the windows if they are a generator.
@@ -74,16 +80,11 @@ def windows(
             held = np.concatenate([held, *waiting])
             waiting, waiting_count = [], 0
             while held_start + len(held) > start + longest:
-                cut = start - held_start
-                yield Window(
-                    index=index,
-                    start_sample=start,
-                    samples=held[cut : cut + longest].copy(),
-                    last=False,
-                )
-                held = held[cut:]
+                held = held[start - held_start :]
                 held_start = start
-                start += longest - overlap
+                end, following = _cut(held[:longest], overlap, stride_samples)
+                yield Window(index=index, start_sample=start, samples=held[:end].copy(), last=False)
+                start += following
                 index += 1
     held = np.concatenate([held, *waiting])
     end = held_start + len(held)
@@ -91,3 +92,14 @@ def windows(
         if index:
             start = min(start, (end - longest // 2) // stride_samples * stride_samples)
         yield Window(index=index, start_sample=start, samples=held[start - held_start :], last=True)
+
+
+def _cut(longest: npt.NDArray[np.float32], overlap: int, stride_samples: int) -> tuple[int, int]:
+    """Where a window ends that may be so long, and where the next one starts."""
+    pause = last_pause(longest, first=len(longest) // 2)
+    if pause is None:
+        return len(longest), len(longest) - overlap
+    start, end = pause
+    middle = (start + end) // 2
+    context = min(round(PAUSE_CONTEXT_S * SAMPLE_RATE_HZ), (end - start) // 2)
+    return middle + context, (middle - context) // stride_samples * stride_samples

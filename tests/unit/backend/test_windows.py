@@ -45,6 +45,32 @@ def test_windows_cover_the_audio_on_the_grid(count: int, block: int) -> None:
     assert (len(samples) <= LONGEST) == (len(parts) == 1)
 
 
+@given(st.lists(st.floats(0.2, 0.9), min_size=4, max_size=40), st.integers(0, 2**31))
+def test_cuts_lie_in_pauses_and_both_sides_hear_one(spoken_s: list[float], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    pauses, parts, end = [], [], 0
+    for seconds in spoken_s:
+        word = random.normal(scale=0.1, size=round(seconds * 16_000)).astype(np.float32)
+        pause = np.zeros(random.integers(6_400, 12_800), np.float32)
+        pauses.append((end + len(word), end + len(word) + len(pause)))
+        parts += [word, pause]
+        end += len(word) + len(pause)
+    samples = np.concatenate(parts)
+    made = list(windows([samples], max_window_s=4, overlap_s=1, stride_samples=STRIDE))
+    for one, other in pairwise(made):
+        assert other.start_sample % STRIDE == 0
+        assert np.array_equal(
+            one.samples, samples[one.start_sample : one.start_sample + len(one.samples)]
+        )
+        assert 32_000 <= len(one.samples) <= 64_000
+        shared = (other.start_sample, one.start_sample + len(one.samples))
+        assert shared[1] - shared[0] >= 4_800
+        if not other.last:
+            assert shared[1] - shared[0] <= 6_400 + STRIDE
+            assert any(start <= shared[0] and shared[1] <= end for start, end in pauses)
+    assert made[-1].start_sample + len(made[-1].samples) == len(samples)
+
+
 def test_no_samples_no_windows() -> None:
     assert cut(np.zeros(0, np.float32)) == []
 
