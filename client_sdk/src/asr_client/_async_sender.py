@@ -45,6 +45,9 @@ class AsyncSender:
                 try:
                     return await self._attempt(call, method, request)
                 except grpc.RpcError as error:
+                    # A request that fails as its task is cancelled has this error, not that one.
+                    if _cancelling():
+                        raise asyncio.CancelledError from None
                     pause_s = call.failed(*self._access.failure(error))
                 except asyncio.CancelledError:
                     # Closing the channel looks like a cancelled task, though nobody cancelled this.

@@ -10,8 +10,10 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
@@ -251,6 +253,34 @@ async def test_many_tasks_share_a_client(server: FakeServer) -> None:
         calls = [client.transcribe(SILENCE, sample_rate=16000) for _ in range(100)]
         transcripts = await asyncio.gather(*calls)
     assert [transcript.text for transcript in transcripts] == ["seven of clubs"] * 100
+
+
+@pytest.mark.skipif(not hasattr(asyncio.Task, "cancelling"), reason="Python 3.10 cannot tell")
+async def test_a_cancellation_at_the_moment_of_a_failure_is_not_lost(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What gRPC does when a request fails and its task is cancelled at once."""
+
+    async def fails_when_cancelled(*args: Any, **kwargs: Any) -> Any:
+        sent.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise grpc.aio.AioRpcError(
+                grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata()
+            ) from None
+
+    slow = RetryPolicy(initial_backoff_s=600, max_backoff_s=600)
+    sent = asyncio.Event()
+    async with AsyncClient(server.url, timeout_s=3000, retry=slow) as client:
+        await client.transcribe(SILENCE, sample_rate=16000)
+        stub = SimpleNamespace(ModelInfer=fails_when_cancelled)
+        monkeypatch.setattr(client._sender, "_stub", lambda address: stub)
+        task = asyncio.create_task(client.transcribe(SILENCE, sample_rate=16000))
+        await sent.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 10)
 
 
 async def test_cancelling_a_task_cancels_its_call(server: FakeServer) -> None:
