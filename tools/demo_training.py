@@ -28,6 +28,7 @@ from tools.log_mel import BINS, filterbank, log_mel
 from tools.pcm import Samples
 
 STAGES = ("encoder", "front", "joint")
+RIDGE = 1e-3
 WARPS = tuple(0.88 + 0.03 * i for i in range(9))
 
 
@@ -126,7 +127,7 @@ class DemoTrainer(nn.Module):
     def adopt(self, model: Wav2Vec2ForCTC, batches: Iterable[Batch]) -> None:
         """Take in a finished model, and fit the two linear layers that it lacks.
 
-        Both are the least squares solutions over the frames of some batches: what gives log-mel
+        Both are ridge regressions over the frames of some batches: what gives log-mel
         frames from the convolutions' features, and the projection's output from log-mel frames.
         """
         self.model.load_state_dict(model.state_dict())
@@ -158,9 +159,11 @@ class DemoTrainer(nn.Module):
 
 
 def _fit(layer: nn.Linear, inputs: Tensor, outputs: Tensor) -> None:
-    """Give a layer the least squares solution."""
-    with_bias = torch.cat([inputs, torch.ones(len(inputs), 1)], 1)
-    solution = torch.linalg.lstsq(with_bias.double(), outputs.double()).solution.float()
+    """Give a layer the ridge regression's solution; normalised features are nearly collinear."""
+    with_bias = torch.cat([inputs, torch.ones(len(inputs), 1)], 1).double()
+    gram = with_bias.T @ with_bias / len(inputs)
+    moments = with_bias.T @ outputs.double() / len(inputs)
+    solution = torch.linalg.solve(gram + RIDGE * torch.eye(len(gram)), moments).float()
     layer.weight.copy_(solution[:-1].T)
     layer.bias.copy_(solution[-1])
 
