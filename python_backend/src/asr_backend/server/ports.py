@@ -76,8 +76,12 @@ def reachable(host: str) -> str:
     return "127.0.0.1" if host == "0.0.0.0" else host
 
 
-def answers(host: str, port: int) -> bool:
-    """Whether something listens there."""
+def triton_answers(host: str, ports: Ports) -> bool:
+    """Whether tritonserver listens on all of its ports; it opens one after the other."""
+    return all(_answers(host, port) for port in (ports.grpc, ports.http, ports.metrics) if port)
+
+
+def _answers(host: str, port: int) -> bool:
     try:
         socket.create_connection((reachable(host), port), timeout=1).close()
     except OSError:

@@ -16,7 +16,7 @@ from asr_backend.server.access import Access, client_flags
 from asr_backend.server.errors import StartError
 from asr_backend.server.healing import ModelKeeper, State
 from asr_backend.server.health import Health, HealthServer
-from asr_backend.server.ports import Ports, answers, reachable
+from asr_backend.server.ports import Ports, reachable, triton_answers
 from asr_backend.server.process import TritonProcess
 from asr_backend.server.run_directory import RunDirectory
 from asr_backend.server.settings import Settings
@@ -122,8 +122,8 @@ class Supervisor:
                     keeper.step(time.monotonic())
                 if any(keeper.state is State.FAILED for keeper in self._keepers):
                     return 1
-            elif all(process.loads[model] for model in self._configs) and answers(
-                self._settings.host, self._ports.grpc
+            elif all(process.loads[model] for model in self._configs) and triton_answers(
+                self._settings.host, self._ports
             ):
                 load_s = time.monotonic() - started_s
                 for keeper in self._keepers:
