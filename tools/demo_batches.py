@@ -20,7 +20,10 @@ SHARES |= {"digits": 0.06, "numbers": 0.05}
 FAMILY_SHARES = {"piper": 0.3, "flite": 0.3, "espeak": 0.2, "festival": 0.13, "kokoro": 0.07}
 """Share of each family of synthetic voices, whatever the number of its clips."""
 
-LONGEST_S = 5.0
+JOINED_SHARE = 0.25
+"""Share of what is drawn that another draw follows, and so on: long audio has many speakers."""
+
+LONGEST_S = 9.0
 
 
 @dataclass
@@ -50,7 +53,14 @@ class Mixture:
         self._names, self._shares = list(present), list(present.values())
 
     def draw(self, rng: Random) -> tuple[str, Samples]:
-        """A text and its clean samples."""
+        """A text and its clean samples, at times of several speakers one after the other."""
+        text, samples = self._draw_one(rng)
+        while rng.random() < JOINED_SHARE and len(samples) < 0.6 * LONGEST_S * RATE_HZ:
+            more, following = self._draw_one(rng)
+            text, samples = f"{text} {more}", _joined(samples, following, rng.uniform(0.1, 0.8))
+        return text, samples
+
+    def _draw_one(self, rng: Random) -> tuple[str, Samples]:
         source = rng.choices(self._names, self._shares)[0]
         if source == "spoken-digits":
             text = digit_text(rng)
@@ -66,9 +76,13 @@ class Mixture:
         clip = rng.choice(pool)
         if clip.duration_s < 1.6 and rng.random() < 0.2:
             other = rng.choice(pool)
-            gap = np.zeros(int(rng.uniform(0.05, 0.4) * RATE_HZ), np.float32)
-            return f"{clip.text} {other.text}", np.concatenate([clip.samples, gap, other.samples])
+            joined = _joined(clip.samples, other.samples, rng.uniform(0.05, 0.4))
+            return f"{clip.text} {other.text}", joined
         return clip.text, clip.samples
+
+
+def _joined(first: Samples, second: Samples, gap_s: float) -> Samples:
+    return np.concatenate([first, np.zeros(int(gap_s * RATE_HZ), np.float32), second])
 
 
 def batches(
