@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from asr_client._manifest import Line
 from asr_client._results import Results, ResultsError
 from asr_client._retry import RetryPolicy
 from asr_client._screen import Screen, describe
+from asr_client._tally import Tally
 
 PATIENT = RetryPolicy(
     max_attempts=1_000_000, initial_backoff_s=0.5, max_backoff_s=15.0, budgeted=False
@@ -39,27 +38,6 @@ _THIS_LINE_PERHAPS = (OutOfMemory, EngineRestarting)
 
 class Stopped(Exception):
     """The work cannot go on now; the text says why."""
-
-
-@dataclass
-class Tally:
-    """What this run has done so far."""
-
-    started_at: float
-    done: int = 0
-    failed: int = 0
-    audio_s: float = 0.0
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds of this run."""
-        return time.monotonic() - self.started_at
-
-    @property
-    def note(self) -> str:
-        """The hours of audio, how many times faster than it sounds, and the failures."""
-        rtfx = self.audio_s / max(1e-9, self.elapsed_s)
-        return f"{self.audio_s / 3600:.2f} h  RTFx {rtfx:.1f}  {self.failed} failed"
 
 
 def whole(
@@ -77,7 +55,7 @@ def whole(
         ManifestError, ResultsError: one of the files is not what it should be.
         Stopped: the server is gone or refuses everything, or the disk is full.
     """
-    tally = Tally(time.monotonic())
+    tally = Tally()
     keys = _manifest.keys(manifest)
     try:
         if output.exists() and output.samefile(manifest):
@@ -120,9 +98,8 @@ def _run(
             results.write(line.key, {"audio": line.name, **_fields(outcome)})
             if remaining.ended:
                 results.sync()
-            tally.done += 1
             if outcome.transcript is not None:
-                tally.audio_s += outcome.transcript.duration_s
+                tally.transcribed(outcome.transcript)
             elif outcome.error is not None:
                 tally.failed += 1
                 where = line.name if line.id is None else f"{line.key} ({line.name})"

@@ -16,6 +16,7 @@ from asr_client._client import Client
 from asr_client._errors import AsrError
 from asr_client._items import Recording
 from asr_client._screen import Screen, describe
+from asr_client._tally import Tally
 from asr_client._types import Transcript
 
 
@@ -49,7 +50,8 @@ def run(
     """Transcribe and write all files; the number of those that failed."""
     prefixed = format is Format.TEXT and len(files) > 1
     unwritten: dict[int, str] = {}
-    failed = following = 0
+    following = 0
+    tally = Tally()
     recordings = [File(file, position=position) for position, file in enumerate(files)]
     outcomes = client.transcribe_many(recordings, concurrency=concurrency, **options)
     with Screen(len(files)) as screen, closing(outcomes):
@@ -58,19 +60,21 @@ def run(
             file = files[position]
             unwritten[position] = ""
             try:
-                text = _written(file, outcome.result(), format)
+                transcript = outcome.result()
+                text = _written(file, transcript, format)
                 if targets is None:
                     unwritten[position] = f"{file}: {text}" if prefixed else text
                 else:
                     _replace(targets[position], text)
+                tally.transcribed(transcript)
             except (AsrError, OSError, ValueError) as error:
-                failed += 1
+                tally.failed += 1
                 screen.problem(f"asr: {file}: {describe(error)}")
-            screen.advance()
+            screen.advance(tally.note)
             while following in unwritten:
                 screen.result(unwritten.pop(following))
                 following += 1
-    return failed
+    return tally.failed
 
 
 def targets(files: list[Path], folder: Path, format: Format) -> list[Path]:

@@ -160,7 +160,7 @@ def test_progress_is_for_terminals_and_results_are_not_mixed_with_it(server: Fak
         [*ASR, "transcribe", *CARDS, "--url", server.url],
         stdout=subprocess.PIPE,
         stderr=stderr,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
     )
     os.close(stderr)
     shown = bytearray()
@@ -174,6 +174,8 @@ def test_progress_is_for_terminals_and_results_are_not_mixed_with_it(server: Fak
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert b"3/3" in shown
+    assert b"RTFx" in shown
+    assert b"0 failed" in shown
     assert len(output.splitlines()) == 3
     assert b"transcribing" not in output
 
