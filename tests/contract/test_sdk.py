@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+from opentelemetry import trace
 
 import asr_client
 from asr_client import AsyncClient, Client, Transcript
@@ -66,6 +67,21 @@ def test_samples_of_every_dtype_are_the_same_recording(client: Client, dtype: An
 def test_raw_bytes_are_samples_when_they_are_said_to_be(client: Client) -> None:
     raw = io.BytesIO(pcm(NAME).tobytes())
     transcript = client.transcribe(raw, encoding="pcm_s16le", sample_rate=16_000, channels=1)
+    assert transcript.text == client.transcribe(RECORDING).text
+
+
+@pytest.mark.parametrize("compression", ["gzip", "deflate"])
+def test_compressed_it_is_the_same_recording(
+    client: Client, url: str, compression: Literal["gzip", "deflate"]
+) -> None:
+    with Client(url, timeout_s=60, compression=compression) as compressing:
+        assert compressing.transcribe(RECORDING).text == client.transcribe(RECORDING).text
+
+
+def test_a_trace_s_context_is_no_hindrance(client: Client) -> None:
+    context = trace.SpanContext(1, 2, is_remote=False, trace_flags=trace.TraceFlags(1))
+    with trace.use_span(trace.NonRecordingSpan(context)):
+        transcript = client.transcribe(RECORDING)
     assert transcript.text == client.transcribe(RECORDING).text
 
 

@@ -42,10 +42,12 @@ from asr_client._types import (
     Transcript,
     Word,
 )
+from asr_client._watch import Attempt
 
 __all__ = [
     "AsrError",
     "AsyncClient",
+    "Attempt",
     "Audio",
     "AuthenticationError",
     "Cancelled",

@@ -12,10 +12,12 @@ import grpc
 
 from asr_client import _wire
 from asr_client._servers import Name
+from asr_client._types import Compression
 
 Pem: TypeAlias = "str | os.PathLike[str] | bytes"
 """A path, or the text of a PEM file as bytes."""
 
+_COMPRESSIONS = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
@@ -77,12 +79,20 @@ class Access:
     def __repr__(self) -> str:
         return "Access()"
 
-    def channel(self, library: Any, address: str, name: Name | None = None) -> Any:
+    def channel(
+        self,
+        library: Any,
+        address: str,
+        name: Name | None = None,
+        *,
+        compression: Compression | None = None,
+    ) -> Any:
         """A channel of `grpc` or of `grpc.aio` to an address, which a name may have led to."""
         authority = None if name is None else str(name)
         options: list[tuple[str, Any]] = [*_wire.channel_options(address, authority=authority)]
+        kind = None if compression is None else _COMPRESSIONS[compression]
         if self._tls is None:
-            return library.insecure_channel(address, options=options)
+            return library.insecure_channel(address, options=options, compression=kind)
         if self._tls.server_name_override is not None:
             options.append(("grpc.ssl_target_name_override", self._tls.server_name_override))
         elif name is not None:
@@ -93,7 +103,7 @@ class Access:
             private_key=self._pem["client_key"],
             certificate_chain=self._pem["client_certificate"],
         )
-        return library.secure_channel(address, credentials, options=options)
+        return library.secure_channel(address, credentials, options=options, compression=kind)
 
     def failure(self, error: grpc.RpcError) -> tuple[str, str]:
         """A failed call's status and words.

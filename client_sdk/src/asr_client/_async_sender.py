@@ -13,6 +13,7 @@ from asr_client import _core, _dns, _wire
 from asr_client._access import Access
 from asr_client._connections import Connections
 from asr_client._servers import PROBE_TIMEOUT_S, Name, Servers
+from asr_client._types import Compression
 
 
 class AsyncSender:
@@ -21,13 +22,18 @@ class AsyncSender:
     Args:
         servers: those of the client.
         access: the client's token and certificates.
+        compression: of what is sent.
     """
 
-    def __init__(self, servers: Servers, access: Access) -> None:
+    def __init__(
+        self, servers: Servers, access: Access, compression: Compression | None = None
+    ) -> None:
         self._servers = servers
         self._access = access
         self.connections = Connections(
-            lambda address: access.channel(grpc.aio, address, servers.name_of(address))
+            lambda address: access.channel(
+                grpc.aio, address, servers.name_of(address), compression=compression
+            )
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Event()
@@ -56,6 +62,7 @@ class AsyncSender:
                     raise
                 await self.pause(call, pause_s)
         finally:
+            call.abandon_attempt()
             call.budget.end()
 
     async def pause(self, call: _core.Call, pause_s: float) -> None:
@@ -88,11 +95,12 @@ class AsyncSender:
                 self._looking_up[name] = self._start(self._look_up(name))
             if call.servers.addresses:
                 return
-            left_s = call.attempt()
+            left_s = call.remaining_s()
             running = [task for task in self._looking_up.values() if not task.done()]
             if running:
                 await asyncio.wait(running, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             if not call.servers.addresses:
+                call.begin_attempt()
                 await self.pause(call, call.failed("UNAVAILABLE", self._look_up_words))
 
     async def _look_up(self, name: Name) -> None:
@@ -123,7 +131,8 @@ class AsyncSender:
                 if method == "ModelInfer":
                     _wire.set_timeout(request, timeout_s)
                 send = getattr(self._stub(choice.address), method)
-                response = await send(request, timeout=timeout_s, metadata=self._access.metadata)
+                metadata = (*self._access.metadata, *call.watch.headers())
+                response = await send(request, timeout=timeout_s, metadata=metadata)
                 call.succeeded()
                 return response
             finally:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, get_args
 
-from asr_client import _audio, _core, _errors, _many, _wire
+from asr_client import _audio, _core, _documents, _errors, _many, _wire
 from asr_client._access import Access, TlsConfig
 from asr_client._budget import RetryBudget
 from asr_client._items import ItemT
 from asr_client._pace import Pace
 from asr_client._retry import RetryPolicy
 from asr_client._servers import Servers
-from asr_client._types import Audio, Encoding, ModelStatus, ServerStatus, Transcript
+from asr_client._types import (
+    Audio,
+    Compression,
+    Encoding,
+    ModelStatus,
+    ServerStatus,
+    Transcript,
+)
+from asr_client._watch import OnAttempt, Watch, Watcher
 
 DEFAULT_TIMEOUT_S = 300.0
 DEFAULT_STATUS_TIMEOUT_S = 5.0
@@ -41,15 +49,23 @@ class BaseClient:
         retry: RetryPolicy | None = None,
         token: str | None = None,
         tls: TlsConfig | None = None,
+        compression: Compression | None = None,
+        on_attempt: OnAttempt | None = None,
     ) -> None:
         targets = _targets(url)
         _core.check_timeout(timeout_s)
+        if compression not in (None, *get_args(Compression)):
+            raise ValueError(f"compression is {compression!r}, not one of gzip, deflate, None")
+        if not (on_attempt is None or callable(on_attempt)):
+            raise TypeError(f"on_attempt is {on_attempt!r}, which cannot be called")
         self._url = ",".join(targets)
         self._servers = Servers(targets)
         self._budget = RetryBudget()
         self._timeout_s = timeout_s
         self._retry = retry or RetryPolicy()
         self._access = Access(token, tls)
+        self._compression = compression
+        self._watcher = Watcher(on_attempt)
 
     @property
     def url(self) -> str:
@@ -62,7 +78,9 @@ class BaseClient:
     def _check_open(self) -> None:
         self._sender.connections.check()
 
-    def _call(self, timeout_s: float | None, retry: RetryPolicy | None) -> _core.Call:
+    def _call(
+        self, timeout_s: float | None, retry: RetryPolicy | None, watch: Watch | None = None
+    ) -> _core.Call:
         self._check_open()
         return _core.Call(
             address=self._url,
@@ -70,10 +88,11 @@ class BaseClient:
             policy=retry or self._retry,
             servers=self._servers,
             budget=self._budget,
+            watch=watch or self._watcher.watch(),
         )
 
     def _status_call(self, timeout_s: float) -> _core.Call:
-        return self._call(timeout_s, _ONCE)
+        return self._call(timeout_s, _ONCE, Watch())
 
     def _one_by_one(self, call: _core.Call) -> Iterator[_core.Call]:
         """A call to each server, which share the time that is left."""
@@ -120,12 +139,12 @@ class BaseClient:
         return _wire.infer_request(
             request_id=call.request_id,
             audio=payload.data,
-            options=_core.options_json(payload, options),
+            options=_documents.options_json(payload, options),
         )
 
     def _transcript(self, call: _core.Call, response: Any) -> Transcript:
         try:
-            return _core.transcript(_wire.result(response), request_id=call.request_id)
+            return _documents.transcript(_wire.result(response), request_id=call.request_id)
         except _wire.ContractError as error:
             raise call.error(_errors.InvalidResponse, "OK", str(error)) from error
 

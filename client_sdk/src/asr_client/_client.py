@@ -15,12 +15,14 @@ from asr_client._sender import Sender
 from asr_client._types import (
     Audio,
     Channel,
+    Compression,
     Decoder,
     Encoding,
     ServerStatus,
     Timestamps,
     Transcript,
 )
+from asr_client._watch import OnAttempt
 
 _T = TypeVar("_T")
 
@@ -39,6 +41,9 @@ class Client(_base.BaseClient):
         retry: how calls are retried; `RetryPolicy(max_attempts=1)` switches retries off.
         token: what the server's `--token-file` holds; sent with every call and shown nowhere.
         tls: for a server with certificates; None connects in plain text.
+        compression: of what is sent, by gRPC; for samples and WAV over slow networks. Costs time.
+        on_attempt: called with an `Attempt` each time that a recording was sent, whatever came of
+            it, in the thread or event loop of the call: for metrics.
 
     Raises:
         ValueError: an argument that cannot be right.
@@ -53,9 +58,19 @@ class Client(_base.BaseClient):
         retry: RetryPolicy | None = None,
         token: str | None = None,
         tls: TlsConfig | None = None,
+        compression: Compression | None = None,
+        on_attempt: OnAttempt | None = None,
     ) -> None:
-        super().__init__(url, timeout_s=timeout_s, retry=retry, token=token, tls=tls)
-        self._sender = Sender(self._servers, self._access)
+        super().__init__(
+            url,
+            timeout_s=timeout_s,
+            retry=retry,
+            token=token,
+            tls=tls,
+            compression=compression,
+            on_attempt=on_attempt,
+        )
+        self._sender = Sender(self._servers, self._access, self._compression)
 
     def transcribe(
         self,
@@ -101,23 +116,24 @@ class Client(_base.BaseClient):
             OSError: the file cannot be read; nothing was sent.
         """
         call = self._call(timeout_s, retry)
-        request = self._infer_request(
-            call,
-            audio,
-            {
-                "timestamps": timestamps,
-                "channel": channel,
-                "decoder": decoder,
-                "beam_width": beam_width,
-                "hotwords": hotwords,
-                "hotword_weight": hotword_weight,
-                "language": language,
-            },
-            sample_rate=sample_rate,
-            channels=channels,
-            encoding=encoding,
-        )
-        return self._transcript(call, self._sender.send(call, "ModelInfer", request))
+        with call.watch.call(call.request_id):
+            request = self._infer_request(
+                call,
+                audio,
+                {
+                    "timestamps": timestamps,
+                    "channel": channel,
+                    "decoder": decoder,
+                    "beam_width": beam_width,
+                    "hotwords": hotwords,
+                    "hotword_weight": hotword_weight,
+                    "language": language,
+                },
+                sample_rate=sample_rate,
+                channels=channels,
+                encoding=encoding,
+            )
+            return self._transcript(call, self._sender.send(call, "ModelInfer", request))
 
     def transcribe_many(
         self,
@@ -250,10 +266,13 @@ class Client(_base.BaseClient):
 
     def _send_job(self, job: _many.Job[Any]) -> Transcript:
         job.call.cancellable = True
-        if job.request is None:
-            audio, options, form = _items.split(job.item, job.settings)
-            job.request = self._infer_request(job.call, audio, options, **form)
-        return self._transcript(job.call, self._sender.send(job.call, "ModelInfer", job.request))
+        with job.call.watch.call(job.call.request_id):
+            if job.request is None:
+                audio, options, form = _items.split(job.item, job.settings)
+                job.request = self._infer_request(job.call, audio, options, **form)
+            return self._transcript(
+                job.call, self._sender.send(job.call, "ModelInfer", job.request)
+            )
 
     def _any_ready(self, call: _core.Call) -> bool:
         self._sender.find_servers(call)

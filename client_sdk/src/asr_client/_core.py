@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import random
 import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from asr_client import _errors, _retry
-from asr_client._audio import Payload
 from asr_client._budget import RetryBudget
 from asr_client._errors import AsrError
 from asr_client._servers import Choice, Servers
-from asr_client._types import (
-    ChannelTranscript,
-    Char,
-    ModelInfo,
-    Timing,
-    Transcript,
-    Word,
-)
-from asr_client._wire import ContractError
-
-CONTRACT = 1
+from asr_client._watch import Attempt, Watch
 
 _CODE = re.compile(r"(?:\[request id: [^\]]*\] )?([A-Z][A-Z0-9_]+): ")
 
@@ -115,6 +103,7 @@ class Call:
         policy: how it is retried.
         servers: those of the client; none are one server at `address`.
         budget: that of the client; None is one of the call's own.
+        watch: who is told of its attempts; None is the log alone.
     """
 
     def __init__(
@@ -125,12 +114,14 @@ class Call:
         policy: _retry.RetryPolicy,
         servers: Servers | None = None,
         budget: RetryBudget | None = None,
+        watch: Watch | None = None,
         clock: Callable[[], float] = time.monotonic,
         dice: Callable[[], float] = random.random,
     ) -> None:
         check_timeout(timeout_s)
         self.servers = servers or Servers([address])
         self.budget = budget or RetryBudget()
+        self.watch = watch or Watch()
         self._tried: list[str] = []
         self._free_attempts = 0
         self.request_id = uuid.uuid4().hex
@@ -143,7 +134,8 @@ class Call:
         self._attempts = 0
         self._counts: Counter[type[AsrError]] = Counter()
         self._last: AsrError | None = None
-        self._began = self._start
+        self._began = self._attempt_began = self._start
+        self._under_way = False
         self._earlier_attempts = 0
         self.gives_way = False
         """Whether ServerBusy ends this turn at once: `transcribe_many` sends fewer, then again."""
@@ -194,12 +186,26 @@ class Call:
         """Note that the last attempt was answered."""
         self.servers.answered(self._address)
         self.budget.refill()
+        self._ended("OK")
 
     def attempt(self) -> float:
         """Count an attempt and give it all the seconds left."""
         left = self.remaining_s()
-        self._attempts += 1
+        self.begin_attempt()
         return left
+
+    def begin_attempt(self) -> None:
+        """Count an attempt."""
+        self._attempts += 1
+        self._under_way = True
+        self._attempt_began = self._clock()
+        self.watch.began(self._earlier_attempts + self._attempts, self._address)
+
+    def abandon_attempt(self) -> None:
+        """Note that nobody waits any more for the attempt under way, if there is one."""
+        if self._under_way:
+            error = self.error(_errors.Cancelled, "CANCELLED", "nobody waits for it")
+            self._ended("CANCELLED", error)
 
     def failed(self, status: str, words: str) -> float:
         """Seconds to wait before the next attempt; raises the call's error when this was the last.
@@ -218,6 +224,15 @@ class Call:
         error = self.error(kind, status, words, code)
         error.__cause__, self._last = self._last, error
         self._counts[kind] += 1
+        pause_s = None
+        try:
+            pause_s = self._pause_s(error, unsent=unsent, elsewhere=elsewhere)
+        finally:
+            self._ended(status, error, pause_s)
+        return pause_s
+
+    def _pause_s(self, error: AsrError, *, unsent: bool, elsewhere: bool) -> float:
+        kind = type(error)
         if self.gives_way and kind is _errors.ServerBusy:
             raise error
         if unsent and elsewhere:
@@ -238,6 +253,22 @@ class Call:
             raise error
         return pause_s
 
+    def _ended(
+        self, status: str, error: AsrError | None = None, pause_s: float | None = None
+    ) -> None:
+        self._under_way = False
+        self.watch.ended(
+            Attempt(
+                request_id=self.request_id,
+                number=self._earlier_attempts + self._attempts,
+                address=self._address,
+                elapsed_s=self._clock() - self._attempt_began,
+                status=status,
+                error=error,
+                pause_s=pause_s,
+            )
+        )
+
     def closed(self) -> AsrError:
         """The error of a call whose client was closed meanwhile."""
         return self.error(_errors.Cancelled, "CANCELLED", "the client was closed")
@@ -255,74 +286,3 @@ class Call:
             address=self._address,
             request_id=self.request_id,
         )
-
-
-def options_json(payload: Payload, options: Mapping[str, object]) -> bytes:
-    """The OPTIONS document; what is None is left to the server's defaults."""
-    if isinstance(options.get("hotwords"), str):
-        raise TypeError("hotwords is a list of strings, not one string")
-    document = {
-        "encoding": payload.encoding,
-        "sample_rate": payload.sample_rate,
-        "channels": payload.channels,
-        **options,
-    }
-    given = {key: value for key, value in document.items() if value is not None}
-    return json.dumps(given, allow_nan=False, default=_plain).encode()
-
-
-def transcript(document: bytes, *, request_id: str) -> Transcript:
-    """Read a RESULT document; keys it does not know are for later clients.
-
-    Raises:
-        ContractError: it is not what the contract says.
-    """
-    try:
-        result: dict[str, Any] = json.loads(document)
-        if result["contract"] != CONTRACT:
-            raise ContractError(f"contract {result['contract']}, this client knows {CONTRACT}")
-        return Transcript(
-            text=str(result["text"]),
-            duration_s=float(result["duration_s"]),
-            confidence=float(result["confidence"]),
-            words=tuple(Word(**_span(item)) for item in result.get("words", ())),
-            chars=tuple(Char(**_span(item)) for item in result.get("chars", ())),
-            channels=tuple(
-                ChannelTranscript(
-                    channel=int(item["channel"]),
-                    text=str(item["text"]),
-                    confidence=float(item["confidence"]),
-                )
-                for item in result.get("channels", ())
-            ),
-            model=ModelInfo(
-                id=str(result["model"]["id"]), revision=str(result["model"]["revision"])
-            ),
-            timing_ms=Timing(**{name: float(result["timing_ms"][name]) for name in _TIMING_NAMES}),
-            request_id=request_id,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ContractError(f"RESULT is not as the contract says: {error!r}") from error
-
-
-def _plain(value: object) -> object:
-    """Tuples of hotwords, numpy's numbers: what JSON does not know but has a word for."""
-    if isinstance(value, Iterable):
-        return list(value)
-    if hasattr(value, "item"):
-        return value.item()
-    raise TypeError(f"{value!r} of {type(value).__name__} has no place in the options")
-
-
-_TIMING_NAMES = tuple(Timing.__dataclass_fields__)
-
-
-def _span(item: dict[str, Any]) -> dict[str, Any]:
-    channel = item.get("channel")
-    return {
-        "text": str(item["text"]),
-        "start_s": float(item["start_s"]),
-        "end_s": float(item["end_s"]),
-        "confidence": float(item["confidence"]),
-        "channel": None if channel is None else int(channel),
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections import deque
 from collections.abc import (
@@ -100,6 +101,8 @@ def in_threads(
         cancel: make `send` of that job end soon.
     """
     running: dict[futures.Future[Transcript], Job[ItemT]] = {}
+    submitted: set[Job[ItemT]] = set()
+    """Those running, each noted before it is: Ctrl-C may come at any time."""
     ready: deque[Job[ItemT]] = deque()
     more = True
     pool = futures.ThreadPoolExecutor(plan.concurrency, thread_name_prefix="asr-many")
@@ -116,7 +119,10 @@ def in_threads(
                 if not ready:
                     break
                 job = plan.started(ready.popleft())
-                running[pool.submit(send, job)] = job
+                submitted.add(job)
+                # Spans and loggers of the caller look for what is current in the thread.
+                context = contextvars.copy_context()
+                running[pool.submit(context.run, send, job)] = job
             if not (running or ready or more):
                 return
             if running:
@@ -125,13 +131,14 @@ def in_threads(
                 time.sleep(pause_s)
             for future in [future for future in running if future.done()]:
                 job = running.pop(future)
+                submitted.discard(job)
                 outcome = plan.settle(job, future.result)
                 if outcome is None:
                     ready.append(job)
                 else:
                     yield outcome
     finally:
-        for job in running.values():
+        for job in submitted:
             cancel(job)
         pool.shutdown(cancel_futures=True)
 

@@ -11,6 +11,7 @@ from asr_client import _core, _dns, _errors, _wire
 from asr_client._access import Access
 from asr_client._connections import Connections
 from asr_client._servers import PROBE_TIMEOUT_S, Name, Servers
+from asr_client._types import Compression
 
 
 class Sender:
@@ -19,13 +20,18 @@ class Sender:
     Args:
         servers: those of the client.
         access: the client's token and certificates.
+        compression: of what is sent.
     """
 
-    def __init__(self, servers: Servers, access: Access) -> None:
+    def __init__(
+        self, servers: Servers, access: Access, compression: Compression | None = None
+    ) -> None:
         self._servers = servers
         self._access = access
         self.connections = Connections(
-            lambda address: access.channel(grpc, address, servers.name_of(address))
+            lambda address: access.channel(
+                grpc, address, servers.name_of(address), compression=compression
+            )
         )
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -49,6 +55,7 @@ class Sender:
                     raise
                 self.pause(call, pause_s)
         finally:
+            call.abandon_attempt()
             call.budget.end()
 
     def pause(self, call: _core.Call, pause_s: float) -> None:
@@ -90,7 +97,7 @@ class Sender:
                 threading.Thread(target=self._look_up, args=(name,), daemon=True).start()
             if call.servers.addresses:
                 return
-            left_s = call.attempt()
+            left_s = call.remaining_s()
             with self._lock:
                 self._changed.wait_for(
                     lambda: (
@@ -103,6 +110,7 @@ class Sender:
                 )
                 words = "; ".join(self._looking_up.values())
             if not call.servers.addresses:
+                call.begin_attempt()
                 self.pause(call, call.failed("UNAVAILABLE", words))
 
     def _look_up(self, name: Name) -> None:
@@ -131,7 +139,8 @@ class Sender:
                 if method == "ModelInfer":
                     _wire.set_timeout(request, timeout_s)
                 send = getattr(self.connections.stub(choice.address), method)
-                settings = {"timeout": timeout_s, "metadata": self._access.metadata}
+                metadata = (*self._access.metadata, *call.watch.headers())
+                settings = {"timeout": timeout_s, "metadata": metadata}
                 if call.cancellable:
                     response = self._await(call, send.future(request, **settings))
                 else:

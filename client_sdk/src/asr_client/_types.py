@@ -26,6 +26,7 @@ Audio: TypeAlias = (
 """A path, the bytes of a file, a file object opened in binary mode, or an array of samples."""
 
 Encoding: TypeAlias = Literal["container", "pcm_s16le", "pcm_f32le"]
+Compression: TypeAlias = Literal["gzip", "deflate"]
 Timestamps: TypeAlias = Literal["none", "word", "char"]
 Decoder: TypeAlias = Literal["greedy", "beam"]
 Channel: TypeAlias = "Literal['mix', 'separate'] | int"

@@ -13,15 +13,10 @@ import asr_client
 from asr_client import _core, _errors
 from asr_client._audio import Payload
 from asr_client._budget import RetryBudget
-from asr_client._core import (
-    Call,
-    ContractError,
-    classify,
-    never_sent,
-    options_json,
-    transcript,
-)
+from asr_client._core import Call, classify, never_sent
+from asr_client._documents import options_json, transcript
 from asr_client._servers import Health, Servers
+from asr_client._wire import ContractError
 from asr_client.testing import Fault
 
 EXPECTED: dict[Fault, tuple[type[asr_client.AsrError], bool]] = {

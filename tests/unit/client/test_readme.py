@@ -41,20 +41,22 @@ def folder(tmp_path: Path) -> Path:
         ("me.key", "PRIVATE KEY"),
     ):
         (tmp_path / name).write_text(f"-----BEGIN {kind}-----\n-----END {kind}-----\n")
+    (tmp_path / "recordings.jsonl").write_text('{"audio": "recording.wav"}\n')
     return tmp_path
 
 
-def run(command: list[str], *, folder: Path, **env: str) -> str:
+def run(command: list[str], *, folder: Path, stderr: str = "", **env: str) -> str:
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True, timeout=60
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(stderr, done.stderr)
     return done.stdout
 
 
 def test_there_are_blocks() -> None:
-    assert len(PYTHON) == 7 + len(DOCSTRINGS)
-    assert len(COMMANDS) == 3
+    assert len(PYTHON) == 9 + len(DOCSTRINGS)
+    assert len(COMMANDS) == 4
     assert {language for language, _ in BLOCKS} == {"python", "sh", "yaml"}
 
 
@@ -72,7 +74,10 @@ def test_commands_run(line: str, server: FakeServer, folder: Path) -> None:
         for name in (sorted(path.name for path in folder.glob(word)) if "*" in word else [word])
     ]
     asr = [sys.executable, "-c", "from asr_client.cli import main; main()"]
-    run([*asr, *words[1:]], folder=folder)
+    batch = words[1] == "batch"
+    run([*asr, *words[1:]], folder=folder, stderr="asr: 1 of 1 lines in .*\n" if batch else "")
+    if batch:
+        assert '"text": "seven of clubs"' in (folder / "results.jsonl").read_text()
     if "--output-dir" in words:
         assert (folder / "subtitles" / "recording.srt").read_text().startswith("1\n")
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 import asr_client
-from asr_client import AsyncClient, Client, RetryPolicy, Transcript
-from asr_client.testing import FakeServer, Fault, ReceivedRequest
+from asr_client import AsyncClient, Client, Outcome, Recording, RetryPolicy, Transcript
+from asr_client.testing import FakeServer, Fault, FlakyNetwork, ReceivedRequest
 
 
 def sync(url: str, pcm: npt.NDArray[np.int16], floats: npt.NDArray[np.float32]) -> str:
@@ -27,7 +28,16 @@ def sync(url: str, pcm: npt.NDArray[np.int16], floats: npt.NDArray[np.float32]) 
         client_key=b"",
         server_name_override="asr.test",
     )
-    with Client(url, timeout_s=10.0, retry=policy, token="t", tls=tls) as client:
+    attempts: list[asr_client.Attempt] = []
+    with Client(
+        url,
+        timeout_s=10.0,
+        retry=policy,
+        token="t",
+        tls=tls,
+        compression="gzip",
+        on_attempt=attempts.append,
+    ) as client:
         client.wait_until_ready(60)
         ready: bool = client.is_ready(timeout_s=1.0)
         status: asr_client.ServerStatus = client.status()
@@ -79,9 +89,23 @@ def describe(transcript: Transcript) -> str:
     }
     model: asr_client.ModelInfo = transcript.model
     timing: asr_client.Timing = transcript.timing_ms
+    milliseconds: float = timing.decode + timing.acoustic + timing.ctc + timing.total
     return (
-        f"{transcript.text} {times} {by_channel} {model.id} {timing.total} {transcript.duration_s}"
+        f"{transcript.text} {times} {by_channel} {model.id} {model.revision} {milliseconds} "
+        f"{transcript.duration_s} {transcript.request_id}"
     )
+
+
+def tell(attempt: asr_client.Attempt) -> tuple[str, float]:
+    error: asr_client.AsrError | None = attempt.error
+    final: bool = attempt.pause_s is None
+    where = f"{attempt.address} {attempt.number} {attempt.status} {attempt.request_id}"
+    return f"{where} {final} {error}", attempt.elapsed_s
+
+
+def show(status: asr_client.ServerStatus) -> str:
+    models: dict[str, tuple[str, ...]] = {model.name: model.versions for model in status.models}
+    return f"{status.name} {status.version} {status.live and status.ready} {models}"
 
 
 async def asynchronous(url: str) -> Transcript:
@@ -92,9 +116,53 @@ async def asynchronous(url: str) -> Transcript:
         return await client.transcribe("a.wav", timestamps="none")
 
 
+def many(url: str) -> list[str | None]:
+    class Named(Recording):
+        """Outcomes keep the type of the items."""
+
+    items = [Named("a.wav", id="a", channel="separate"), Named(b"", encoding="pcm_s16le")]
+    texts: list[str | None] = []
+    with Client(url) as client:
+        outcomes = client.transcribe_many(items, concurrency=4, timestamps="none", timeout_s=9)
+        for outcome in outcomes:
+            named: Named = outcome.item
+            error: Exception | None = outcome.error
+            transcript: Transcript | None = outcome.transcript
+            texts.append(named.id if error or transcript is None else outcome.result().text)
+        outcomes.close()
+    return texts
+
+
+async def many_asynchronous(url: str, files: AsyncIterator[str]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    async with AsyncClient(url) as client:
+        async for outcome in client.transcribe_many(files):
+            done: Outcome[str] = outcome
+            texts[done.item] = done.result().text
+    return texts
+
+
 def own_tests() -> tuple[ReceivedRequest, ...]:
     with FakeServer(text="hello", delay_s=0.1, token="t") as server:
+        server.capacity = 1
+        server.disturb({Fault.QUEUE_FULL: 0.1}, slow=0.2, slow_s=0.5, seed=7)
         server.answer(np.zeros(5, np.int16), "silence", sample_rate=16_000)
         server.fail(Fault.QUEUE_FULL, times=2)
         server.ready = False
+        with FlakyNetwork(server.url) as network:
+            Client(network.url).close()
+            network.reset()
+            network.silence()
+            print(network.connections, network.bytes_to_server)
+            network.stop()
+        network.start()
+        server.stop()
+        server.start()
         return server.requests
+
+
+def received(request: ReceivedRequest) -> tuple[str | None, float | None, int | None]:
+    assert request.audio != request.options
+    assert request.request_id == f"{Fault.QUEUE_FULL.status} {Fault.QUEUE_FULL.message}"
+    assert request.ended_early.wait(1.0)
+    return request.metadata.get("traceparent"), request.deadline_s, request.timeout_us

@@ -16,6 +16,7 @@ with FakeServer(text="seven of clubs") as server, Client(server.url) as client:
 """
 
 from asr_client.testing._faults import Fault
+from asr_client.testing._network import FlakyNetwork
 from asr_client.testing._server import FakeServer, ReceivedRequest
 
-__all__ = ["FakeServer", "Fault", "ReceivedRequest"]
+__all__ = ["FakeServer", "Fault", "FlakyNetwork", "ReceivedRequest"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from random import Random
 from types import TracebackType
 from typing import Any
 
@@ -35,8 +37,30 @@ class ReceivedRequest:
     """The request's own limit of its time in Triton's queue, in microseconds."""
     deadline_s: float | None
     """Seconds that the gRPC deadline left when it came."""
+    metadata: Mapping[str, str]
+    """The call's gRPC metadata, without the token; trace context is in it."""
     ended_early: threading.Event = field(default_factory=threading.Event)
     """Set when the caller was gone before the answer."""
+
+
+@dataclass
+class _Weather:
+    """Random failures and delays."""
+
+    chances: dict[Fault, float]
+    slow: float
+    slow_s: float
+    dice: Random
+
+    def draw(self) -> tuple[Fault | None, float]:
+        """A request's failure, if any, and how much longer it takes in seconds."""
+        delay_s = self.slow_s if self.dice.random() < self.slow else 0.0
+        left = self.dice.random()
+        for fault, chance in self.chances.items():
+            left -= chance
+            if left < 0:
+                return fault, delay_s
+        return None, delay_s
 
 
 class FakeServer:
@@ -72,6 +96,7 @@ class FakeServer:
         self._token = token
         self._answers: dict[bytes, str] = {}
         self._faults: deque[Fault] = deque()
+        self._weather = _Weather({}, 0.0, 0.0, Random(0))
         self._requests: list[ReceivedRequest] = []
         self._lock = threading.Lock()
         self._server: Any = None
@@ -100,6 +125,27 @@ class FakeServer:
         """Fail the next `times` requests so, after those scripted before."""
         with self._lock:
             self._faults.extend([fault] * times)
+
+    def disturb(
+        self,
+        chances: Mapping[Fault, float],
+        *,
+        slow: float = 0.0,
+        slow_s: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        """From now on let requests that nothing is scripted for fail or be slow at random.
+
+        Args:
+            chances: of each failure, between 0 and 1, together at most 1.
+            slow: the chance that a request takes `slow_s` seconds longer, whatever comes of it.
+            slow_s: as above.
+            seed: the same draws each time.
+        """
+        if not 0 <= sum(chances.values()) <= 1 or not 0 <= slow <= 1:
+            raise ValueError("chances lie between 0 and 1, all of them together too")
+        with self._lock:
+            self._weather = _Weather(dict(chances), slow, slow_s, Random(seed))
 
     def start(self) -> None:
         """Listen; nothing changes when it listens already."""
@@ -202,25 +248,32 @@ class FakeServer:
             request_id=request.id,
             timeout_us=None if timeout is None else timeout.int64_param,
             deadline_s=context.time_remaining(),
+            metadata={
+                key: value
+                for key, value in context.invocation_metadata()
+                if key != TOKEN_HEADER and isinstance(value, str)
+            },
         )
         with self._lock:
             self._requests.append(received)
-            fault = self._faults.popleft() if self._faults else None
+            fault, extra_s = self._weather.draw()
+            if self._faults:
+                fault, extra_s = self._faults.popleft(), 0.0
             if self.capacity is not None and self._in_work >= self.capacity:
                 return fault or Fault.QUEUE_FULL
             self._in_work += 1
         try:
-            if self.delay_s > 0:
-                self._work(context, received)
+            if self.delay_s + extra_s > 0:
+                self._work(context, received, self.delay_s + extra_s)
         finally:
             with self._lock:
                 self._in_work -= 1
         return fault
 
-    def _work(self, context: Any, received: ReceivedRequest) -> None:
+    def _work(self, context: Any, received: ReceivedRequest, seconds: float) -> None:
         gone = threading.Event()
         # False: the call has ended already, and nobody will call back.
-        if not context.add_callback(gone.set) or gone.wait(self.delay_s):
+        if not context.add_callback(gone.set) or gone.wait(seconds):
             received.ended_early.set()
 
     def _check_token(self, context: Any) -> None:

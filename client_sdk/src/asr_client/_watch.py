@@ -1,0 +1,187 @@
+"""What is told of each call while it runs: the caller's hook, OpenTelemetry, and the log.
+
+Spans are made where `opentelemetry-api` is installed, one for the call and below it one for each
+attempt, whose context travels with the request. Without that package none of it happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from asr_client import _wire
+from asr_client._errors import AsrError
+
+logger = logging.getLogger("asr_client")
+logger.addHandler(logging.NullHandler())
+
+_METHOD = f"{_wire.SERVICE}/ModelInfer"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One time that a recording was sent to a server, or that a server was not to be had."""
+
+    request_id: str
+    """The same for all attempts of a call."""
+    number: int
+    """Of the attempt within its call, from 1 on."""
+    address: str
+    """The server it went to."""
+    elapsed_s: float
+    """Seconds from its start to its end."""
+    status: str
+    """The gRPC status it ended with, such as `"OK"` or `"UNAVAILABLE"`."""
+    error: AsrError | None = None
+    """What it failed with."""
+    pause_s: float | None = None
+    """Seconds until the next attempt; None when this was the call's last."""
+
+
+OnAttempt: TypeAlias = Callable[[Attempt], None]
+
+
+class Watcher:
+    """What a client tells, and whom.
+
+    Args:
+        on_attempt: the caller's hook, called in the thread or the event loop of the call.
+    """
+
+    def __init__(self, on_attempt: OnAttempt | None = None) -> None:
+        self._on_attempt = on_attempt
+        self._tracing = _Tracing.installed()
+
+    def watch(self) -> Watch:
+        """For one call."""
+        return Watch(self._on_attempt, self._tracing)
+
+
+class Watch:
+    """One call under watch; what it is told comes from the thread or task of the call."""
+
+    def __init__(self, on_attempt: OnAttempt | None = None, tracing: _Tracing | None = None):
+        self._on_attempt = on_attempt
+        self._tracing = tracing
+        self._span: Any = None
+        """Of the attempt that is under way."""
+        self.attempt: Attempt | None = None
+        """The last that ended."""
+
+    @contextlib.contextmanager
+    def call(self, request_id: str) -> Iterator[None]:
+        """The whole call, reading the audio included."""
+        if self._tracing is None:
+            yield
+            return
+        with self._tracing.call(request_id) as span:
+            try:
+                yield
+            finally:
+                if self.attempt is not None:
+                    span.set_attribute("asr.attempts", self.attempt.number)
+
+    def began(self, number: int, address: str) -> None:
+        """Note that an attempt begins."""
+        if self._tracing is not None:
+            self._span = self._tracing.attempt(number, address)
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """What the attempt under way sends along."""
+        return () if self._tracing is None else self._tracing.headers(self._span)
+
+    def ended(self, attempt: Attempt) -> None:
+        """Note that it ended."""
+        self.attempt = attempt
+        if self._tracing is not None and self._span is not None:
+            self._tracing.end(self._span, attempt)
+            self._span = None
+        _log(attempt)
+        if self._on_attempt is not None:
+            try:
+                self._on_attempt(attempt)
+            except Exception:
+                # A metric that cannot be counted must not cost a transcript.
+                logger.exception("on_attempt failed", extra={"asr_request_id": attempt.request_id})
+
+
+def _log(attempt: Attempt) -> None:
+    level = logging.DEBUG if attempt.pause_s is None else logging.INFO
+    if not logger.isEnabledFor(level):
+        return
+    fields: dict[str, Any] = {
+        "asr_request_id": attempt.request_id,
+        "asr_attempt": attempt.number,
+        "asr_address": attempt.address,
+        "asr_elapsed_s": attempt.elapsed_s,
+        "asr_status": attempt.status,
+    }
+    if attempt.error is not None:
+        fields["asr_code"] = attempt.error.code
+        fields["asr_server_message"] = attempt.error.server_message
+    if attempt.pause_s is None:
+        logger.log(level, "attempt ended", extra=fields)
+    else:
+        fields["asr_pause_s"] = attempt.pause_s
+        logger.log(level, "attempt failed, trying again", extra=fields)
+
+
+class _Tracing:
+    """The parts of OpenTelemetry's API that are needed."""
+
+    def __init__(self, trace: Any, propagate: Any) -> None:
+        self._trace = trace
+        self._propagate = propagate
+        self._tracer = trace.get_tracer("asr_client")
+
+    @classmethod
+    def installed(cls) -> _Tracing | None:
+        """None where the package is missing."""
+        try:
+            from opentelemetry import propagate, trace
+        except ImportError:
+            return None
+        return cls(trace, propagate)
+
+    def call(self, request_id: str) -> contextlib.AbstractContextManager[Any]:
+        """A span that is the current one; an exception that leaves it is recorded."""
+        attributes = {"asr.request_id": request_id}
+        made: contextlib.AbstractContextManager[Any] = self._tracer.start_as_current_span(
+            "asr.transcribe", attributes=attributes
+        )
+        return made
+
+    def attempt(self, number: int, address: str) -> Any:
+        """A span below the current one, by the semantic conventions for gRPC."""
+        host, _, port = address.rpartition(":")
+        return self._tracer.start_span(
+            _METHOD,
+            kind=self._trace.SpanKind.CLIENT,
+            attributes={
+                "rpc.system.name": "grpc",
+                "rpc.method": _METHOD,
+                "server.address": host or address,
+                "server.port": int(port) if port.isdecimal() else 0,
+                "asr.attempt": number,
+            },
+        )
+
+    def headers(self, span: Any) -> tuple[tuple[str, str], ...]:
+        """The span's context, as the configured propagators write it."""
+        carrier: dict[str, str] = {}
+        self._propagate.inject(carrier, self._trace.set_span_in_context(span))
+        return tuple((key.lower(), value) for key, value in carrier.items())
+
+    def end(self, span: Any, attempt: Attempt) -> None:
+        """Note how it went."""
+        if span.is_recording():
+            span.set_attribute("rpc.response.status_code", attempt.status)
+            if attempt.error is not None:
+                span.set_attribute("error.type", attempt.status)
+                if attempt.error.code is not None:
+                    span.set_attribute("asr.code", attempt.error.code)
+                span.set_status(self._trace.StatusCode.ERROR, str(attempt.error))
+        span.end()
