@@ -1,0 +1,48 @@
+"""`python -m load_tests.perf_analyzer_data FILE`: the corpus as input of NVIDIA's perf_analyzer.
+
+Its `--input-data` takes a JSON file whose tensors are in base64. An element of a BYTES tensor is
+there what it is on the wire: its length in four bytes, little-endian, and then itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import struct
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from load_tests.corpus import Clip, build_corpus
+
+
+def input_data(corpus: Iterable[Clip]) -> dict[str, Any]:
+    """What `--input-data` reads: one request of `transcribe` for each clip, options empty."""
+    return {
+        "data": [{"AUDIO": _element(clip.audio), "OPTIONS": _element(b"{}")} for clip in corpus]
+    }
+
+
+def _element(value: bytes) -> dict[str, Any]:
+    framed = struct.pack("<I", len(value)) + value
+    return {"content": {"b64": base64.b64encode(framed).decode()}, "shape": [1]}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the same seed gives the clips that every other load test sends."""
+    parser = argparse.ArgumentParser(
+        prog="python -m load_tests.perf_analyzer_data", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("file", type=Path, help="JSON file to write")
+    parser.add_argument("--seed", type=int, default=0, help="of the clips")
+    options = parser.parse_args(arguments)
+    corpus = build_corpus(seed=options.seed)
+    options.file.write_text(json.dumps(input_data(corpus)), encoding="utf-8")
+    print(f"{options.file}: {len(corpus)} clips, {options.file.stat().st_size >> 10} KiB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

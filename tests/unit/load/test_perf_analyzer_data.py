@@ -1,0 +1,26 @@
+import base64
+import json
+
+from tritonclient.utils import deserialize_bytes_tensor
+
+from load_tests.corpus import build_corpus
+from load_tests.perf_analyzer_data import main
+
+
+def test_every_clip_is_there_as_it_goes_over_the_wire(tmp_path):
+    file = tmp_path / "data.json"
+    assert main([str(file), "--seed", "3"]) == 0
+    requests = json.loads(file.read_text())["data"]
+    corpus = build_corpus(seed=3)
+    assert len(requests) == len(corpus)
+    for request, clip in zip(requests, corpus, strict=True):
+        assert request.keys() == {"AUDIO", "OPTIONS"}
+        # transcribe's dimensions without the batch's, which perf_analyzer adds.
+        assert all(tensor["shape"] == [1] for tensor in request.values())
+        assert elements(request["AUDIO"]) == [clip.audio]
+        assert elements(request["OPTIONS"]) == [b"{}"]
+
+
+def elements(tensor):
+    """Triton's own reading of a BYTES tensor."""
+    return list(deserialize_bytes_tensor(base64.b64decode(tensor["content"]["b64"])))
