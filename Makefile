@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo serve test check test-unit load
+.PHONY: help setup demo serve test check test-unit load sweep
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,3 +49,6 @@ test: check ## check, then every test, those on the real server too
 
 load: $(INSTALLED) ## a minute of load on a server of its own, with gates
 	@$(BIN)/python -m load_tests
+
+sweep: $(INSTALLED) ## find how many callers this machine holds, and with which settings
+	@$(BIN)/python -m load_tests.sweep

@@ -1,27 +1,39 @@
 import re
 from pathlib import Path
 
-from load_tests.__main__ import make_parser
+import pytest
 
-README = Path(__file__).parents[3] / "load_tests" / "README.md"
+import load_tests.__main__
+import load_tests.sweep.__main__
+
+FOLDER = Path(__file__).parents[3] / "load_tests"
+COMMANDS = {
+    FOLDER / "README.md": load_tests.__main__,
+    FOLDER / "sweep" / "README.md": load_tests.sweep.__main__,
+}
+of_each_readme = pytest.mark.parametrize("readme", COMMANDS, ids=lambda path: path.parent.name)
 
 
-def test_readme_lists_every_flag_with_its_default():
-    rows = re.findall(r"^\| `(--[a-z0-9-]+)[^`]*` \|([^|]*)\|", README.read_text(), re.MULTILINE)
+@of_each_readme
+def test_readme_lists_every_flag_with_its_default(readme):
+    rows = re.findall(r"^\| `(--[a-z0-9-]+)[^`]*` \|([^|]*)\|", readme.read_text(), re.MULTILINE)
     shown = {flag: default.strip() for flag, default in rows}
-    flags = vars(make_parser().parse_args([]))
+    flags = vars(COMMANDS[readme].make_parser().parse_args([]))
     assert shown == {
         f"--{name.replace('_', '-')}": _written(value) for name, value in flags.items()
     }
 
 
-def _written(default: float | None) -> str:
-    if default is None:
-        return ""
-    return "off" if default is False else f"{default:g}"
+def _written(default):
+    if isinstance(default, list):
+        return ",".join(map(_written, default))
+    if default is None or default is False:
+        return "" if default is None else "off"
+    return f"{default:g}" if isinstance(default, int | float) else str(default)
 
 
-def test_readme_lists_every_file():
-    rows = re.findall(r"^\| (`\w+\.py`[^|]*) \|", README.read_text(), re.MULTILINE)
+@of_each_readme
+def test_readme_lists_every_file(readme):
+    rows = re.findall(r"^\| (`\w+\.py`[^|]*) \|", readme.read_text(), re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"`(\w+\.py)`", row)}
-    assert named == {path.name for path in README.parent.glob("*.py")} - {"__init__.py"}
+    assert named == {path.name for path in readme.parent.glob("*.py")} - {"__init__.py"}

@@ -1,0 +1,1 @@
+"""The sweep: the same load on server after server, each with another setting."""

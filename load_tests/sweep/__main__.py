@@ -1,0 +1,171 @@
+"""`python -m load_tests.sweep`: measures settings under loads and writes the report.
+
+The exit status is 0 when a point that keeps the target was found, 1 when none was or the sweep did
+not come about, 2 for a wrong flag, 130 after Ctrl-C; the points measured until then are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from load_tests.corpus import Clip, build_corpus, digest
+from load_tests.sweep.machine import describe_machine
+from load_tests.sweep.plan import Defaults, ask_for_defaults, plan
+from load_tests.sweep.recommendation import Target, recommend
+from load_tests.sweep.run import Runner, take_slice
+from load_tests.sweep.settings import DEVICES, ServerSetting
+from load_tests.sweep.stability import StabilityRule
+from load_tests.sweep.store import OtherSweep, Store, Sweep, read_sweep
+from tools.local_server import LocalServer, local_server
+
+T = TypeVar("T")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    options = make_parser().parse_args(arguments)
+    try:
+        sweep = read_sweep(options.output / "sweep.json") if options.report else _sweep(options)
+    except (RuntimeError, OtherSweep, OSError, ValueError) as error:
+        print(f"sweep: {error}", file=sys.stderr)
+        return 1
+    # Drawing needs a second to load, which no measurement should wait for.
+    from load_tests.sweep.report import render
+
+    report = options.output / "report.html"
+    report.write_text(render(sweep), encoding="utf-8")
+    found = recommend(sweep.points, sweep.target)
+    print(f"{found.sentence}\nThe report: {report}")
+    return 0 if found.point else 1
+
+
+def _sweep(options: argparse.Namespace) -> Sweep:
+    shared = [f"--model={options.model}"] if options.model else []
+    defaults = ask_for_defaults(shared)
+    named = {
+        "instances": options.instances,
+        "max_batch_size": options.max_batch_size,
+        "max_queue_delay_us": options.max_queue_delay_us,
+        "threads": options.threads,
+        "precision": options.precision,
+        "device": options.devices,
+    }
+    settings = plan(named, defaults)
+    corpus = build_corpus(seed=options.seed)
+    rule = StabilityRule(
+        slice_s=options.slice_s,
+        slices=options.slices,
+        max_slices=max(options.slices, options.max_slices),
+        tolerance=options.tolerance,
+    )
+    store = Store(
+        options.output,
+        conditions=_conditions(options, defaults, corpus, rule),
+        target=_target(options),
+    )
+    done = () if options.fresh else store.read()
+    if done:
+        print(f"{len(done)} points are in {options.output} already", flush=True)
+    runner = Runner(
+        start=partial(_start, shared, options.output / "server.log"),
+        take=take_slice,
+        rule=rule,
+        corpus=corpus,
+        seed=options.seed,
+        store=store,
+        log=partial(print, flush=True),
+    )
+    return store.write(runner.run(settings, options.concurrency, done=done))
+
+
+@contextlib.contextmanager
+def _start(flags: Sequence[str], log: Path, setting: ServerSetting) -> Iterator[LocalServer]:
+    with log.open("ab") as file, local_server(*flags, *setting.flags(), log=file) as server:
+        yield server
+
+
+def _conditions(
+    options: argparse.Namespace, defaults: Defaults, corpus: Sequence[Clip], rule: StabilityRule
+) -> dict[str, Any]:
+    lengths = [clip.duration_s for clip in corpus]
+    kinds = {clip.kind: 0 for clip in corpus}
+    for clip in corpus:
+        kinds[clip.kind] += 1
+    return {
+        "machine": describe_machine(),
+        "checkpoint": defaults.checkpoint,
+        "fronts": defaults.fronts,
+        "clips": f"{', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}, "
+        f"{min(lengths):.1f} to {max(lengths):.1f} s, {sum(lengths) / len(lengths):.1f} s on "
+        f"average, seed {options.seed}, digest {digest(corpus)[:12]}",
+        "rule": str(rule),
+    }
+
+
+def _target(options: argparse.Namespace) -> Target:
+    mib = options.max_memory_mib
+    return Target(
+        p95_s=options.max_p95_s,
+        memory_bytes=None if mib is None else mib * 2**20,
+        failure_share=options.max_failures,
+    )
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line of `python -m load_tests.sweep`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m load_tests.sweep",
+        description="Finds how many callers a machine holds, and the server settings for it.",
+    )
+    add, rule, target = parser.add_argument, StabilityRule(), Target()
+    add("--instances", type=_list(int), default=[1, 2, 4], help="wav2vec2 processes a device")
+    add("--concurrency", type=_list(int), default=[1, 2, 4, 8, 16, 32], help="calls in flight")
+    add("--max-batch-size", type=_list(int), help="the server's where it is not named")
+    add("--max-queue-delay-us", type=_list(int), help="the same")
+    add("--threads", type=_list(int), help="the same")
+    add("--precision", type=_list(str), help="the same")
+    add("--devices", type=_list(_device), help="cpu, gpu; the same")
+    add("--model", help="checkpoint; the embedded demo where it is not named")
+    add("--output", type=Path, default=Path("build/sweep"), help="folder of the results")
+    add("--fresh", action="store_true", help="do not go on with the sweep that is there")
+    add("--report", action="store_true", help="only draw the report of the sweep that is there")
+    add("--max-p95-s", type=float, default=target.p95_s, help="target of p95, seconds")
+    add("--max-memory-mib", type=float, help="limit of the server's memory; none by itself")
+    add("--max-failures", type=float, default=target.failure_share, help="share of calls")
+    add("--slice-s", type=float, default=rule.slice_s, help="length of a slice, seconds")
+    add("--slices", type=int, default=rule.slices, help="slices that must agree")
+    add("--max-slices", type=int, default=rule.max_slices, help="limit of slices of a point")
+    add("--tolerance", type=float, default=rule.tolerance, help="how far they may lie apart")
+    add("--seed", type=int, default=0, help="of the clips and their order")
+    return parser
+
+
+def _list(kind: Callable[[str], T]) -> Callable[[str], list[T]]:
+    def read(text: str) -> list[T]:
+        return [kind(part) for part in text.split(",")]
+
+    read.__name__ = "list"
+    return read
+
+
+def _device(text: str) -> str:
+    if text not in DEVICES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(DEVICES)}")
+    return text
+
+
+if __name__ == "__main__":
+    # An exit, so that the server in work is stopped; the default would leave it behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("sweep: stopped; the same command goes on where it was", file=sys.stderr)
+        sys.exit(130)

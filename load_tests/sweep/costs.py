@@ -1,0 +1,122 @@
+"""What a server spends on a load: processor time by kind of process, forwards of the network."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import psutil
+
+from load_tests.metrics_page import MetricsPage
+
+KINDS = ("wav2vec2", "transcribe", "triton", "callers")
+"""The network, the fronts, the server itself with its supervisor, and who calls it from here."""
+
+_Ticks = Mapping[tuple[int, float, str], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """Sums over a time, warm-ups included: what belongs together was counted together."""
+
+    seconds: float
+    """How long that was."""
+
+    calls: float
+    """Files that `transcribe` answered."""
+
+    windows: float
+    """Windows that went through the network."""
+
+    forwards: float
+    """Forwards of the network."""
+
+    forward_s: float
+    """Time in forwards, of all instances together."""
+
+    audio_s: float
+    """Seconds of audio in forwards."""
+
+    padded_s: float
+    """The same with padding."""
+
+    cpu_s: Mapping[str, float]
+    """Processor seconds by `KINDS`."""
+
+    def __add__(self, other: Costs) -> Costs:
+        cpu_s = {kind: self.cpu_s.get(kind, 0.0) + other.cpu_s.get(kind, 0.0) for kind in KINDS}
+        return Costs(
+            seconds=self.seconds + other.seconds,
+            calls=self.calls + other.calls,
+            windows=self.windows + other.windows,
+            forwards=self.forwards + other.forwards,
+            forward_s=self.forward_s + other.forward_s,
+            audio_s=self.audio_s + other.audio_s,
+            padded_s=self.padded_s + other.padded_s,
+            cpu_s=cpu_s,
+        )
+
+
+class CostMeter:
+    """Counts from when it is made.
+
+    Args:
+        metrics_url: of the server's metrics page.
+        server_pid: process id of asr-server, on this machine.
+
+    Raises:
+        OSError: nobody answers there.
+        psutil.NoSuchProcess: there is no such process.
+    """
+
+    def __init__(self, metrics_url: str, server_pid: int) -> None:
+        self._url = metrics_url
+        self._server = psutil.Process(server_pid)
+        self._began = time.perf_counter()
+        self._page = MetricsPage.scrape(metrics_url)
+        self._ticks = self._processor_seconds()
+
+    def read(self) -> Costs:
+        """What was spent since.
+
+        Raises:
+            OSError: nobody answers any more.
+            psutil.NoSuchProcess: the server has ended.
+        """
+        seconds = time.perf_counter() - self._began
+        counted = (MetricsPage.scrape(self._url) - self._page).value
+        cpu_s = dict.fromkeys(KINDS, 0.0)
+        for key, ticks in self._processor_seconds().items():
+            cpu_s[key[2]] += ticks - self._ticks.get(key, 0.0)
+        return Costs(
+            seconds=seconds,
+            calls=counted("nv_inference_request_success", model="transcribe"),
+            windows=counted("asr_forward_windows_sum"),
+            forwards=counted("asr_forward_windows_count"),
+            forward_s=counted("asr_stage_seconds_sum", stage="forward"),
+            audio_s=counted("asr_audio_seconds_total"),
+            padded_s=counted("asr_padded_seconds_total"),
+            cpu_s=cpu_s,
+        )
+
+    def _processor_seconds(self) -> _Ticks:
+        """By process, its start and its kind; a process that is replaced is another one."""
+        found = {}
+        callers = psutil.Process(os.getpid())
+        for process in (self._server, *self._server.children(recursive=True), callers):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                kind = "callers" if process == callers else _kind(process.cmdline())
+                times = process.cpu_times()
+                found[process.pid, process.create_time(), kind] = times.user + times.system
+        return found
+
+
+def _kind(command_line: list[str]) -> str:
+    """A process of a model has the path of its model.py among its arguments."""
+    for model in ("wav2vec2", "transcribe"):
+        if any(argument.endswith(f"/{model}/1/model.py") for argument in command_line):
+            return model
+    return "triton"

@@ -1,0 +1,71 @@
+"""What a sweep is to measure: the settings, the server's defaults for what is not named."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from load_tests.sweep.settings import FIELDS, ServerSetting, every_setting
+
+ASR_SERVER = Path(sys.executable).with_name("asr-server")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """What asr-server says it would run."""
+
+    settings: Mapping[str, Any]
+    """A value for each field of ServerSetting."""
+
+    checkpoint: str
+    """Its id and revision."""
+
+    fronts: int
+    """Processes of `transcribe`."""
+
+
+def ask_for_defaults(flags: Sequence[str]) -> Defaults:
+    """Ask asr-server itself, which starts nothing.
+
+    Args:
+        flags: those that all servers of the sweep get.
+
+    Raises:
+        RuntimeError: it is not installed, or refuses the flags.
+    """
+    if not ASR_SERVER.exists():
+        raise RuntimeError(f"there is no {ASR_SERVER}: install asr-backend[triton]")
+    asked = subprocess.run(
+        [str(ASR_SERVER), "--print-config", *flags],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if asked.returncode:
+        raise RuntimeError(asked.stderr.strip() or f"asr-server: status {asked.returncode}")
+    return read_defaults(json.loads(asked.stdout))
+
+
+def read_defaults(described: Mapping[str, Any]) -> Defaults:
+    """Read what `asr-server --print-config` prints."""
+    settings = {name: described["settings"][name] for name in FIELDS}
+    settings["device"] = "gpu" if described["gpus"] else "cpu"
+    count = re.search(r"instance_group \{\s*count: (\d+)", described["config.pbtxt"]["transcribe"])
+    checkpoint = described["checkpoint"]
+    return Defaults(
+        settings=settings,
+        checkpoint=f"{checkpoint['id']} ({checkpoint['revision']})",
+        fronts=int(count[1]) if count else 1,
+    )
+
+
+def plan(named: Mapping[str, Sequence[Any]], defaults: Defaults) -> list[ServerSetting]:
+    """Every combination of the values named, with the server's own value for the rest."""
+    return every_setting({name: named.get(name) or [defaults.settings[name]] for name in FIELDS})

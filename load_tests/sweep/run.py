@@ -1,0 +1,194 @@
+"""The sweep itself: servers one after the other, and the loads that each of them gets."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import psutil
+
+from load_tests.corpus import Clip
+from load_tests.measure import closed_loop
+from load_tests.sweep.costs import CostMeter
+from load_tests.sweep.points import Point, Slice, pool
+from load_tests.sweep.settings import ServerSetting
+from load_tests.sweep.stability import StabilityRule
+from load_tests.sweep.store import Store
+from tools.local_server import LocalServer
+
+FIRST_WARM_UP_S = 2.0
+"""Load before the first slice of a point that does not count, seconds."""
+
+DEATHS = (OSError, psutil.NoSuchProcess)
+"""What a look at a server that has gone raises."""
+
+Log = Callable[[str], None]
+StartServer = Callable[[ServerSetting], AbstractContextManager[LocalServer]]
+
+
+class TakeSlice(Protocol):
+    """Whatever puts load on a server for one slice; `take_slice` in a real sweep."""
+
+    def __call__(
+        self,
+        server: LocalServer,
+        *,
+        concurrency: int,
+        duration_s: float,
+        warm_up_s: float,
+        corpus: Sequence[Clip],
+        seed: int,
+    ) -> Slice:
+        """Raises one of DEATHS where the server has gone."""
+        ...
+
+
+def take_slice(
+    server: LocalServer,
+    *,
+    concurrency: int,
+    duration_s: float,
+    warm_up_s: float,
+    corpus: Sequence[Clip],
+    seed: int,
+) -> Slice:
+    """A stretch of a closed loop, and what it cost; see TakeSlice."""
+    page, pid = f"http://127.0.0.1:{server.metrics_port}/metrics", server.process.pid
+    meter = CostMeter(page, pid)
+    stretch = closed_loop(
+        server.url,
+        page,
+        concurrency=concurrency,
+        duration_s=duration_s,
+        warm_up_s=warm_up_s,
+        corpus=corpus,
+        seed=seed,
+        server_pid=pid,
+    )
+    return Slice(stretch=stretch, costs=meter.read())
+
+
+class Runner:
+    """Measures point after point and writes each down.
+
+    Args:
+        start: starts a server and waits until it is ready.
+        take: puts load on it.
+        rule: when a point has settled.
+        corpus: what is sent.
+        seed: of its order.
+        store: where points are kept.
+        log: told what happens, in lines for a person.
+    """
+
+    def __init__(
+        self,
+        *,
+        start: StartServer,
+        take: TakeSlice,
+        rule: StabilityRule,
+        corpus: Sequence[Clip],
+        seed: int,
+        store: Store,
+        log: Log,
+    ) -> None:
+        self._start = start
+        self._take = take
+        self._rule = rule
+        self._corpus = corpus
+        self._seed = seed
+        self._store = store
+        self._log = log
+
+    def run(
+        self,
+        settings: Sequence[ServerSetting],
+        concurrencies: Sequence[int],
+        *,
+        done: Sequence[Point] = (),
+    ) -> tuple[Point, ...]:
+        """Measure what is not done yet.
+
+        A setting whose server does not start is recorded so under every load. A server that dies
+        under a load is recorded so, and another one started for the next.
+
+        Returns:
+            All points, the done ones first.
+        """
+        self._points = list(done)
+        known = {point.key for point in done}
+        self._left = sum((s, c) not in known for s in settings for c in concurrencies)
+        for setting in settings:
+            left = [each for each in concurrencies if (setting, each) not in known]
+            while left:
+                self._serve(setting, left)
+        return tuple(self._points)
+
+    def _serve(self, setting: ServerSetting, left: list[int]) -> None:
+        """Take loads from `left` on one server, while it lives."""
+        with contextlib.ExitStack() as stack:
+            try:
+                server = stack.enter_context(self._start(setting))
+            except RuntimeError as error:
+                while left:
+                    concurrency = left.pop(0)
+                    self._keep(
+                        Point(setting=setting, concurrency=concurrency, error=f"no start: {error}")
+                    )
+                return
+            while left:
+                point = self._measure(server, setting, left.pop(0))
+                self._keep(point)
+                if point.measured is None:
+                    return
+
+    def _measure(self, server: LocalServer, setting: ServerSetting, concurrency: int) -> Point:
+        slices: list[Slice] = []
+        warm_up_s, stable = FIRST_WARM_UP_S, False
+        try:
+            while not stable and len(slices) < self._rule.max_slices:
+                taken = self._take(
+                    server,
+                    concurrency=concurrency,
+                    duration_s=self._rule.slice_s,
+                    warm_up_s=warm_up_s,
+                    corpus=self._corpus,
+                    seed=self._seed + len(slices),
+                )
+                if server.process.poll() is not None:
+                    raise ProcessLookupError("it ended")
+                slices.append(taken)
+                stable = self._rule.is_stable([each.rtfx for each in slices])
+                # Callers who begin together are served in step for about one round of calls.
+                warm_up_s = max(1.0, taken.stretch.tally.mean_s())
+        except DEATHS as error:
+            return Point(setting=setting, concurrency=concurrency, error=_obituary(server, error))
+        measured = pool(slices[-self._rule.slices :], self._corpus, stable=stable)
+        return Point(setting=setting, concurrency=concurrency, measured=measured)
+
+    def _keep(self, point: Point) -> None:
+        self._points.append(point)
+        self._left -= 1
+        self._store.write(self._points, date=datetime.date.today().isoformat())
+        self._log(f"{_line(point)}; {self._left} to go")
+
+
+def _obituary(server: LocalServer, error: Exception) -> str:
+    status = server.process.poll()
+    if status is None:
+        return f"the server did not answer: {error}"
+    return f"asr-server ended with status {status} under this load"
+
+
+def _line(point: Point) -> str:
+    name = f"{point.setting}; {point.concurrency} callers"
+    if point.measured is None:
+        return f"{name}: {point.error}"
+    figures = point.measured
+    return (
+        f"{name}: {figures.rtfx:.1f} s of audio a second, p95 {figures.p95_s:.2f} s"
+        f"{'' if figures.stable else ', not settled'}"
+    )

@@ -1,0 +1,180 @@
+"""The sweep's files: written after every point, read again to go on."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from load_tests.sweep.costs import Costs
+from load_tests.sweep.points import Measured, Point
+from load_tests.sweep.recommendation import Target, knees, recommend
+from load_tests.sweep.settings import ServerSetting
+
+FORMAT = 1
+
+
+class OtherSweep(Exception):
+    """The folder holds a sweep that was made under other conditions."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A sweep as its file has it."""
+
+    conditions: Mapping[str, Any]
+    """What all points have in common: checkpoint, clips, rule, machine. JSON values."""
+
+    points: tuple[Point, ...]
+    target: Target
+    date: str
+    """The day of the last point, ISO 8601."""
+
+
+class Store:
+    """`sweep.json` and `sweep.csv` in one folder.
+
+    Args:
+        folder: is made where it is not there.
+        conditions: of the sweep; JSON values.
+        target: for the recommendation.
+    """
+
+    def __init__(self, folder: Path, *, conditions: Mapping[str, Any], target: Target) -> None:
+        self._folder = folder
+        self._conditions = conditions
+        self._target = target
+        self._date = ""
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def read(self) -> tuple[Point, ...]:
+        """The points of an interrupted sweep that have figures; the others are measured again.
+
+        Raises:
+            OtherSweep: they were measured under other conditions.
+        """
+        path = self._folder / "sweep.json"
+        if not path.exists():
+            return ()
+        sweep = read_sweep(path)
+        for key in sorted(self._conditions.keys() | sweep.conditions.keys()):
+            there, here = sweep.conditions.get(key), self._conditions.get(key)
+            if there != here:
+                raise OtherSweep(
+                    f"{path} is of another sweep ({key}: {there} there, {here} here); "
+                    "name another --output, or say --fresh"
+                )
+        self._date = sweep.date
+        return tuple(point for point in sweep.points if point.measured is not None)
+
+    def write(self, points: Sequence[Point], *, date: str | None = None) -> Sweep:
+        """Replace both files; returns what they hold.
+
+        Args:
+            points: all of them.
+            date: of the last one; None where none was added.
+        """
+        self._date = date or self._date
+        sweep = Sweep(
+            conditions=self._conditions,
+            points=tuple(points),
+            target=self._target,
+            date=self._date,
+        )
+        _replace(self._folder / "sweep.json", json.dumps(as_json(sweep), indent=1) + "\n")
+        _replace(self._folder / "sweep.csv", as_csv(points))
+        return sweep
+
+
+def as_json(sweep: Sweep) -> dict[str, Any]:
+    """The file's JSON: the recommended point and the knees stand before all points."""
+    found = recommend(sweep.points, sweep.target)
+    return {
+        "format": FORMAT,
+        "date": sweep.date,
+        "conditions": sweep.conditions,
+        "target": dataclasses.asdict(sweep.target),
+        "recommendation": {
+            "sentence": found.sentence,
+            "point": found.point and dataclasses.asdict(found.point),
+            "thriftier": found.thriftier and dataclasses.asdict(found.thriftier),
+        },
+        "knees": [
+            {"setting": dataclasses.asdict(setting), "concurrency": point.concurrency}
+            for setting, point in knees(sweep.points).items()
+        ],
+        "points": [dataclasses.asdict(point) for point in sweep.points],
+    }
+
+
+def read_sweep(path: Path) -> Sweep:
+    """Read a `sweep.json`.
+
+    Raises:
+        ValueError: it is none, or one of another format.
+    """
+    held = json.loads(path.read_text(encoding="utf-8"))
+    if held.get("format") != FORMAT:
+        raise ValueError(f"{path}: format {held.get('format')}, this program reads {FORMAT}")
+    return Sweep(
+        conditions=held["conditions"],
+        points=tuple(_point(each) for each in held["points"]),
+        target=Target(**held["target"]),
+        date=held["date"],
+    )
+
+
+def as_csv(points: Sequence[Point]) -> str:
+    """One line a point; what is a mapping in JSON is a column for each of its keys."""
+    rows = [_flat(point) for point in points]
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _flat(point: Point) -> dict[str, Any]:
+    row = {**dataclasses.asdict(point.setting), "concurrency": point.concurrency}
+    row["error"] = point.error
+    if point.measured is not None:
+        for name, value in dataclasses.asdict(point.measured).items():
+            row |= _columns(name, value)
+    return row
+
+
+def _columns(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {name: value}
+    return {
+        column: part
+        for key, held in value.items()
+        for column, part in _columns(f"{name}_{key}", held).items()
+    }
+
+
+def _point(held: Mapping[str, Any]) -> Point:
+    measured = held["measured"]
+    return Point(
+        setting=ServerSetting(**held["setting"]),
+        concurrency=held["concurrency"],
+        measured=None if measured is None else _measured(measured),
+        error=held["error"],
+    )
+
+
+def _measured(held: Mapping[str, Any]) -> Measured:
+    return Measured(**(dict(held) | {"costs": Costs(**held["costs"])}))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    draft = path.with_suffix(path.suffix + ".part")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, path)
