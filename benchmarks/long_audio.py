@@ -1,0 +1,226 @@
+"""An hour of audio against its utterances: words, cost, memory, and who waits for it.
+
+    python -m benchmarks.long_audio --minutes 60 --files 10
+
+Starts a server of its own with the demo checkpoint and two fronts, and prints a Markdown table:
+
+- seconds of work for each second of audio, of a sixth of the length and of all of it, in turn;
+- word error rate of the whole recording and of its utterances sent one by one;
+- the fronts' anonymous memory above what they hold when idle: one recording, then all at once;
+- latency of a 2 s clip on an idle server, and while more long recordings than there are fronts are
+  in work, with the time that a full window takes alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from asr_client import Client
+from load_tests.corpus import Clip, build_corpus
+from tools.local_server import LocalServer, local_server
+from tools.word_errors import word_error_rate
+
+RATE_HZ = 16_000
+WINDOW_S = 20
+FRONTS = 2
+PAUSE_S = (0.5, 1.5)
+MIB = 2**20
+ROUNDS = 3
+PROBES = 20
+
+Pcm = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A FLAC file and the utterances it is made of."""
+
+    flac: bytes
+    duration_s: float
+    utterances: tuple[Clip, ...]
+
+    @property
+    def words(self) -> str:
+        """What is said in it."""
+        return " ".join(clip.words for clip in self.utterances)
+
+
+def build_recording(duration_s: float, *, seed: int) -> Recording:
+    """Join utterances of 1.5 to 20 s with pauses until the length is reached."""
+    random = np.random.default_rng(seed)
+    corpus = [c for c in build_corpus(seed=seed, mix={"sentences": 80}) if c.duration_s < WINDOW_S]
+    parts: list[Pcm] = []
+    said: list[Clip] = []
+    left = round(duration_s * RATE_HZ)
+    while left > 0:
+        clip = corpus[random.integers(len(corpus))]
+        parts += [pcm(clip), np.zeros(round(random.uniform(*PAUSE_S) * RATE_HZ), np.int16)]
+        said.append(clip)
+        left -= len(parts[-1]) + len(parts[-2])
+    samples = np.concatenate(parts)
+    return Recording(flac=flac(samples), duration_s=len(samples) / RATE_HZ, utterances=tuple(said))
+
+
+def pcm(clip: Clip) -> Pcm:
+    """A corpus clip's samples, int16 [samples] at 16 kHz."""
+    return np.frombuffer(clip.audio, np.int16, offset=44)
+
+
+def flac(samples: Pcm) -> bytes:
+    """A FLAC file of int16 [samples]."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="flac") as container:
+        stream = container.add_stream("flac", rate=RATE_HZ, layout="mono")
+        for start in range(0, len(samples), RATE_HZ):
+            frame = av.AudioFrame.from_ndarray(
+                samples[None, start : start + RATE_HZ], format="s16", layout="mono"
+            )
+            frame.sample_rate = RATE_HZ
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def front_processes(server: LocalServer) -> list[psutil.Process]:
+    """The fronts' stubs."""
+    stubs = psutil.Process(server.process.pid).children(recursive=True)
+    return [stub for stub in stubs if any("/transcribe/" in part for part in stub.cmdline())]
+
+
+def anonymous_mib(process: psutil.Process) -> float:
+    """Anonymous resident memory, in MiB: not the pages shared with Triton or files."""
+    text = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    return int(text.partition("RssAnon:")[2].split()[0]) / 1024
+
+
+@contextmanager
+def peak_above(
+    idle: dict[psutil.Process, float],
+) -> Iterator[list[float]]:
+    """The most MiB that any process held above its idle figure while the block ran."""
+    peak = [0.0]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            peak[0] = max(peak[0], *(anonymous_mib(p) - before for p, before in idle.items()))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """How long a call takes."""
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def latencies(client: Client, clip: bytes) -> list[float]:
+    """Seconds that a clip takes, `PROBES` times one after the other."""
+    return [seconds(lambda: client.transcribe(clip)) for _ in range(PROBES)]
+
+
+def measure(server: LocalServer, whole: Recording, part: Recording, files: int) -> Iterator[str]:
+    """Yield the rows of the table as they are known."""
+    fronts = front_processes(server)
+    with Client(server.url, timeout_s=3600) as client:
+        client.transcribe(whole.utterances[0].audio)
+        idle = {front: anonymous_mib(front) for front in fronts}
+        with peak_above(idle) as one:
+            transcript = client.transcribe(whole.flac)
+        yield from _words(client, whole, transcript.text)
+        yield from _cost(client, whole, part)
+        yield f"front's anonymous memory above idle, one recording | {one[0]:.0f} MiB"
+        yield from _crowd(client, whole, files, idle)
+
+
+def _words(client: Client, whole: Recording, text: str) -> Iterator[str]:
+    by_name = {clip.name: clip for clip in whole.utterances}
+    with ThreadPoolExecutor(8) as pool:
+        heard = pool.map(lambda clip: client.transcribe(clip.audio).text, by_name.values())
+        texts = dict(zip(by_name, heard, strict=True))
+    alone = " ".join(texts[clip.name] for clip in whole.utterances).lower()
+    rates = [word_error_rate([(whole.words, heard)]) for heard in (text.lower(), alone)]
+    yield f"word error rate of the whole | {rates[0]:.4f}"
+    yield f"word error rate of its utterances one by one | {rates[1]:.4f}"
+    yield f"difference | {rates[0] - rates[1]:+.4f}"
+
+
+def _cost(client: Client, whole: Recording, part: Recording) -> Iterator[str]:
+    costs: dict[str, list[float]] = {"a sixth of it": [], "the whole": []}
+    for _ in range(ROUNDS):
+        for name, recording in zip(costs, (part, whole), strict=True):
+            took_s = seconds(lambda sent=recording: client.transcribe(sent.flac))
+            costs[name].append(took_s / recording.duration_s)
+    medians = {name: statistics.median(values) for name, values in costs.items()}
+    for name, value in medians.items():
+        yield f"work for a second of audio, {name} | {1000 * value:.2f} ms"
+    yield f"ratio | {medians['the whole'] / medians['a sixth of it']:.3f}"
+
+
+def _crowd(
+    client: Client, whole: Recording, files: int, idle: dict[psutil.Process, float]
+) -> Iterator[str]:
+    clip = _clip(whole.utterances, 2)
+    window_s = statistics.median(latencies(client, _clip(whole.utterances, WINDOW_S)))
+    alone = latencies(client, clip)
+    with ThreadPoolExecutor(files) as pool, peak_above(idle) as peak:
+        jobs = [pool.submit(client.transcribe, whole.flac) for _ in range(files)]
+        time.sleep(2)
+        beside = latencies(client, clip)
+        assert not any(job.done() for job in jobs), "a recording ended before the probes did"
+        texts = {job.result().text for job in jobs}
+    assert len(texts) == 1, "the same recording was heard in different ways"
+    yield f"front's anonymous memory above idle, {files} recordings at once | {peak[0]:.0f} MiB"
+    yield f"a full window of {WINDOW_S} s alone | {1000 * window_s:.0f} ms"
+    for name, values in (("alone", alone), (f"beside {files} long recordings", beside)):
+        yield (
+            f"a 2 s clip {name}, median and longest of {PROBES} | "
+            f"{1000 * statistics.median(values):.0f} and {1000 * max(values):.0f} ms"
+        )
+
+
+def _clip(utterances: Sequence[Clip], length_s: int) -> bytes:
+    samples = np.concatenate([pcm(clip) for clip in utterances])
+    return flac(samples[: length_s * RATE_HZ])
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--minutes", type=float, default=60, help="of the long recording")
+    parser.add_argument("--files", type=int, default=10, help="long recordings at once")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    whole = build_recording(60 * arguments.minutes, seed=arguments.seed)
+    part = build_recording(10 * arguments.minutes, seed=arguments.seed)
+    print(
+        f"| a FLAC of {whole.duration_s:.0f} s and {len(whole.flac) / MIB:.0f} MiB | |\n|---|---|"
+    )
+    with local_server(f"--frontends={FRONTS}") as server:
+        for row in measure(server, whole, part, arguments.files):
+            print(f"| {row} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
