@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import statistics
 import threading
 import time
@@ -188,9 +189,10 @@ def _crowd(
         jobs = [pool.submit(client.transcribe, whole.flac) for _ in range(files)]
         time.sleep(2)
         beside = latencies(client, clip)
-        assert not any(job.done() for job in jobs), "a recording ended before the probes did"
-        texts = {job.result().text for job in jobs}
-    assert len(texts) == 1, "the same recording was heard in different ways"
+        if any(job.done() for job in jobs):
+            raise SystemExit("a recording ended before the probes did: give more --minutes")
+        if len({job.result().text for job in jobs}) > 1:
+            raise SystemExit("the same recording was heard in different ways")
     yield f"front's anonymous memory above idle, {files} recordings at once | {peak[0]:.0f} MiB"
     yield f"a full window of {WINDOW_S} s alone | {1000 * window_s:.0f} ms"
     for name, values in (("alone", alone), (f"beside {files} long recordings", beside)):
@@ -217,7 +219,7 @@ def main() -> None:
     print(
         f"| a FLAC of {whole.duration_s:.0f} s and {len(whole.flac) / MIB:.0f} MiB | |\n|---|---|"
     )
-    with local_server(f"--frontends={FRONTS}") as server:
+    with open(os.devnull, "wb") as log, local_server(f"--frontends={FRONTS}", log=log) as server:
         for row in measure(server, whole, part, arguments.files):
             print(f"| {row} |", flush=True)
 
