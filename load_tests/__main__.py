@@ -1,4 +1,4 @@
-"""`python -m load_tests`: a headless run of the steady scenario with a bounded time.
+"""`python -m load_tests`: a headless run of a scenario with a bounded time.
 
 The exit status is 0 when the gates were kept, 1 when one was broken or the run did not come
 about, 2 for a wrong flag.
@@ -13,8 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from load_tests.gates import Gates
-from tools.local_server import local_server
+from load_tests.arrivals import FORMS, Arrivals
+from load_tests.scenarios import SCENARIOS
+from load_tests.slo import DEFAULT_SLO, parse_slo
+from tools.local_server import LocalServer, local_server
 
 _ROOT = Path(__file__).resolve().parents[1]
 _START_AND_REPORT_S = 60.0
@@ -22,28 +24,44 @@ _START_AND_REPORT_S = 60.0
 
 def main(arguments: list[str] | None = None) -> int:
     """Run against `--url`, or against a server started for this run."""
-    options = make_parser().parse_args(arguments)
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    try:
+        parse_slo(options.slo)
+        if options.arrivals:
+            Arrivals.parse(options.arrivals)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     with contextlib.ExitStack() as stack:
         try:
-            url = options.url or stack.enter_context(local_server()).url
+            server = None if options.url else stack.enter_context(local_server())
         except RuntimeError as error:
             print(f"load_tests: {error}", file=sys.stderr)
             return 1
-        return _run_locust(url, options)
+        return _run_locust(options, server)
 
 
-def _run_locust(url: str, options: argparse.Namespace) -> int:
+def _run_locust(options: argparse.Namespace, server: LocalServer | None) -> int:
     """Run Locust in a process of its own, which it patches for gevent."""
+    scenario = SCENARIOS[options.scenario]
+    duration_s = options.duration_s or scenario.duration_s
+    users = scenario.users if options.users is None else options.users
     command = [
         *(sys.executable, "-m", "locust", "-f", str(_ROOT / "load_tests" / "locustfile.py")),
-        *("--headless", "--host", url),
-        *("--users", str(options.users), "--spawn-rate", str(max(1, options.users))),
-        *("--run-time", f"{options.duration_s}s", "--stop-timeout", str(options.timeout_s)),
+        *("--headless", "--only-summary", "--users", str(users)),
+        *("--duration-s", str(duration_s), "--scenario", options.scenario),
+        *("--host", options.url if server is None else server.url),
         *("--timeout-s", str(options.timeout_s), "--seed", str(options.seed)),
-        *("--max-failures", str(options.max_failures), "--max-p95-s", str(options.max_p95_s)),
+        *("--slo", options.slo, "--arrivals", options.arrivals, "--output", options.output),
         *(["--allow-remote"] if options.allow_remote else []),
+        *(["--processes", str(options.processes)] if options.processes > 1 else []),
     ]
-    limit_s = options.duration_s + options.timeout_s + _START_AND_REPORT_S
+    metrics_url, pid = options.metrics_url, options.server_pid
+    if server is not None:
+        metrics_url, pid = server.metrics_url, server.process.pid
+    command += ["--metrics-url", metrics_url, "--server-pid", str(pid)]
+    # Each clip is sent once before the run; calls in flight at its end may finish.
+    limit_s = duration_s + 2 * options.timeout_s + _START_AND_REPORT_S
     try:
         return subprocess.run(command, cwd=_ROOT, timeout=limit_s, check=False).returncode
     except subprocess.TimeoutExpired:
@@ -55,18 +73,23 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line of `python -m load_tests`."""
     parser = argparse.ArgumentParser(
         prog="python -m load_tests",
-        description="Steady load of mixed-length clips, judged by gates.",
+        description="A run of one scenario, judged by gates.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
     add("--url", help="HOST:PORT of a running server; without it one is started for the run")
+    add("--metrics-url", default="", help="that server's metrics page")
+    add("--server-pid", type=int, default=0, help="process id of its asr-server, on this machine")
     add("--allow-remote", action="store_true", help="let --url name another machine")
-    add("--users", type=int, default=8, help="calls in flight")
-    add("--duration-s", type=int, default=60, help="length of the run")
-    add("--timeout-s", type=int, default=60, help="deadline of a call")
-    add("--seed", type=int, default=0, help="of the clips")
-    add("--max-failures", type=float, default=Gates.max_failures, help="share of failed calls")
-    add("--max-p95-s", type=float, default=Gates.max_p95_s, help="95th percentile of their time")
+    add("--scenario", choices=list(SCENARIOS), default="steady", help="who calls, and when")
+    add("--users", type=int, help="callers at full load; the scenario's own if not said")
+    add("--arrivals", default="", help=f"an open loop: {FORMS}")
+    add("--duration-s", type=float, default=0, help="length of the run; 0: the scenario's own")
+    add("--timeout-s", type=float, default=60, help="deadline of a call")
+    add("--seed", type=int, default=0, help="of the clips and the schedule")
+    add("--processes", type=int, default=1, help="how many make the calls")
+    add("--slo", default=DEFAULT_SLO, help="gates")
+    add("--output", default="", help="where to write the figures as JSON")
     return parser
 
 

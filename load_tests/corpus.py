@@ -24,14 +24,18 @@ class Kind:
     shortest_s: float
     longest_s: float
     pause_s: tuple[float, float] = (0.1, 0.5)
+    pcm: bool = False
+    """Raw samples instead of a WAV file."""
 
 
 KINDS: Mapping[str, Kind] = {
     "commands": Kind(shortest_s=1.1, longest_s=3.0),
     "sentences": Kind(shortest_s=1.5, longest_s=30.0),
     "meetings": Kind(shortest_s=60.0, longest_s=180.0, pause_s=(0.3, 2.5)),
+    "seconds": Kind(shortest_s=1.0, longest_s=1.0, pcm=True),
 }
-"""What is said to a machine; read aloud, with LibriSpeech's range of lengths; talked over."""
+"""What is said to a machine; read aloud, with LibriSpeech's range of lengths; talked over; and a
+second each, cut out without regard to words."""
 
 MIX: Mapping[str, int] = {"commands": 16, "sentences": 16}
 """How many clips of each kind a corpus has when nothing else is said; 5.8 s on average."""
@@ -48,10 +52,11 @@ class Clip:
     """One of `KINDS`, or what a bad input is called."""
 
     audio: bytes
-    """A WAV file: 16-bit PCM, mono, at the recordings' own rate; anything for a bad input."""
+    """A WAV file or raw samples: 16-bit PCM, mono, at the recordings' own rate; anything for a
+    bad input."""
 
     words: str = ""
-    """What is said in it: lower case, one space between words."""
+    """What is said in it: lower case, one space between words. Empty when it is not known."""
 
     duration_s: float
     """Its length in seconds."""
@@ -112,23 +117,25 @@ def _clip(
     sources: list[_Recording], name: str, kind: str, wanted_s: float, generator: random.Random
 ) -> Clip:
     """Join random recordings while they fit into `wanted_s`; at least the shortest always does."""
-    rate_hz = sources[0].rate_hz
-    pcm, words = bytearray(), []
-    shortest_s = min(_seconds(len(s.pcm), rate_hz) for s in sources)
-    left_s = max(wanted_s, shortest_s)
+    form, rate_hz = KINDS[kind], sources[0].rate_hz
+    pcm, words, speech_bytes = bytearray(), [], 0
+    left_s = max(wanted_s, min(_seconds(len(s.pcm), rate_hz) for s in sources))
     while fitting := [s for s in sources if _seconds(len(s.pcm), rate_hz) <= left_s]:
         source = generator.choice(fitting)
         pcm += source.pcm
+        speech_bytes = len(pcm)
         words.append(source.words)
-        pcm += bytes(2 * round(generator.uniform(*KINDS[kind].pause_s) * rate_hz))
+        pcm += bytes(2 * round(generator.uniform(*form.pause_s) * rate_hz))
         left_s = wanted_s - _seconds(len(pcm), rate_hz)
-    del pcm[2 * round(KINDS[kind].longest_s * rate_hz) :]
+    del pcm[2 * round(form.longest_s * rate_hz) :]
+    raw = {"encoding": "pcm_s16le", "sample_rate": rate_hz, "channels": 1}
     return Clip(
         name=name,
         kind=kind,
-        audio=wav(bytes(pcm), rate_hz),
-        words=" ".join(words),
+        audio=bytes(pcm) if form.pcm else wav(bytes(pcm), rate_hz),
+        words=" ".join(words) if speech_bytes <= len(pcm) else "",
         duration_s=_seconds(len(pcm), rate_hz),
+        options=raw if form.pcm else {},
     )
 
 

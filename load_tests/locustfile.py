@@ -1,68 +1,157 @@
-"""The scenario `steady`: a fixed number of users send clips of mixed length.
+"""Locust's side of the scenarios: its options, its shape and its events.
 
-Its own options, the gates and the check of the address hang on Locust's events, so that they
-hold for `python -m load_tests`, and for `locust -f` with its web page, alike.
+They hold for `python -m load_tests` and for `locust -f` with its web page, in one process and
+distributed, alike.
 """
 
-from load_tests.users import TranscribeUser  # isort: skip  # patches the standard library
+from load_tests.users import CALLERS, Caller, ScheduledCaller  # isort: skip  # patches first
+from load_tests.users import (  # isort: skip  # Locust looks for them here
+    CommandsCaller as CommandsCaller,
+    MeetingsCaller as MeetingsCaller,
+    SecondsCaller as SecondsCaller,
+    SentencesCaller as SentencesCaller,
+)
 
 import ipaddress
 import sys
-from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 import gevent
-from locust import events
+from locust import LoadTestShape, events
+from locust.argument_parser import LocustArgumentParser
+from locust.runners import WorkerRunner
 
-from asr_client import Client
-from load_tests.corpus import build_corpus
-from load_tests.gates import Gates, Measured
+from asr_client import AsrError, Client
+from load_tests.arrivals import FORMS, Arrivals
+from load_tests.lead import BEGIN, Lead, Target, begun
+from load_tests.run import Plan
+from load_tests.scenarios import SCENARIOS
+from load_tests.slo import DEFAULT_SLO, parse_slo
 
-
-class SteadyUser(TranscribeUser):
-    """One caller of the steady load."""
+_leads: list[Lead] = []
+"""The run that is on, if any."""
+_targets: list[Target] = []
 
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
-def _add_options(parser: ArgumentParser) -> None:
+def _add_options(parser: LocustArgumentParser) -> None:
     add = parser.add_argument
-    add("--max-failures", type=float, default=Gates.max_failures, help="share of calls, 0 to 1")
-    add("--max-p95-s", type=float, default=Gates.max_p95_s, help="seconds")
-    add("--timeout-s", type=float, default=TranscribeUser.timeout_s, help="deadline of a call")
-    add("--seed", type=int, default=0, help="of the clips")
-    add("--allow-remote", action="store_true", help="a host other than loopback")
+    add("--scenario", choices=list(SCENARIOS), default="steady", help="who calls, and when")
+    add("--arrivals", default="", help=f"an open loop: {FORMS}")
+    add("--duration-s", type=float, default=0.0, help="0: the scenario's own")
+    add("--timeout-s", type=float, default=60.0, help="deadline of a call")
+    add("--seed", type=int, default=0, help="of the clips and the schedule")
+    add("--slo", default=DEFAULT_SLO, help="gates")
+    add("--output", default="", help="where to write the figures as JSON")
+    hidden = {"include_in_web_ui": False}
+    add("--metrics-url", default="", help="the server's metrics page", **hidden)
+    add("--server-pid", type=int, default=0, help="of asr-server on this machine", **hidden)
+    add("--allow-remote", action="store_true", help="a host other than loopback", **hidden)
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
-def _prepare(environment: Any, **_: Any) -> None:
-    options = environment.parsed_options
-    url = environment.host or ""
+def _prepare(environment: Any, runner: Any, **_: Any) -> None:
+    options, url = environment.parsed_options, environment.host or ""
+    # The loop's clock stood still during the imports: what is timed would end that much early.
+    gevent.get_hub().loop.update_now()
+    environment.stop_timeout = options.timeout_s
+    if isinstance(runner, WorkerRunner):
+        runner.register_message(BEGIN, _begin_as_worker)
+        return
+    try:
+        _plan(environment), parse_slo(options.slo)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"load_tests: {error}") from None
     if not (options.allow_remote or _is_loopback(url)):
         raise SystemExit(f"--host {url} is not on this machine: say --allow-remote")
     with Client(url) as client:
         if not client.is_ready(timeout_s=10):
             raise SystemExit(f"no server is ready at {url}")
-    SteadyUser.url = url
-    SteadyUser.clips = build_corpus(seed=options.seed)
-    SteadyUser.timeout_s = options.timeout_s
-    # The loop's clock stood still during the imports: --run-time would end that much early.
-    gevent.get_hub().loop.update_now()
+    if options.num_users is None:
+        options.num_users = SCENARIOS[options.scenario].users
+    metrics_url, pid = options.metrics_url or None, options.server_pid or None
+    _targets.append(Target(url=url, metrics_url=metrics_url, pid=pid))
 
 
-@events.quitting.add_listener  # type: ignore[untyped-decorator]
-def _judge(environment: Any, **_: Any) -> None:
+def _plan(environment: Any) -> Plan:
     options = environment.parsed_options
-    total = environment.stats.total
-    measured = Measured(
-        requests=total.num_requests,
-        failures=total.num_failures,
-        p95_s=total.get_response_time_percentile(0.95) / 1000,
+    scenario = SCENARIOS[options.scenario]
+    return Plan(
+        name=options.scenario,
+        # What was typed into the web page is found under another name.
+        users=getattr(options, "users", options.num_users) or 0,
+        duration_s=options.duration_s or scenario.duration_s,
+        arrivals=Arrivals.parse(options.arrivals) if options.arrivals else None,
+        seed=options.seed,
+        timeout_s=options.timeout_s,
     )
-    gates = Gates(max_failures=options.max_failures, max_p95_s=options.max_p95_s)
-    broken = gates.broken(measured)
-    for line in [f"gate broken: {reason}" for reason in broken] or [f"gates kept: {measured}"]:
-        print(line, file=sys.stderr)
-    environment.process_exit_code = 1 if broken else 0
+
+
+class Stages(LoadTestShape):
+    """Gives Locust the number of users that the scenario wants at each time."""
+
+    use_common_options = True
+
+    def tick(self) -> tuple[int, float] | None:
+        """Users, and how many may come or go in a second; None ends the run."""
+        assert self.runner is not None
+        environment = self.runner.environment
+        if not _leads and not _begin(environment):
+            return None
+        users = _leads[0].users()
+        if users is None:
+            _conclude(environment)
+            return None
+        return users, float(max(1, users, _leads[0].plan.users))
+
+
+def _begin(environment: Any) -> bool:
+    """Begin a run; False when it does not come about."""
+    options = environment.parsed_options
+    try:
+        plan = _plan(environment)
+        callers = plan.scenario.callers
+        if plan.arrivals is not None:
+            environment.user_classes = [ScheduledCaller]
+        else:
+            environment.user_classes = [c for c in CALLERS if c.kind in callers]
+            for caller in environment.user_classes:
+                caller.weight = callers[caller.kind]
+        output = Path(options.output) if options.output else None
+        lead = Lead(environment.runner, _targets[0], plan, parse_slo(options.slo), output)
+    except (AsrError, OSError, ValueError) as error:
+        words = getattr(error, "server_message", "")
+        print(f"gate broken: the run did not begin: {error} {words}", file=sys.stderr, flush=True)
+        environment.process_exit_code = 1
+        return False
+    _leads.append(lead)
+    Caller.load, Caller.url = lead.run, _targets[0].url
+    return True
+
+
+def _begin_as_worker(environment: Any, msg: Any) -> None:
+    Caller.url, Caller.load = begun(msg.data)
+
+
+@events.report_to_master.add_listener  # type: ignore[untyped-decorator]
+def _report(data: dict[str, Any], **_: Any) -> None:
+    if hasattr(Caller, "load"):
+        data["load_tests"] = Caller.load.take()
+
+
+@events.worker_report.add_listener  # type: ignore[untyped-decorator]
+def _take_report(client_id: str, data: dict[str, Any]) -> None:
+    if _leads:
+        _leads[0].take_report(client_id, data.get("load_tests", {}))
+
+
+@events.test_stop.add_listener  # type: ignore[untyped-decorator]
+@events.quitting.add_listener  # type: ignore[untyped-decorator]
+def _conclude(environment: Any, **_: Any) -> None:
+    """Judge the run that is on: it may also be stopped by hand, or by a signal."""
+    if _leads:
+        environment.process_exit_code = _leads.pop().conclude()
 
 
 def _is_loopback(url: str) -> bool:

@@ -44,14 +44,15 @@ class Tally:
         """Calls that ended in an error that they should not have."""
         return self.failures.total()
 
-    def answered(self, clip: Clip, latency_s: float, text: str) -> None:
-        """Note a transcript; one of a bad input is a failure."""
+    def answered(self, clip: Clip, latency_s: float, text: str) -> bool:
+        """Note a transcript; False when it is one of a bad input, which is a failure."""
         self.latencies_s.append(latency_s)
         if clip.refusal is not None:
-            self.failures[f"{clip.refusal} expected"] += 1
-            return
+            self.failures[f"no {clip.refusal}"] += 1
+            return False
         self.audio_s += clip.duration_s
         self.texts[clip.name, text] += 1
+        return True
 
     def ended(self, clip: Clip, latency_s: float, error: Exception) -> bool:
         """Note an error; True when it is the one that this clip is to be refused with."""
@@ -112,9 +113,9 @@ def code_of(error: Exception) -> str:
 
 
 def word_error_rate(texts: Texts, corpus: Iterable[Clip]) -> float | None:
-    """Errors over words said, over all transcripts; None without any."""
+    """Errors over words said, over all transcripts, capitals or not; None without any."""
     words = {clip.name: clip.words for clip in corpus}
-    errors = sum(n * word_errors(words[name], text) for (name, text), n in texts.items())
+    errors = sum(n * word_errors(words[name], text.lower()) for (name, text), n in texts.items())
     said = sum(n * len(words[name].split()) for (name, _), n in texts.items())
     return errors / said if said else None
 

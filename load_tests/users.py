@@ -7,67 +7,120 @@ the latencies it reports look right.
 
 import locust  # isort: skip  # it patches the standard library: before all that uses sockets
 
-import itertools
-import time
 from collections.abc import Iterator
-from typing import Any
+from typing import ClassVar
 
+import gevent.pool
 import grpc.experimental.gevent
+from locust.exception import StopUser
 
-from asr_client import Client, RetryPolicy
+from asr_client import Client
 from load_tests.corpus import Clip
+from load_tests.measure import ONCE
+from load_tests.run import Run
 
 grpc.experimental.gevent.init_gevent()
 
-_offsets = itertools.count()
+_IDLE_S = 0.05
 
 
-class TranscribeUser(locust.User):
-    """Sends one clip after the other, without a pause: a user is one call in flight.
-
-    The scenario sets the class attributes before the run starts.
-    """
+class Caller(locust.User):
+    """Has a client of its own; the run is set on the class before any begins."""
 
     abstract = True
     wait_time = locust.constant(0)
 
-    url: str = ""
+    load: ClassVar[Run]
+    url: ClassVar[str]
     """HOST:PORT. Not Locust's `host`, which its web page lets anybody change."""
 
-    clips: tuple[Clip, ...] = ()
-    """What to send; each user starts at another one."""
-
-    timeout_s: float = 60.0
-    """Deadline of a call, seconds."""
-
-    def __init__(self, environment: Any) -> None:
-        super().__init__(environment)
-        start = 7 * next(_offsets) % len(self.clips)
-        self._clips: Iterator[Clip] = itertools.cycle(self.clips[start:] + self.clips[:start])
-
     def on_start(self) -> None:
-        """Open a client of the user's own. Retries are off: a failure is to be counted."""
-        self._client = Client(self.url, timeout_s=self.timeout_s, retry=RetryPolicy(max_attempts=1))
+        """Open the client and wait for the run to begin. Retries are off."""
+        self._client = Client(self.url, timeout_s=self.load.plan.timeout_s, retry=ONCE)
+        gevent.sleep(max(0.0, -self.load.elapsed_s))
 
     def on_stop(self) -> None:
         """Close the client."""
         self._client.close()
 
-    @locust.task
-    def transcribe(self) -> None:
-        """Send one clip and report how long its answer took."""
-        clip = next(self._clips)
-        text, failure = "", None
-        began = time.perf_counter()
+    def call(self, clip: Clip, due_s: float) -> None:
+        """Send a clip and count how long after `due_s`, in seconds of the run, it was answered."""
+        began_s, text, failure = self.load.elapsed_s, "", None
         try:
-            text = self._client.transcribe(clip.audio).text
+            text = self._client.transcribe(clip.audio, **clip.options).text
         except Exception as error:
             failure = error
+        latency_s = self.load.elapsed_s - due_s
+        fine = self.load.note(clip, due_s=due_s, began_s=began_s, text=text, error=failure)
+        if not fine and failure is None:
+            failure = ValueError(f"a transcript of {clip.name}")
         self.environment.events.request.fire(
-            request_type="grpc",
+            request_type="transcribe",
             name=clip.kind,
-            response_time=1000 * (time.perf_counter() - began),
+            response_time=1000 * latency_s,
             response_length=len(text.encode()),
-            exception=failure,
+            exception=None if fine else failure,
             context={},
         )
+
+
+class ClosedLoopCaller(Caller):
+    """Sends one clip after the other, without a pause: a user is one call in flight."""
+
+    abstract = True
+    kind: ClassVar[str]
+
+    def on_start(self) -> None:
+        """Take a sequence of clips that no other caller has."""
+        super().on_start()
+        self._clips: Iterator[Clip] = self.load.clips(self.kind)
+
+    @locust.task
+    def send_next(self) -> None:
+        """Send the next clip, as long as the run lasts."""
+        if self.load.is_over:
+            gevent.sleep(_IDLE_S)
+        else:
+            self.call(next(self._clips), self.load.elapsed_s)
+
+
+class CommandsCaller(ClosedLoopCaller):
+    """Says commands."""
+
+    kind = "commands"
+
+
+class SentencesCaller(ClosedLoopCaller):
+    """Reads aloud."""
+
+    kind = "sentences"
+
+
+class MeetingsCaller(ClosedLoopCaller):
+    """Sends long recordings."""
+
+    kind = "meetings"
+
+
+class SecondsCaller(ClosedLoopCaller):
+    """Sends a second of PCM."""
+
+    kind = "seconds"
+
+
+CALLERS = (CommandsCaller, SentencesCaller, MeetingsCaller, SecondsCaller)
+
+
+class ScheduledCaller(Caller):
+    """Sends this process's part of an open loop, whether or not earlier calls were answered."""
+
+    @locust.task
+    def send_all(self) -> None:
+        """Send each clip when it is due; end when all were answered."""
+        calls = gevent.pool.Group()
+        for due_s, clip in self.load.schedule():
+            # At least once, so that answers are taken in while the schedule is behind time.
+            gevent.sleep(max(0.0, due_s - self.load.elapsed_s))
+            calls.spawn(self.call, clip, due_s)
+        calls.join()
+        raise StopUser

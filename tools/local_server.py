@@ -41,6 +41,11 @@ class LocalServer:
         """HOST:PORT of the gRPC endpoint."""
         return f"127.0.0.1:{self.grpc_port}"
 
+    @property
+    def metrics_url(self) -> str:
+        """Of Triton's metrics page."""
+        return f"http://127.0.0.1:{self.metrics_port}/metrics"
+
     def health(self, path: str = "/readyz") -> tuple[int, dict[str, Any]]:
         """Status and JSON of one of the health endpoints; (0, {}) where nobody listens."""
         connection = http.client.HTTPConnection("127.0.0.1", self.health_port, timeout=2)
@@ -55,9 +60,7 @@ class LocalServer:
 
     def metrics(self) -> str:
         """Triton's metrics page, the service's own among them."""
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10
-        ) as page:
+        with urllib.request.urlopen(self.metrics_url, timeout=10) as page:
             return str(page.read().decode())
 
     def wait_until_ready(self, timeout_s: float = READY_S) -> None:

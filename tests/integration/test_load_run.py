@@ -11,8 +11,10 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.server
 def test_load_on_a_server_of_its_own():
-    gates = ["--max-failures", "0", "--max-p95-s", "60"]
-    command = [sys.executable, "-m", "load_tests", "--users", "4", "--duration-s", "5", *gates]
+    slo = "failures<=0,p95<60s,batch>1,changed<=5%,memory>0GB"
+    flags = ["--users", "8", "--duration-s", "5", "--slo", slo]
+    command = [sys.executable, "-m", "load_tests", *flags]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "gates kept: " in run.stderr
+    assert "gates kept" in run.stderr
+    assert "batching: yes" in run.stdout

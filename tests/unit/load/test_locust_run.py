@@ -1,7 +1,11 @@
 """Headless runs against the fake server, each in a process of its own, which gevent patches."""
 
+import contextlib
+import json
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +14,7 @@ import pytest
 from asr_client.testing import FakeServer, Fault
 
 ROOT = Path(__file__).parents[3]
-DELAY_S = 0.2
+DELAY_S = 0.05
 
 
 @pytest.fixture
@@ -19,70 +23,158 @@ def server() -> Iterator[FakeServer]:
         yield fake
 
 
-def _load(url: str, *flags: str) -> tuple[int, str]:
-    """The exit status of a run and all it printed."""
-    command = [sys.executable, "-m", "load_tests", "--url", url, *flags]
-    run = subprocess.run(
-        command,
+def start(url: str, *flags: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "load_tests", "--url", url, *flags],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
     )
-    return run.returncode, run.stdout
 
 
-def test_users_wait_side_by_side(server):
-    status, printed = _load(server.url, "--users", "8", "--duration-s", "4")
+def load(url: str, *flags: str) -> tuple[int, str]:
+    """The exit status of a run and all it printed."""
+    with start(url, *flags) as run:
+        try:
+            printed, _ = run.communicate(timeout=120)
+        finally:
+            run.kill()
+    return run.returncode, printed
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_users_wait_side_by_side(server, tmp_path, processes):
+    output = tmp_path / "run.json"
+    status, printed = load(
+        server.url,
+        *("--users", "8", "--duration-s", "2", "--processes", processes),
+        *("--output", str(output)),
+    )
     assert status == 0, printed
-    assert "Aggregated" in printed
-    assert f"gates kept: {len(server.requests)} calls, 0 failed" in printed
+    assert "gates kept" in printed
+    written = json.loads(output.read_text())
+    figures = written["figures"]
     # Users who take turns get no further than this, however fast the machine.
-    in_turn = 4 / DELAY_S
-    assert len(server.requests) > 2 * in_turn
-    assert len({request.audio for request in server.requests}) > 10
+    in_turn = 2 / DELAY_S
+    assert figures["requests"] > 2 * in_turn
+    # Besides the run each clip was sent once, alone.
+    assert len(server.requests) == figures["requests"] + 32
+    assert len({request.audio for request in server.requests}) == 32
+    assert figures["word_error_rate"] == figures["word_error_rate_alone"] == 1
+    assert figures["transcripts_changed"] == 0
+    assert [row["what"] for row in written["rows"]] == ["commands", "sentences", "all"]
+    assert re.search(rf"\n +Aggregated +{figures['requests']} ", printed)
 
 
-def test_broken_p95_fails_the_run(server):
-    status, printed = _load(server.url, "--users", "2", "--duration-s", "1", "--max-p95-s", "0.1")
-    assert status == 1
-    assert "gate broken: p95" in printed
-    assert "gate broken: failures" not in printed
-
-
-def test_failed_calls_are_counted_and_not_retried(server):
-    server.fail(Fault.QUEUE_FULL, times=3)
-    status, printed = _load(server.url, "--users", "2", "--duration-s", "1")
-    assert status == 1
-    assert f"failures: 3 of {len(server.requests)} calls" in printed
-    assert "ServerBusy" in printed
-
-
-def test_few_enough_failures_pass(server):
-    server.fail(Fault.QUEUE_FULL, times=1)
-    status, printed = _load(
-        server.url, "--users", "2", "--duration-s", "1", "--max-failures", "0.9"
+def test_an_open_loop_of_several_processes_achieves_what_is_offered(server):
+    # Twice what the calls of one after the other could be.
+    status, printed = load(
+        server.url,
+        *("--arrivals", f"constant:{2 / DELAY_S:g}", "--duration-s", "3"),
+        *("--processes", "2", "--slo", "achieved>90%,failures<=0"),
     )
     assert status == 0, printed
+    assert "offered 40.0 calls/s" in printed
+    assert len(server.requests) == 120 + 32
+
+
+def wait_for(server: FakeServer, requests: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(server.requests) < requests:
+        assert time.monotonic() < deadline, "no load came"
+        time.sleep(0.01)
+
+
+def test_a_stall_is_seen_in_an_open_loop_and_hides_in_a_closed_one():
+    loops = {"open": ("--arrivals", "constant:40"), "closed": ("--users", "1")}
+    flags = ("--duration-s", "8", "--slo", "failures<=0,rps>1")
+    p99_s = {}
+    with contextlib.ExitStack() as stack:
+        # A call takes about as long as the open loop has between two.
+        servers = {loop: stack.enter_context(FakeServer(delay_s=0.02)) for loop in loops}
+        runs = {
+            loop: stack.enter_context(start(server.url, *flags, *loops[loop]))
+            for loop, server in servers.items()
+        }
+        for server in servers.values():
+            wait_for(server, 32 + 20)
+            server.stall(2.0)
+        for loop, run in runs.items():
+            printed, _ = run.communicate(timeout=120)
+            assert run.returncode == 0, printed
+            row = next(line for line in printed.splitlines() if line.startswith("all "))
+            value, unit = re.findall(r"([\d.]+) (ms|s)", row)[2]
+            p99_s[loop] = float(value) / (1000 if unit == "ms" else 1)
+    # 80 of 320 calls fell into the stall, but only one of those who wait before they call again.
+    assert p99_s["open"] > 1.5
+    assert p99_s["closed"] < 1.0
+
+
+def test_failures_are_not_retried_and_broken_gates_say_by_how_much(server):
+    slo = "p95<0.01s,failures<0.1%,wer<0.5,rps>1"
+    with start(server.url, "--users", "2", "--duration-s", "2", "--slo", slo) as run:
+        wait_for(server, 33)
+        server.fail(Fault.QUEUE_FULL, times=3)
+        printed, _ = run.communicate(timeout=120)
+    assert run.returncode == 1
+    assert "failed: 3 ServerBusy" in printed
+    broken = re.findall(r"gate broken: (.*)", printed)
+    assert [reason.partition(":")[0] for reason in broken] == ["p95", "failures", "wer"]
+    assert re.match(r"p95: 0\.\d+ s, 0\.\d+ s over the limit of < 0\.01 s", broken[0])
+    assert broken[2] == "wer: 100 %, 50 % over the limit of < 50 %"
+
+
+def test_bad_inputs_are_successes_with_their_own_code_only(server):
+    flags = ("--scenario", "abusive", "--duration-s", "2", "--slo", "failures<=0")
+    status, printed = load(server.url, *flags)
+    assert status == 0, printed
+    assert int(re.search(r"refused as the contract says: (\d+)", printed)[1]) > 10
+    assert "\nbad " in printed
+
+
+def test_a_ramp_ends_at_its_knee(server):
+    server.capacity = 2
+    flags = ("--scenario", "ramp", "--users", "16", "--duration-s", "18", "--slo", "rps>1")
+    status, printed = load(server.url, *flags)
+    assert status == 0, printed
+    assert int(re.search(r"knee: (\d+) callers", printed)[1]) <= 4
+    assert "part 9" not in printed
 
 
 def test_run_without_a_request_fails(server):
-    status, printed = _load(server.url, "--users", "0", "--duration-s", "1")
+    status, printed = load(server.url, "--users", "0", "--duration-s", "1")
     assert status == 1
     assert "requests: none was made" in printed
 
 
 def test_server_that_is_not_ready_gets_no_load(server):
     server.ready = False
-    status, printed = _load(server.url, "--duration-s", "1")
+    status, printed = load(server.url, "--duration-s", "1")
     assert status == 1
     assert "no server is ready" in printed
     assert server.requests == ()
 
 
+def test_a_run_whose_warm_up_fails_does_not_begin(server):
+    server.fail(Fault.INTERNAL_ERROR)
+    status, printed = load(server.url, "--duration-s", "1")
+    assert status == 1
+    assert "the run did not begin: the server failed INTERNAL_ERROR: id 0123456789ab" in printed
+
+
 @pytest.mark.parametrize("url", ["192.0.2.1:8001", "127.0.0.1.example:8001"])
 def test_another_machine_is_refused(url):
-    status, printed = _load(url, "--duration-s", "1")
+    status, printed = load(url, "--duration-s", "1")
     assert status == 1
     assert "say --allow-remote" in printed
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [(("--slo", "p42<1s"), "is no gate"), (("--arrivals", "often"), "is not constant:RATE")],
+)
+def test_wrong_flags_are_refused_before_anything_starts(flags, said):
+    status, printed = load("127.0.0.1:9", *flags)
+    assert status == 2
+    assert said in printed

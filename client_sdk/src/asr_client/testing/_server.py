@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -75,6 +76,7 @@ class FakeServer:
         delay_s: seconds that each answer takes.
         port: of the loopback interface; 0 picks a free one, which is kept over `stop` and `start`.
         token: what callers have to send, except to ask for health; None lets everybody call.
+        keep: how many of the last requests `requests` holds, with their audio; None is all.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class FakeServer:
         delay_s: float = 0.0,
         port: int = 0,
         token: str | None = None,
+        keep: int | None = None,
     ) -> None:
         self.text = text
         self.delay_s = delay_s
@@ -97,7 +100,8 @@ class FakeServer:
         self._answers: dict[bytes, str] = {}
         self._faults: deque[Fault] = deque()
         self._weather = _Weather({}, 0.0, 0.0, Random(0))
-        self._requests: list[ReceivedRequest] = []
+        self._requests: deque[ReceivedRequest] = deque(maxlen=keep)
+        self._stalled_until_s = 0.0
         self._lock = threading.Lock()
         self._server: Any = None
         self._workers: ThreadPoolExecutor | None = None
@@ -111,7 +115,7 @@ class FakeServer:
 
     @property
     def requests(self) -> tuple[ReceivedRequest, ...]:
-        """All requests that came, the scripted failures among them."""
+        """The requests that came, the scripted failures among them; `keep` bounds how many."""
         with self._lock:
             return tuple(self._requests)
 
@@ -146,6 +150,10 @@ class FakeServer:
             raise ValueError("chances lie between 0 and 1, all of them together too")
         with self._lock:
             self._weather = _Weather(dict(chances), slow, slow_s, Random(seed))
+
+    def stall(self, duration_s: float) -> None:
+        """Answer nothing for so many seconds from now on, then all that came meanwhile."""
+        self._stalled_until_s = time.monotonic() + duration_s
 
     def start(self) -> None:
         """Listen; nothing changes when it listens already."""
@@ -263,8 +271,10 @@ class FakeServer:
                 return fault or Fault.QUEUE_FULL
             self._in_work += 1
         try:
-            if self.delay_s + extra_s > 0:
-                self._work(context, received, self.delay_s + extra_s)
+            stall_s = self._stalled_until_s - time.monotonic()
+            seconds = max(self.delay_s + extra_s, stall_s)
+            if seconds > 0:
+                self._work(context, received, seconds)
         finally:
             with self._lock:
                 self._in_work -= 1
