@@ -1,0 +1,41 @@
+"""What the fake server does beyond answering, which the clients' tests use throughout."""
+
+import threading
+import time
+
+import numpy as np
+
+from asr_client import Client
+from asr_client.testing import FakeServer
+
+SECOND = np.zeros(16_000, np.int16)
+
+
+def test_what_comes_in_a_stall_is_answered_after_it():
+    ended: list[float] = []
+    with FakeServer() as server, Client(server.url) as client:
+        client.transcribe(SECOND, sample_rate=16_000)
+
+        def call() -> None:
+            client.transcribe(SECOND, sample_rate=16_000)
+            ended.append(time.monotonic())
+
+        began = time.monotonic()
+        server.stall(0.5)
+        callers = [threading.Thread(target=call) for _ in range(3)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+        assert min(ended) - began >= 0.5
+        again = time.monotonic()
+        call()
+        assert ended[-1] - again < 0.5
+
+
+def test_only_the_last_requests_are_kept():
+    with FakeServer(keep=2) as server, Client(server.url) as client:
+        for value in range(4):
+            client.transcribe(SECOND + value, sample_rate=16_000)
+        kept = [request.audio[:1] for request in server.requests]
+        assert kept == [b"\2", b"\3"]
