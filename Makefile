@@ -12,10 +12,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo serve test check test-unit load sweep
+.PHONY: help setup demo serve test check test-unit load sweep bench-client
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## create .venv with both packages and everything the tests need
 
@@ -52,3 +52,6 @@ load: $(INSTALLED) ## a minute of load on a server of its own, with gates
 
 sweep: $(INSTALLED) ## find how many callers this machine holds, and with which settings
 	@$(BIN)/python -m load_tests.sweep
+
+bench-client: $(INSTALLED) ## what the SDK makes of failures, and what a call costs; two minutes
+	@$(BIN)/python -m benchmarks.client

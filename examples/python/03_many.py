@@ -7,29 +7,25 @@ import argparse
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import aclosing
 
-from asr_client import AsrError, AsyncClient
+from asr_client import AsyncClient
 
 
 async def transcribe_all(files: Sequence[str], *, url: str, concurrency: int) -> int:
     """Print a line for each file; return how many failed."""
     failed = 0
-    places = asyncio.Semaphore(concurrency)
-
     async with AsyncClient(url, timeout_s=300) as client:
-
-        async def one(file: str) -> tuple[str, str | None, str]:
-            async with places:
-                try:
-                    return file, (await client.transcribe(file)).text, ""
-                except (AsrError, OSError) as error:
-                    # One bad file is a line of its own and leaves the others alone.
-                    return file, None, str(error)
-
-        for done in asyncio.as_completed([one(file) for file in files]):
-            file, text, complaint = await done
-            failed += text is None
-            print(f"{file}: {f'FAILED, {complaint}' if text is None else text}", flush=True)
+        outcomes = client.transcribe_many(files, concurrency=concurrency)
+        # Whatever ends the loop also ends what is in flight, at once.
+        async with aclosing(outcomes):
+            async for outcome in outcomes:
+                # One bad file is a line of its own and leaves the others alone.
+                if outcome.error is not None:
+                    failed += 1
+                    print(f"{outcome.item}: FAILED, {outcome.error}", flush=True)
+                else:
+                    print(f"{outcome.item}: {outcome.result().text}", flush=True)
     return failed
 
 

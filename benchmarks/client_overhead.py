@@ -1,0 +1,148 @@
+"""The SDK's calls and those of raw tritonclient with the same payload, in turn.
+
+The server is a fake in a process of its own: it answers at once, so that what the clients do is
+most of the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import tritonclient.grpc
+import tritonclient.grpc.aio
+
+from asr_client import AsyncClient, Client
+from asr_client.testing import FakeServer
+
+OPTIONS = {
+    "encoding": "pcm_s16le",
+    "sample_rate": 16_000,
+    "channels": 1,
+    "timestamps": "word",
+    "channel": "mix",
+    "decoder": "greedy",
+}
+"""What the SDK sends for an array."""
+WARM_UP = 50
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of calls made in turn: the n-th of both lists follow each other."""
+
+    raw_s: list[float]
+    sdk_s: list[float]
+
+    @property
+    def raw_median_ms(self) -> float:
+        """Of a call by tritonclient."""
+        return 1e3 * statistics.median(self.raw_s)
+
+    @property
+    def sdk_median_ms(self) -> float:
+        """Of a call by the SDK."""
+        return 1e3 * statistics.median(self.sdk_s)
+
+    @property
+    def overhead_ms(self) -> float:
+        """The median of what the SDK's call took longer than the one beside it."""
+        return 1e3 * statistics.median(
+            sdk - raw for sdk, raw in zip(self.sdk_s, self.raw_s, strict=True)
+        )
+
+    @property
+    def ratio(self) -> float:
+        """Of the medians."""
+        return self.sdk_median_ms / self.raw_median_ms
+
+
+def threads(calls: int, *, audio_s: float = 1.0) -> Times:
+    """`Client` and tritonclient's client for threads, one call at a time."""
+    pcm = np.zeros(int(audio_s * 16_000), np.int16)
+    with _server() as url, Client(url) as sdk:
+        raw = tritonclient.grpc.InferenceServerClient(url)
+
+        async def by_raw() -> None:
+            raw.infer("transcribe", _inputs(pcm), client_timeout=60).as_numpy("RESULT")
+
+        async def by_sdk() -> None:
+            sdk.transcribe(pcm, sample_rate=16_000)
+
+        times = asyncio.run(_in_turn(calls, by_raw, by_sdk))
+        raw.close()
+    return times
+
+
+def tasks(calls: int, *, audio_s: float = 1.0) -> Times:
+    """`AsyncClient` and tritonclient's client for asyncio, one call at a time."""
+    pcm = np.zeros(int(audio_s * 16_000), np.int16)
+
+    async def run(url: str) -> Times:
+        async with AsyncClient(url) as sdk, tritonclient.grpc.aio.InferenceServerClient(url) as raw:
+
+            async def by_raw() -> None:
+                answer = await raw.infer("transcribe", _inputs(pcm), client_timeout=60)
+                answer.as_numpy("RESULT")
+
+            async def by_sdk() -> None:
+                await sdk.transcribe(pcm, sample_rate=16_000)
+
+            return await _in_turn(calls, by_raw, by_sdk)
+
+    with _server() as url:
+        return asyncio.run(run(url))
+
+
+async def _in_turn(
+    calls: int, raw: Callable[[], Awaitable[None]], sdk: Callable[[], Awaitable[None]]
+) -> Times:
+    times = Times([], [])
+    for number in range(-WARM_UP, calls):
+        turns = [(raw, times.raw_s), (sdk, times.sdk_s)]
+        # Whatever the first of two does to the second, both get their share of it.
+        for call, seconds in turns if number % 2 else reversed(turns):
+            began_s = time.perf_counter()
+            await call()
+            if number >= 0:
+                seconds.append(time.perf_counter() - began_s)
+    return times
+
+
+def _inputs(pcm: Any) -> list[Any]:
+    """What a caller of tritonclient makes of the samples for each call."""
+    made = []
+    for name, value in (("AUDIO", pcm.tobytes()), ("OPTIONS", json.dumps(OPTIONS).encode())):
+        tensor = tritonclient.grpc.InferInput(name, [1, 1], "BYTES")
+        tensor.set_data_from_numpy(np.array([[value]], np.object_))
+        made.append(tensor)
+    return made
+
+
+@contextlib.contextmanager
+def _server() -> Iterator[str]:
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        yield ours.recv()
+        ours.send("end")
+        process.join(30)
+    finally:
+        process.kill()
+
+
+def _serve(pipe: Connection) -> None:
+    with FakeServer() as server:
+        pipe.send(server.url)
+        pipe.recv()

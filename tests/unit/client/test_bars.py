@@ -1,0 +1,42 @@
+"""The bars of `make bench-client`, with fewer calls and room for a busy machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from benchmarks import client_overhead, client_storm
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_in_a_storm_every_call_ends_in_time_with_a_result_or_a_typed_error(
+    asynchronous: bool,
+) -> None:
+    report = client_storm.run(400, concurrency=16, seed=3, asynchronous=asynchronous)
+    assert len(report.calls) == 400
+    assert report.untyped == []
+    assert report.latest_s < 2
+    assert report.sent_after_refusal == []
+    # A storm that breaks nothing would show nothing.
+    kinds = report.kinds
+    assert min(kinds[kind] for kind in ("transcript", "InvalidAudio", "DeadlineExceeded")) > 0
+    assert report.repeated > 0
+
+
+def test_what_was_sent_after_a_refusal_is_found() -> None:
+    report = client_storm.Report()
+    report.attempts = {
+        "once": ["UNAVAILABLE", "INVALID_ARGUMENT"],
+        "again": ["INVALID_ARGUMENT", "OK"],
+        "unseen": ["INVALID_ARGUMENT"],
+    }
+    report.received.update({"once": 2, "again": 2, "unseen": 2})
+    assert report.sent_after_refusal == ["again", "unseen"]
+
+
+@pytest.mark.parametrize("measure", [client_overhead.threads, client_overhead.tasks])
+def test_a_call_costs_little_more_than_tritonclient_s(
+    measure: Callable[[int], client_overhead.Times],
+) -> None:
+    assert measure(300).ratio < 1.6
