@@ -58,10 +58,6 @@ def test_the_options_are_those_of_the_server():
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("decoder", "beam"),
-        ("beam_width", 5),
-        ("hotwords", ["a"]),
-        ("hotword_weight", 1),
         ("language", "deu"),
         ("channel", "separate"),
     ],

@@ -113,6 +113,19 @@ def test_timestamps_are_what_was_asked_for(client: Client) -> None:
     assert char.chars != ()
 
 
+def test_beam_search_follows_the_same_contract(client: Client) -> None:
+    transcript = client.transcribe(
+        RECORDING,
+        timestamps="char",
+        decoder="beam",
+        beam_width=20,
+        hotwords=["clubs", "ace"],
+        hotword_weight=2.0,
+    )
+    check(transcript)
+    assert transcript.text.lower() == "ten of clubs"
+
+
 def test_the_async_client_hears_the_same(url: str, client: Client) -> None:
     import asyncio
 
@@ -154,6 +167,14 @@ def test_the_async_client_hears_the_same(url: str, client: Client) -> None:
         (RECORDING, {"channel": "left"}, asr_client.InvalidOptions, "BAD_OPTIONS"),
         (RECORDING, {"timestamps": "sentence"}, asr_client.InvalidOptions, "BAD_OPTIONS"),
         (RECORDING, {"decoder": "viterbi"}, asr_client.InvalidOptions, "BAD_OPTIONS"),
+        (RECORDING, {"hotwords": ["ace"]}, asr_client.InvalidOptions, "BAD_OPTIONS"),
+        (RECORDING, {"decoder": "beam", "beam_width": 0}, asr_client.InvalidOptions, "BAD_OPTIONS"),
+        (
+            RECORDING,
+            {"decoder": "beam", "hotwords": ["ace"] * 101},
+            asr_client.InvalidOptions,
+            "BAD_OPTIONS",
+        ),
     ],
 )
 def test_what_is_refused_is_refused_once_and_named(
@@ -170,10 +191,6 @@ def test_what_is_refused_is_refused_once_and_named(
 @pytest.mark.parametrize(
     "options",
     [
-        {"decoder": "beam"},
-        {"beam_width": 10},
-        {"hotwords": ["ace"]},
-        {"hotword_weight": 2.0},
         {"language": "deu"},
         {"channel": "separate"},
     ],

@@ -100,6 +100,38 @@ def test_one_front_fills_forwards_with_more_than_six_windows(narrow_server: Loca
     )
 
 
+def test_beam_search_in_any_company_and_hot_words_that_flip_its_result(client: Client):
+    random = np.random.default_rng(0)
+    clips, hotwords = [], []
+    for name, text in recordings.texts().items():
+        pcm = recordings.pcm(name)
+        noise = random.normal(0, 0.3 * pcm.std(), len(pcm))
+        clips.append(recordings.wav((pcm + noise).clip(-32768, 32767).astype(np.int16)))
+        hotwords.append(text.split())
+    plain = [client.transcribe(clip, decoder="beam") for clip in clips]
+    flipped = [
+        client.transcribe(clip, decoder="beam", hotwords=words, hotword_weight=15)
+        for clip, words in zip(clips, hotwords, strict=True)
+    ]
+    assert [t.text for t in plain] != [t.text for t in flipped]
+    with ThreadPoolExecutor(18) as pool:
+        greedy = pool.map(client.transcribe, clips)
+        beams = pool.map(lambda clip: client.transcribe(clip, decoder="beam"), clips)
+        boosted = pool.map(
+            lambda clip, words: client.transcribe(
+                clip, decoder="beam", hotwords=words, hotword_weight=15
+            ),
+            clips,
+            hotwords,
+        )
+        assert [t.text for t in boosted] == [t.text for t in flipped]
+        for together, alone, other in zip(beams, plain, greedy, strict=True):
+            assert together.text == alone.text
+            assert together.confidence == pytest.approx(alone.confidence, abs=2e-3)
+            if other.text == alone.text:
+                assert [w.start_s for w in other.words] == [w.start_s for w in alone.words]
+
+
 def test_a_clip_shorter_than_a_frame_is_silence(client: Client):
     transcript = client.transcribe(np.ones(10, np.int16), sample_rate=16_000)
     assert (transcript.text, transcript.words) == ("", ())

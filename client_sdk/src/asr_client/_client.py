@@ -102,9 +102,9 @@ class Client(_base.BaseClient):
             timestamps: "none", "word", or "char" for words and characters.
             channel: "mix" for the mean of all channels, a channel's index, or "separate".
             decoder: "greedy" or "beam".
-            beam_width: of the beam decoder.
-            hotwords: words that the beam decoder should prefer.
-            hotword_weight: how much it should.
+            beam_width: texts that the beam decoder keeps at each frame, 1 to 1000; else 100.
+            hotwords: words that the beam decoder should prefer, at most 100.
+            hotword_weight: what each adds to a text's log-probability, 0 to 100; else 10.
             language: for checkpoints with language adapters.
             retry: how this call is retried; None is the client's way.
             timeout_s: bounds the whole call in seconds, reading, retries and waits included; None

@@ -19,6 +19,7 @@ MIN_SAMPLE_RATE_HZ = 1_000
 MAX_SAMPLE_RATE_HZ = 384_000
 MAX_CHANNELS = 64
 MAX_OPTIONS_BYTES = 64 * 1024
+MAX_HOTWORDS = 100
 
 _ECHO_CHARACTERS = 40
 
@@ -51,7 +52,9 @@ class Options(BaseModel):
         default=None, ge=1, le=1_000, description="an integer from 1 to 1000"
     )
     hotwords: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
-        default=None, strict=False, description="a list of strings that are not empty"
+        default=None,
+        strict=False,
+        description=f"a list of strings that are not empty, at most {MAX_HOTWORDS} words in all",
     )
     hotword_weight: float | None = Field(
         default=None, ge=0, le=100, description="a number from 0 to 100"
@@ -64,8 +67,9 @@ class Options(BaseModel):
     )
 
 
-_NOT_SUPPORTED_YET = ("beam_width", "hotwords", "hotword_weight", "language")
+_NOT_SUPPORTED_YET = ("language",)
 _PCM_ONLY = ("sample_rate", "channels")
+_BEAM_ONLY = ("beam_width", "hotwords", "hotword_weight")
 
 
 def parse_options(raw: bytes) -> Options:
@@ -123,8 +127,12 @@ def _check_together(options: Options) -> None:
                 _refuse(f"encoding {options.encoding} requires {key}, {allowed}")
     if options.channels is not None and isinstance(options.channel, int):
         check_channel(options.channel, options.channels)
-    if options.decoder == "beam":
-        _refuse('decoder "beam" is not supported yet; use "greedy"')
+    if options.decoder != "beam":
+        for key in _BEAM_ONLY:
+            if key in given:
+                _refuse(f'{key} is for decoder "beam" only')
+    if sum(len(hotword.split()) for hotword in options.hotwords or ()) > MAX_HOTWORDS:
+        _refuse_value("hotwords", options.hotwords)
     if options.channel == "separate":
         _refuse('channel "separate" is not supported yet; use "mix" or a channel index')
     for key in _NOT_SUPPORTED_YET:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -57,27 +57,17 @@ class GreedyDecoder:
     A character is a run of frames with the same symbol; its time is from the start of the first
     frame's stride to the end of the last one's. Letter case and symbols of several letters stay
     as the vocabulary has them; special symbols drop as blanks do. Words are what the word
-    delimiter separates; a vocabulary without one gives one word.
-
-    Confidences: of a character, the highest probability of its symbol in its run; of a word and
-    of the text, the geometric mean over its characters. A text without characters has the
-    geometric mean of the best symbol's probability over all frames, and 0 if there are no frames.
+    delimiter separates; a vocabulary without one gives one word. Confidences are those of
+    `transcription`.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._vocabulary = checkpoint.vocabulary
-        self._delimiter_id = checkpoint.word_delimiter_id
-        self._frame_s = checkpoint.stride_samples / checkpoint.sample_rate_hz
-        silent = {checkpoint.blank_id, *checkpoint.special_ids} - {checkpoint.word_delimiter_id}
-        # An id without a symbol is one that the tokenizer does not know.
-        self._is_silent = [
-            id_ in silent or not symbol for id_, symbol in enumerate(self._vocabulary)
-        ]
-        self._runs: list[_Run] = []
+        self._checkpoint = checkpoint
+        self._silent_ids = silent_ids(checkpoint)
+        self._runs: list[Run] = []
         # The run that the next push may go on with, silent ones included.
-        self._open: _Run | None = None
-        self._frame_count = 0
-        self._log_prob_sum = 0.0
+        self._open: Run | None = None
+        self._silence = Silence()
 
     def push(self, log_probs: npt.NDArray[np.float32]) -> None:
         """Take the next frames, float32 [any number, vocabulary], log-softmax."""
@@ -88,67 +78,108 @@ class GreedyDecoder:
         starts = np.flatnonzero(np.diff(ids, prepend=-1))
         ends = np.append(starts[1:], len(ids))
         peaks = np.maximum.reduceat(best, starts)
+        before = self._silence.frame_count
         for id_, start, end, peak in zip(
             ids[starts].tolist(), starts.tolist(), ends.tolist(), peaks.tolist(), strict=True
         ):
-            run = _Run(id_, self._frame_count + start, self._frame_count + end, peak)
+            run = Run(id_, before + start, before + end, peak)
             if self._open is not None and self._open.id == id_:
                 self._open.end = run.end
                 self._open.log_prob = max(self._open.log_prob, peak)
             else:
                 self._close_run()
                 self._open = run
-        self._frame_count += len(ids)
-        self._log_prob_sum += float(best.sum(dtype=np.float64))
+        self._silence.push(log_probs)
 
     def finish(self, duration_s: float) -> Transcription:
         """Return the transcript of all frames, with no time after `duration_s`."""
         self._close_run()
         self._open = None
-        words: list[list[_Run]] = [[]]
+        words: list[list[Run]] = [[]]
         for run in self._runs:
-            if run.id == self._delimiter_id:
+            if run.id == self._checkpoint.word_delimiter_id:
                 words.append([])
             else:
                 words[-1].append(run)
-        spelled = [word for word in words if word]
-        chars = [run for word in spelled for run in word]
-        if chars:
-            confidence = _geometric_mean(run.log_prob for run in chars)
-        else:
-            frames = self._frame_count
-            confidence = math.exp(min(0.0, self._log_prob_sum / frames)) if frames else 0.0
-        spans = tuple(self._span(word, duration_s) for word in spelled)
-        return Transcription(
-            text=" ".join(word.text for word in spans),
-            confidence=confidence,
-            words=spans,
-            chars=tuple(self._span([run], duration_s) for run in chars),
+        return transcription(
+            [word for word in words if word], self._checkpoint, self._silence, duration_s
         )
 
     def _close_run(self) -> None:
-        if self._open is not None and not self._is_silent[self._open.id]:
+        if self._open is not None and self._open.id not in self._silent_ids:
             self._runs.append(self._open)
-
-    def _span(self, runs: list[_Run], duration_s: float) -> Span:
-        return Span(
-            text="".join(self._vocabulary[run.id] for run in runs),
-            start_s=min(runs[0].start * self._frame_s, duration_s),
-            end_s=min(runs[-1].end * self._frame_s, duration_s),
-            confidence=_geometric_mean(run.log_prob for run in runs),
-        )
 
 
 @dataclass(slots=True)
-class _Run:
-    """Neighbouring frames with the same best symbol."""
+class Run:
+    """Neighbouring frames that hold one symbol."""
 
     id: int
     start: int
+    """The first frame."""
     end: int
+    """The frame behind the last one."""
     log_prob: float
+    """The symbol's highest log-probability in these frames."""
 
 
-def _geometric_mean(log_probs: Iterable[float]) -> float:
-    values = list(log_probs)
-    return math.exp(min(0.0, sum(values) / len(values)))
+@dataclass(slots=True)
+class Silence:
+    """What the confidence of a text without characters is made of."""
+
+    frame_count: int = 0
+    _log_prob_sum: float = 0.0
+
+    def push(self, log_probs: npt.NDArray[np.float32]) -> None:
+        """Count the next frames, float32 [any number, vocabulary]."""
+        self.frame_count += len(log_probs)
+        self._log_prob_sum += float(log_probs.max(axis=1).sum(dtype=np.float64))
+
+    @property
+    def confidence(self) -> float:
+        """Geometric mean of the best symbol's probability over all frames; 0 if there are none."""
+        if not self.frame_count:
+            return 0.0
+        return _geometric_mean([self._log_prob_sum / self.frame_count])
+
+
+def silent_ids(checkpoint: Checkpoint) -> frozenset[int]:
+    """Ids that drop as blanks do: the blank, the special ones, those without a symbol."""
+    nameless = {id_ for id_, symbol in enumerate(checkpoint.vocabulary) if not symbol}
+    silent = {checkpoint.blank_id, *checkpoint.special_ids} - {checkpoint.word_delimiter_id}
+    return frozenset(silent | nameless)
+
+
+def transcription(
+    words: Sequence[Sequence[Run]], checkpoint: Checkpoint, silence: Silence, duration_s: float
+) -> Transcription:
+    """The transcript of words of at least one character each.
+
+    Confidences: of a character, the highest probability of its symbol in its frames; of a word and
+    of the text, the geometric mean over its characters. A text without characters has that of
+    `silence`.
+    """
+    frame_s = checkpoint.stride_samples / checkpoint.sample_rate_hz
+
+    def span(runs: Sequence[Run]) -> Span:
+        return Span(
+            text="".join(checkpoint.vocabulary[run.id] for run in runs),
+            start_s=min(runs[0].start * frame_s, duration_s),
+            end_s=min(runs[-1].end * frame_s, duration_s),
+            confidence=_geometric_mean([run.log_prob for run in runs]),
+        )
+
+    spans = tuple(span(word) for word in words)
+    chars = [run for word in words for run in word]
+    return Transcription(
+        text=" ".join(word.text for word in spans),
+        confidence=(
+            _geometric_mean([run.log_prob for run in chars]) if chars else silence.confidence
+        ),
+        words=spans,
+        chars=tuple(span([run]) for run in chars),
+    )
+
+
+def _geometric_mean(log_probs: Sequence[float]) -> float:
+    return math.exp(min(0.0, sum(log_probs) / len(log_probs)))

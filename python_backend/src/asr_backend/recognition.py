@@ -23,7 +23,8 @@ import numpy.typing as npt
 from asr_backend.audio import AudioLimits, decode, estimate_duration_s
 from asr_backend.checkpoint import Checkpoint
 from asr_backend.contract import Options
-from asr_backend.ctc import GreedyDecoder, Transcription
+from asr_backend.ctc import Transcription
+from asr_backend.decoders import Decoders
 from asr_backend.stitching import Stitcher
 from asr_backend.windows import Window, windows
 
@@ -81,6 +82,8 @@ class Recognizer:
         overlap_s: what two neighbouring windows share, in seconds.
         windows_in_flight: windows of long recordings that are with the acoustic model at a time.
         decode_pool: threads in which audio is decoded.
+        decoders: turn emissions into words.
+        search_pool: threads in which beam search does so.
     """
 
     def __init__(
@@ -93,6 +96,8 @@ class Recognizer:
         overlap_s: float,
         windows_in_flight: int,
         decode_pool: Executor,
+        decoders: Decoders,
+        search_pool: Executor,
     ) -> None:
         self._checkpoint = checkpoint
         self._acoustic = acoustic
@@ -102,6 +107,8 @@ class Recognizer:
         self._windows_in_flight = windows_in_flight
         self._long_windows = asyncio.Semaphore(windows_in_flight)
         self._decode_pool = decode_pool
+        self._decoders = decoders
+        self._search_pool = search_pool
 
     async def recognize(
         self,
@@ -126,7 +133,8 @@ class Recognizer:
         """
         stages = Stages()
         stitcher = Stitcher(self._checkpoint)
-        decoder = GreedyDecoder(self._checkpoint)
+        decoder = self._decoders.decoder(options)
+        read = self._in_search_pool if options.decoder == "beam" else _at_once
         pending: deque[tuple[int, asyncio.Task[Samples]]] = deque()
         sample_count = 0
 
@@ -136,7 +144,7 @@ class Recognizer:
             emissions = await task
             read_from = time.perf_counter()
             pending.popleft()
-            decoder.push(stitcher.push(start_sample, emissions))
+            await read(partial(decoder.push, stitcher.push(start_sample, emissions)))
             stages.acoustic_s += read_from - waited_from
             stages.ctc_s += time.perf_counter() - read_from
 
@@ -170,8 +178,8 @@ class Recognizer:
             await self._in_decode_pool(source.close)
         read_from = time.perf_counter()
         duration_s = sample_count / self._checkpoint.sample_rate_hz
-        decoder.push(stitcher.finish())
-        transcription = decoder.finish(duration_s)
+        await read(partial(decoder.push, stitcher.finish()))
+        transcription = await read(partial(decoder.finish, duration_s))
         stages.ctc_s += time.perf_counter() - read_from
         return Recognition(transcription=transcription, duration_s=duration_s, stages=stages)
 
@@ -184,6 +192,9 @@ class Recognizer:
     async def _in_decode_pool(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._decode_pool, work)
 
+    async def _in_search_pool(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._search_pool, work)
+
     async def _emissions(
         self, samples: Samples, is_cancelled: IsCancelled, *, is_long: bool
     ) -> Samples:
@@ -191,3 +202,7 @@ class Recognizer:
             return await self._acoustic.log_probs(samples, is_cancelled)
         async with self._long_windows:
             return await self._acoustic.log_probs(samples, is_cancelled)
+
+
+async def _at_once(work: Callable[[], T]) -> T:
+    return work()

@@ -21,6 +21,7 @@ import numpy as np
 from asr_backend.acoustic_calls import AcousticCalls, Cancelled, UpstreamError
 from asr_backend.audio import AudioLimits
 from asr_backend.contract import Options, encode_result, parse_options
+from asr_backend.decoders import Decoders
 from asr_backend.errors import AsrError, ErrorCode, internal_error
 from asr_backend.metrics import Metrics
 from asr_backend.recognition import Recognition, Recognizer
@@ -97,6 +98,9 @@ class Transcribe:
                 fronts=int(parameters["frontends"]),
             ),
             decode_pool=ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode"),
+            decoders=Decoders(checkpoint),
+            # Python runs one search at a time however many threads there are.
+            search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),
         )
         return cls(
             recognizer=recognizer,

@@ -41,6 +41,9 @@ def test_every_supported_value() -> None:
         assert parse_options(json.dumps({"timestamps": timestamps}).encode()).timestamps
     assert parse_options(b'{"channel": 3}').channel == 3
     assert parse_options(b'{"decoder": "greedy", "channel": "mix"}') == Options()
+    beam = {"decoder": "beam", "beam_width": 5, "hotwords": ["ace"], "hotword_weight": 2}
+    options = parse_options(json.dumps(beam).encode())
+    assert (options.beam_width, options.hotwords, options.hotword_weight) == (5, ("ace",), 2)
     options = parse_options(json.dumps(PCM | {"channel": 1}).encode())
     assert (options.sample_rate, options.channels, options.channel) == (8000, 2, 1)
 
@@ -95,6 +98,14 @@ def test_not_an_object(raw: bytes, says: str) -> None:
         ({"encoding": "pcm_f32le", "channels": 1}, "pcm_f32le requires sample_rate, an integer"),
         ({"encoding": "pcm_f32le", "sample_rate": 8000}, "requires channels, an integer from 1"),
         ({"decoder": "viterbi"}, 'decoder must be "greedy" or "beam"'),
+        ({"beam_width": 5}, 'beam_width is for decoder "beam" only'),
+        ({"hotwords": ["club"]}, 'hotwords is for decoder "beam" only'),
+        ({"decoder": "greedy", "hotword_weight": 5}, 'hotword_weight is for decoder "beam" only'),
+        (
+            {"decoder": "beam", "hotwords": ["a b"] * 50 + ["c"]},
+            "hotwords must be a list of strings that are not empty, at most 100 words in all",
+        ),
+        ({"hotwords": [""]}, "hotwords must be a list"),
         ({"beam_width": 0}, "beam_width must be an integer from 1 to 1000, not 0"),
         ({"hotwords": "club"}, "hotwords must be a list of strings"),
         ({"hotwords": [1]}, "hotwords must be a list of strings"),
@@ -109,10 +120,6 @@ def test_wrong_value_names_key_and_range(value: dict[str, Any], says: str) -> No
 @pytest.mark.parametrize(
     "value",
     [
-        {"decoder": "beam"},
-        {"beam_width": 100},
-        {"hotwords": ["club"]},
-        {"hotword_weight": 5},
         {"language": "deu"},
         {"channel": "separate"},
     ],
@@ -148,7 +155,7 @@ def test_any_bytes_are_options_or_bad_options(raw: bytes) -> None:
         assert error.code is ErrorCode.BAD_OPTIONS
         assert str(error).encode("utf-8")
     else:
-        assert options.decoder == "greedy"
+        assert options.decoder == "beam" or options.hotwords is None
 
 
 TRANSCRIPTION = Transcription(

@@ -13,6 +13,7 @@ import pytest
 
 from asr_backend.acoustic_calls import Cancelled, UpstreamError
 from asr_backend.audio import AudioLimits
+from asr_backend.decoders import Decoders
 from asr_backend.metrics import Metrics
 from asr_backend.recognition import Recognizer
 from asr_backend.transcribe import MAX_UNFINISHED, Transcribe, windows_in_flight
@@ -79,6 +80,8 @@ class Front:
                 overlap_s=0.4,
                 windows_in_flight=2,
                 decode_pool=ThreadPoolExecutor(2),
+                decoders=Decoders(checkpoint()),
+                search_pool=ThreadPoolExecutor(1),
             ),
             pb_utils=self.pb_utils,
             metrics=self.metrics,

@@ -35,6 +35,7 @@ TENSORS: Mapping[str, tuple[_Described, _Described]] = {
 }
 """Name, datatype and shape of each model's inputs and outputs."""
 MAX_BATCH_SIZE = 16
+MAX_HOTWORDS = 100
 NOMINAL_DURATION_S = 1.0
 """Length of every file that is not a WAV: the fake has no decoders."""
 
@@ -121,10 +122,13 @@ RULES: Mapping[str, _Rule] = {
     "sample_rate": _Rule(range=(1000, 384000)),
     "channels": _Rule(range=(1, 64)),
     "timestamps": _Rule(words=("none", "word", "char")),
-    "decoder": _Rule(words=("greedy",)),
+    "decoder": _Rule(words=("greedy", "beam")),
+    "beam_width": _Rule(range=(1, 1000)),
+    "hotwords": _Rule(strings=True),
+    "hotword_weight": _Rule(range=(0, 100), whole=False),
     "channel": _Rule(words=("mix",), range=(0, 63)),
 }
-NOT_SUPPORTED_YET = ("beam_width", "hotwords", "hotword_weight", "language")
+NOT_SUPPORTED_YET = ("language",)
 
 
 def options(document: bytes) -> dict[str, Any]:
@@ -146,10 +150,15 @@ def options(document: bytes) -> dict[str, Any]:
     for key in ("sample_rate", "channels"):
         if pcm != (key in given):
             _refuse(f"BAD_OPTIONS: {key} is required for PCM and refused otherwise")
+    for key in ("beam_width", "hotwords", "hotword_weight"):
+        if key in given and given.get("decoder") != "beam":
+            _refuse(f'BAD_OPTIONS: {key} is for decoder "beam" only')
+    if sum(len(word.split()) for word in given.get("hotwords", ())) > MAX_HOTWORDS:
+        _refuse(f"BAD_OPTIONS: hotwords has more than {MAX_HOTWORDS} words")
     return given
 
 
-_LATER = (("decoder", "beam"), ("channel", "separate"))
+_LATER = (("channel", "separate"),)
 
 
 def duration_s(audio: bytes, given: Mapping[str, Any]) -> float:

@@ -1,0 +1,60 @@
+"""From what a caller asks for to the decoder that does it."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from typing import TYPE_CHECKING
+
+from asr_backend.checkpoint import Checkpoint
+from asr_backend.contract import Options
+from asr_backend.ctc import Decoder, GreedyDecoder
+from asr_backend.errors import AsrError, ErrorCode
+
+if TYPE_CHECKING:
+    from asr_backend.beam import BeamSearch
+
+DEFAULT_BEAM_WIDTH = 100
+DEFAULT_HOTWORD_WEIGHT = 10.0
+
+
+class Decoders:
+    """Makes decoders; what they share is loaded here, once in a process.
+
+    Args:
+        checkpoint: whose emissions are decoded.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self._search: BeamSearch | None = None
+        if importlib.util.find_spec("pyctcdecode"):
+            # It warns of small vocabularies, and of kenlm where nobody wants a language model.
+            logging.getLogger("pyctcdecode").setLevel(logging.ERROR)
+            from asr_backend.beam import BeamSearch
+
+            self._search = BeamSearch(checkpoint)
+
+    def decoder(self, options: Options) -> Decoder:
+        """A decoder for one recording.
+
+        Raises:
+            AsrError: BAD_OPTIONS where the server lacks what beam search needs, and for hot words
+                that the checkpoint cannot write.
+        """
+        if options.decoder == "greedy":
+            return GreedyDecoder(self._checkpoint)
+        if self._search is None:
+            raise AsrError(
+                ErrorCode.BAD_OPTIONS,
+                'decoder "beam" needs pyctcdecode on the server: install asr-backend[beam]',
+            )
+        from asr_backend.beam import BeamDecoder
+
+        weight = options.hotword_weight
+        return BeamDecoder(
+            self._search,
+            beam_width=options.beam_width or DEFAULT_BEAM_WIDTH,
+            hotwords=options.hotwords or (),
+            hotword_weight=DEFAULT_HOTWORD_WEIGHT if weight is None else weight,
+        )
