@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo serve test check test-unit load sweep bench-client
+.PHONY: help setup demo serve test check test-unit load sweep bench-client bench
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ load: $(INSTALLED) ## a minute of load on a server of its own, with gates
 
 sweep: $(INSTALLED) ## find how many callers this machine holds, and with which settings
 	@$(BIN)/python -m load_tests.sweep
+
+bench: $(INSTALLED) ## the service beside its peers, 25 minutes; results in build/benchmarks/latest
+	@$(BIN)/python -m benchmarks
 
 bench-client: $(INSTALLED) ## what the SDK makes of failures, and what a call costs; two minutes
 	@$(BIN)/python -m benchmarks.client

@@ -1,0 +1,55 @@
+"""The peak memory of a process and all its children."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from types import TracebackType
+
+import psutil
+
+PERIOD_S = 0.5
+
+
+class PeakMemory:
+    """Watches a process tree from a thread while the `with` block lasts.
+
+    A page that several processes share counts once (proportional set size).
+
+    Args:
+        pid: of the tree's root.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._root = psutil.Process(pid)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.bytes = 0
+
+    def __enter__(self) -> PeakMemory:
+        self._sample()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        self._sample()
+
+    def _watch(self) -> None:
+        while not self._over.wait(PERIOD_S):
+            self._sample()
+
+    def _sample(self) -> None:
+        total = 0
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in (self._root, *self._root.children(recursive=True)):
+                # One that ends while it is looked at holds nothing any more.
+                with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                    total += process.memory_full_info().pss
+        self.bytes = max(self.bytes, total)

@@ -1,0 +1,117 @@
+"""What a cell comes to: one row of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cache
+
+import numpy as np
+
+from benchmarks.cells import Cell
+from tools.word_errors import word_errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row of the CSV file; what could not be measured is None, and `note` says why."""
+
+    mix: str
+    system: str
+    at_once: int
+    """Calls in flight, or clips in a call of a program that is handed batches."""
+    calls: int = 0
+    """Calls that ended, failed ones included."""
+    failed: int = 0
+    audio_s: float | None = None
+    """Seconds of audio answered, over all passes."""
+    wall_s: float | None = None
+    """Seconds that it took."""
+    rtfx: float | None = None
+    """Seconds of audio answered in a second: the median of the passes."""
+    p50_s: float | None = None
+    """Half of the calls took no longer."""
+    p95_s: float | None = None
+    p99_s: float | None = None
+    padding_waste: float | None = None
+    """The share of the network's work that was padding, 0 to 1."""
+    peak_mib: float | None = None
+    """Most memory of the system's processes while the mix was measured, MiB."""
+    equal: float | None = None
+    """The share of clips whose transcript was always the reference's, 0 to 1."""
+    character_errors: float | None = None
+    """Characters to insert, delete or replace to get the reference, over those of the reference."""
+    note: str = ""
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+
+def row_of(cell: Cell, *, reference: Sequence[str], peak_bytes: int) -> Row:
+    """Sum up a cell.
+
+    Args:
+        cell: with one pass or more.
+        reference: the transcript that each clip of the mix should have.
+        peak_bytes: most memory of the system's processes.
+    """
+    good = [call for call in cell.calls if not call.error]
+    errors = [call.error for call in cell.calls if call.error]
+    row = Row(
+        mix=cell.mix,
+        system=cell.system.name,
+        at_once=cell.at_once,
+        calls=len(cell.calls),
+        failed=len(errors),
+        note=f"{len(errors)} of {len(cell.calls)} calls failed: {errors[0]}" if errors else "",
+    )
+    if not good:
+        return row
+    heard = [
+        (reference[index], text)
+        for call in good
+        for index, text in zip(call.clips, call.texts, strict=True)
+    ]
+    changed = {
+        index
+        for call in good
+        for index, text in zip(call.clips, call.texts, strict=True)
+        if _plain(text) != reference[index]
+    }
+    took_s = [call.took_s for call in good]
+    return replace(
+        row,
+        audio_s=sum(each.audio_s for each in cell.passes),
+        wall_s=sum(each.wall_s for each in cell.passes),
+        rtfx=cell.rtfx,
+        p50_s=float(np.percentile(took_s, 50)),
+        p95_s=float(np.percentile(took_s, 95)),
+        p99_s=float(np.percentile(took_s, 99)),
+        padding_waste=_waste(cell),
+        peak_mib=peak_bytes / 2**20,
+        equal=1 - len(changed) / len(reference),
+        character_errors=_character_errors(heard),
+    )
+
+
+def _waste(cell: Cell) -> float | None:
+    audio_s = sum(each.padding.audio_s for each in cell.passes)
+    padded_s = sum(each.padding.padded_s for each in cell.passes)
+    return max(0.0, 1 - audio_s / padded_s) if padded_s else None
+
+
+def _character_errors(pairs: Sequence[tuple[str, str]]) -> float:
+    wanted = sum(len(reference) for reference, _ in pairs)
+    return sum(_edits(reference, _plain(text)) for reference, text in pairs) / max(1, wanted)
+
+
+def _plain(text: str) -> str:
+    """One space between words, none at the ends: some decoders leave more."""
+    return " ".join(text.split())
+
+
+@cache
+def _edits(reference: str, text: str) -> int:
+    if reference == text:
+        return 0
+    return word_errors(*(" ".join(each.replace(" ", "_")) for each in (reference, text)))

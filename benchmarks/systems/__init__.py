@@ -1,0 +1,1 @@
+"""What is measured: each system is one file that can be started, called and stopped."""

@@ -1,0 +1,42 @@
+"""The service's own engine in one process: what reaches a caller is measured against it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.systems.offline import Heard, Transcriber
+
+NAME = "its engine offline, {}"
+"""In tables, with the precision."""
+
+
+def load(checkpoint: Path, precision: str) -> Transcriber:
+    """The engine, whole clips, planned into forwards as the model `wav2vec2` plans them."""
+    from asr_backend.acoustic import MAX_BATCH_AUDIO_S
+    from asr_backend.batching import plan_forwards
+    from asr_backend.checkpoint import SAMPLE_RATE_HZ, load_checkpoint
+    from asr_backend.ctc import GreedyDecoder
+    from asr_backend.engine import load_engine
+    from benchmarks.systems.tutorial import read_wav
+
+    description = load_checkpoint(checkpoint)
+    cores = len(os.sched_getaffinity(0))
+    engine = load_engine(description, device="cpu", precision=precision, threads=cores)
+    max_padded = round(MAX_BATCH_AUDIO_S["cpu"] * SAMPLE_RATE_HZ)
+
+    def transcribe(wavs: Sequence[bytes]) -> Heard:
+        clips = [read_wav(wav) for wav in wavs]
+        texts = [""] * len(clips)
+        padded = 0
+        for forward in plan_forwards([clip.size for clip in clips], max_padded=max_padded):
+            windows = [clips[index] for index in forward]
+            padded += len(windows) * max(window.size for window in windows)
+            for index, log_probs in zip(forward, engine.forward(windows), strict=True):
+                decoder = GreedyDecoder(description)
+                decoder.push(log_probs)
+                texts[index] = decoder.finish(clips[index].size / SAMPLE_RATE_HZ).text
+        return Heard(texts, sum(clip.size for clip in clips), padded)
+
+    return transcribe

@@ -1,0 +1,67 @@
+"""This service, through its SDK over gRPC, as `asr-server` starts it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from asr_client import Client, RetryPolicy
+from benchmarks.systems.base import Answer, CannotRun, Padding
+from tools.local_server import LocalServer, local_server
+
+NAME = "this service, {}"
+"""In tables, with the precision."""
+CALL_TIMEOUT_S = 300.0
+
+
+class Service:
+    """See System."""
+
+    takes_batches = False
+    is_peer = False
+
+    def __init__(self, *, precision: str, at_once: Sequence[int]) -> None:
+        self.name = NAME.format(precision)
+        self.at_once = at_once
+        self._precision = precision
+        self._stack = contextlib.ExitStack()
+        self._server: LocalServer | None = None
+        self._client: Client | None = None
+
+    def start(self, checkpoint: Path, work: Path) -> int:
+        """See System."""
+        flags = ("--model", str(checkpoint), "--precision", self._precision)
+        log = self._stack.enter_context((work / "server.log").open("wb"))
+        try:
+            self._server = self._stack.enter_context(local_server(*flags, log=log))
+        except RuntimeError as error:
+            raise CannotRun(str(error)) from error
+        self._client = self._stack.enter_context(
+            Client(self._server.url, timeout_s=CALL_TIMEOUT_S, retry=RetryPolicy(max_attempts=1))
+        )
+        return self._server.process.pid
+
+    def call(self, wavs: Sequence[bytes]) -> Answer:
+        """See System."""
+        assert self._client is not None
+        return Answer(texts=[self._client.transcribe(wav).text for wav in wavs])
+
+    def padding(self) -> Padding:
+        """See System."""
+        assert self._server is not None
+        page = self._server.metrics()
+        return Padding(
+            audio_s=_value(page, "asr_audio_seconds_total"),
+            padded_s=_value(page, "asr_padded_seconds_total"),
+        )
+
+    def stop(self) -> None:
+        """See System."""
+        self._stack.close()
+
+
+def _value(page: str, metric: str) -> float:
+    """The sum of a metric over its labels."""
+    return sum(map(float, re.findall(rf"^{metric}(?:{{.*}})? (\S+)$", page, re.MULTILINE)))
