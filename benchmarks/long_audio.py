@@ -23,7 +23,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -85,7 +87,7 @@ def flac(samples: Pcm) -> bytes:
     """A FLAC file of int16 [samples]."""
     file = io.BytesIO()
     with av.open(file, "w", format="flac") as container:
-        stream = container.add_stream("flac", rate=RATE_HZ, layout="mono")
+        stream: Any = container.add_stream("flac", rate=RATE_HZ, layout="mono")
         for start in range(0, len(samples), RATE_HZ):
             frame = av.AudioFrame.from_ndarray(
                 samples[None, start : start + RATE_HZ], format="s16", layout="mono"
@@ -171,7 +173,7 @@ def _cost(client: Client, whole: Recording, part: Recording) -> Iterator[str]:
     costs: dict[str, list[float]] = {"a sixth of it": [], "the whole": []}
     for _ in range(ROUNDS):
         for name, recording in zip(costs, (part, whole), strict=True):
-            took_s = seconds(lambda sent=recording: client.transcribe(sent.flac))
+            took_s = seconds(partial(client.transcribe, recording.flac))
             costs[name].append(took_s / recording.duration_s)
     medians = {name: statistics.median(values) for name, values in costs.items()}
     for name, value in medians.items():
