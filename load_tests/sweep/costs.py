@@ -12,8 +12,9 @@ import psutil
 
 from load_tests.metrics_page import MetricsPage
 
-KINDS = ("wav2vec2", "transcribe", "triton", "callers")
-"""The network, the fronts, the server itself with its supervisor, and who calls it from here."""
+KINDS = ("wav2vec2", "transcribe", "triton", "callers", "others")
+"""The network, the fronts, the server itself with its supervisor, who calls it from here, and what
+else ran on this process's cores at ordinary priority: with much of it, the figures are too low."""
 
 _Ticks = Mapping[tuple[int, float, str], float]
 
@@ -78,6 +79,7 @@ class CostMeter:
         self._began = time.perf_counter()
         self._page = MetricsPage.scrape(metrics_url)
         self._ticks = self._processor_seconds()
+        self._machine_s = _machine_s()
 
     def read(self) -> Costs:
         """What was spent since.
@@ -91,6 +93,7 @@ class CostMeter:
         cpu_s = dict.fromkeys(KINDS, 0.0)
         for key, ticks in self._processor_seconds().items():
             cpu_s[key[2]] += ticks - self._ticks.get(key, 0.0)
+        cpu_s["others"] = max(0.0, _machine_s() - self._machine_s - sum(cpu_s.values()))
         return Costs(
             seconds=seconds,
             calls=counted("nv_inference_request_success", model="transcribe"),
@@ -112,6 +115,13 @@ class CostMeter:
                 times = process.cpu_times()
                 found[process.pid, process.create_time(), kind] = times.user + times.system
         return found
+
+
+def _machine_s() -> float:
+    """Time that this process's cores have worked at ordinary priority."""
+    cores = psutil.cpu_times(percpu=True)
+    own = [cores[index] for index in os.sched_getaffinity(0)]
+    return float(sum(each.user + each.system + each.irq + each.softirq for each in own))
 
 
 def _kind(command_line: list[str]) -> str:

@@ -143,7 +143,7 @@ def _figures(sweep: Sweep, names: dict[ServerSetting, str]) -> list[str]:
             plots.processor(curves),
             "Cores busy for the network (wav2vec2), for decoding audio and reading text "
             "(transcribe), for the server itself (triton), and for the callers, who share the "
-            "machine.",
+            "machine; others is what had nothing to do with the sweep.",
         ),
     )
     return [_figure(*each) for each in drawn]

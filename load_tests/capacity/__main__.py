@@ -1,0 +1,185 @@
+"""`python -m load_tests.capacity SWEEP.json`: plans from the costs that a sweep measured."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from load_tests.capacity.heldout import Prediction, leave_out, typical
+from load_tests.capacity.planning import enough_fronts, greatest_load, machines_for
+from load_tests.capacity.scenario import Machine
+from load_tests.capacity.service import Service, read_service
+from load_tests.corpus import build_corpus
+from load_tests.sweep.points import Point
+from load_tests.sweep.store import Sweep, read_sweep
+
+GROUPS = {
+    "one point": lambda point: point.key,
+    "an instance count": lambda point: point.setting.instances,
+    "a number of callers": lambda point: point.concurrency,
+}
+"""What is left out together, and then predicted from the rest."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    options = make_parser().parse_args(arguments)
+    try:
+        sweep = read_sweep(options.sweep)
+        service = read_service(sweep.points, sweep.conditions["machine"]["cores"])
+    except (OSError, ValueError) as error:
+        print(f"capacity: {error}", file=sys.stderr)
+        return 1
+    lengths_s = [clip.duration_s for clip in build_corpus(seed=options.seed)]
+    _print_costs(service, lengths_s)
+    if options.held_out:
+        _print_held_out(sweep, lengths_s)
+    _print_machines(options, service, lengths_s)
+    return 0
+
+
+def _print_costs(service: Service, lengths_s: Sequence[float]) -> None:
+    mean_s = sum(lengths_s) / len(lengths_s)
+    print(
+        f"Costs in processor time of one core of the sweep's machine (clips of {mean_s:.1f} s):\n"
+        f"  a forward {1000 * service.forward_s:.1f} ms and {1000 * service.padded_s:.2f} ms for "
+        f"each second in it, padding counted\n"
+        f"  a front {1000 * service.front_s:.1f} ms a window, tritonserver "
+        f"{1000 * service.triton_s:.1f} ms a call, the callers {1000 * service.caller_s:.1f} ms\n"
+        f"  one front saturates at {1 / service.front_s:.0f} windows a second, "
+        f"{mean_s / service.front_s:.0f} s of audio a second\n"
+    )
+
+
+def _print_held_out(sweep: Sweep, lengths_s: Sequence[float]) -> None:
+    print("Held-out points, predicted from the rest (median size of the error, and the largest):")
+    for name, group in GROUPS.items():
+        predictions = leave_out(sweep, lengths_s, group)
+        rtfx = [each.rtfx_error for each in predictions]
+        p95 = [each.p95_error for each in predictions]
+        print(
+            f"  left out {name}: throughput {typical(rtfx):.0%}, at most "
+            f"{max(map(abs, rtfx)):.0%}; p95 {typical(p95):.0%}, at most {max(map(abs, p95)):.0%}"
+        )
+        if name == "one point":
+            for each in predictions:
+                print(f"    {_line(each.point, each)}")
+    print()
+
+
+def _line(point: Point, predicted: Prediction) -> str:
+    assert point.measured is not None
+    return (
+        f"{point.setting.instances} x {point.concurrency:2}: audio s/s "
+        f"{point.measured.rtfx:6.1f} measured {predicted.rtfx:6.1f} predicted "
+        f"{predicted.rtfx_error:+5.0%}; p95 {point.measured.p95_s:.2f} s, {predicted.p95_s:.2f} s"
+    )
+
+
+def _print_machines(
+    options: argparse.Namespace, service: Service, lengths_s: Sequence[float]
+) -> None:
+    print(
+        f"Greatest load of random arrivals with p95 at most {options.max_p95_s:g} s, and the "
+        f"machines for\n{options.audio_hours_a_day:,.0f} audio-hours a day with a peak of "
+        f"{options.peak:g} times the mean. A GPU is assumed to do\n{options.gpu_rtfx:g} s of "
+        f"audio a second and to need {options.gpu_forward_ms:g} ms for a forward's start.\n"
+        f"  {'machine':44} {'calls/s':>8} {'audio s/s':>9} {'p95 s':>6}  busiest"
+    )
+    for count in options.instances:
+        machine = Machine(cores=options.cpu_cores, fronts=options.fronts or 4, instances=count)
+        name = f"CPU, {_many(count, 'instance')}, {_shape(machine)}"
+        _print_machine(options, name, 1.0, machine, service, lengths_s)
+    for gpus in options.gpus:
+        machine = _gpu_machine(options, min(gpus, options.gpus_a_machine), service, lengths_s)
+        share = gpus / machine.gpus
+        name = f"{_many(machine.gpus, 'GPU')}, {_shape(machine)}"
+        _print_machine(
+            options,
+            f"{share:g} x {name}" if share > 1 else name,
+            share,
+            machine,
+            service,
+            lengths_s,
+        )
+
+
+def _print_machine(
+    options: argparse.Namespace,
+    name: str,
+    machines: float,
+    machine: Machine,
+    service: Service,
+    lengths_s: Sequence[float],
+) -> None:
+    """A line; calls that are dealt out at random reach each of many machines at random as well."""
+    carried = greatest_load(machine, service, lengths_s, p95_s=options.max_p95_s)
+    if carried is None:
+        print(f"  {name:44} no load looked at keeps the target")
+        return
+    outcome = carried.outcome
+    needed = machines_for(options.audio_hours_a_day, peak=options.peak, rtfx=outcome.rtfx)
+    print(
+        f"  {name:44} {machines * carried.calls_per_s:8.1f} {machines * outcome.rtfx:9.0f} "
+        f"{outcome.percentile_s(0.95):6.2f}  {carried.limit}; {needed:,} machines"
+    )
+
+
+def _gpu_machine(
+    options: argparse.Namespace, gpus: int, service: Service, lengths_s: Sequence[float]
+) -> Machine:
+    machine = Machine(
+        cores=1,
+        fronts=1,
+        instances=options.instances_a_gpu,
+        gpus=gpus,
+        gpu_forward_s=options.gpu_forward_ms / 1000,
+        gpu_rtfx=options.gpu_rtfx,
+        max_forward_s=320.0,
+    )
+    fitted = enough_fronts(machine, service, lengths_s)
+    return replace(fitted, fronts=options.fronts) if options.fronts else fitted
+
+
+def _shape(machine: Machine) -> str:
+    return f"{_many(int(machine.cores), 'core')}, {_many(machine.fronts, 'front')}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line of `python -m load_tests.capacity`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m load_tests.capacity",
+        description="Predicts machines that were not measured from the costs of a sweep.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("sweep", type=Path, help="a sweep.json, measured on a CPU")
+    add("--held-out", action="store_true", help="say how far the model is off on the sweep itself")
+    add("--instances", type=_numbers, default=[1, 2, 4, 8], help="on the CPU")
+    add("--cpu-cores", type=int, default=8, help="of a machine without GPUs")
+    add("--gpus", type=_numbers, default=[1, 8, 100], help="of all machines together")
+    add("--gpus-a-machine", type=int, default=8, help="of one machine at most")
+    add("--instances-a-gpu", type=int, default=2, help="wav2vec2 processes")
+    add("--gpu-rtfx", type=float, default=2000.0, help="assumed: audio seconds a GPU second")
+    add("--gpu-forward-ms", type=float, default=10.0, help="assumed: of a forward's start")
+    add("--fronts", type=int, help="of a machine; as many as it needs where not named")
+    add("--max-p95-s", type=float, default=2.0, help="target, seconds")
+    add("--audio-hours-a-day", type=float, default=1e6, help="to plan for")
+    add("--peak", type=float, default=2.0, help="the busiest time over the mean")
+    add("--seed", type=int, default=0, help="of the clips")
+    return parser
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

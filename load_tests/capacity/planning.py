@@ -1,0 +1,113 @@
+"""How much a machine carries at a promised latency, and how many of them a day's audio needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from load_tests.capacity.scenario import Load, Machine, Outcome
+from load_tests.capacity.service import Service
+from load_tests.capacity.simulation import simulate, windows_of
+
+CALLS = 12_000
+"""Simulated calls of one load; its p99 stands on 120 of them."""
+
+HALVINGS = 7
+"""Of the interval in which the greatest load is looked for: it is found to 1 % of the bound."""
+
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """The greatest load of random arrivals that keeps the target."""
+
+    calls_per_s: float
+    outcome: Outcome
+
+    @property
+    def limit(self) -> str:
+        """Which of the machine's parts is the busiest at that load."""
+        busy = {
+            "fronts": self.outcome.fronts_busy,
+            "cores": self.outcome.cores_busy,
+            "GPUs": self.outcome.gpus_busy,
+            "instances": self.outcome.instances_busy,
+        }
+        name = max(busy, key=lambda part: busy[part])
+        return f"{name} {busy[name]:.0%} busy"
+
+
+def bound_per_s(machine: Machine, service: Service, lengths_s: Sequence[float]) -> float:
+    """More calls a second than this no part of the machine can bear, whatever the latency.
+
+    The operational law: each part's time over what a call needs of it, forwards full.
+    """
+    windows = [window for length in lengths_s for window in windows_of(length)]
+    per_call = len(windows) / len(lengths_s)
+    audio_s = sum(windows) / len(lengths_s)
+    forwards = audio_s / machine.max_forward_s
+    core_s = service.triton_s + per_call * service.front_s
+    bounds = [machine.fronts / (per_call * service.front_s)] if service.front_s else []
+    if machine.gpus:
+        gpu_s = forwards * machine.gpu_forward_s + audio_s / machine.gpu_rtfx
+        bounds.append(machine.gpus / gpu_s)
+    else:
+        core_s += forwards * service.forward_s + audio_s * service.padded_s
+    return min([*bounds, machine.cores / core_s])
+
+
+def greatest_load(
+    machine: Machine,
+    service: Service,
+    lengths_s: Sequence[float],
+    *,
+    p95_s: float,
+    calls: int = CALLS,
+) -> Carried | None:
+    """Search by halving; None where not even the smallest load looked at keeps the target."""
+    low, high = 0.0, bound_per_s(machine, service, lengths_s)
+    best = None
+    for _ in range(HALVINGS):
+        rate = (low + high) / 2
+        load = Load(lengths_s=lengths_s, calls_per_s=rate)
+        outcome = simulate(
+            machine, service, load, seconds=calls / rate, warm_up_s=0.1 * calls / rate
+        )
+        # What is not answered piles up: its latency is yet to be seen.
+        answered = len(outcome.latencies_s) >= 0.97 * calls
+        if answered and outcome.percentile_s(0.95) <= p95_s:
+            low, best = rate, Carried(calls_per_s=rate, outcome=outcome)
+        else:
+            high = rate
+    return best
+
+
+def enough_fronts(
+    machine: Machine, service: Service, lengths_s: Sequence[float], *, share: float = 0.7
+) -> Machine:
+    """The machine with so many fronts and cores that neither is busier than `share`.
+
+    The cores are those of fronts and tritonserver alone.
+    """
+    windows = sum(len(windows_of(length)) for length in lengths_s) / len(lengths_s)
+    boundless = replace(machine, fronts=10**6, cores=10**6)
+    rate = bound_per_s(boundless, service, lengths_s)
+    front_s = rate * windows * service.front_s
+    return replace(
+        machine,
+        fronts=max(1, math.ceil(front_s / share)),
+        cores=max(1, math.ceil((front_s + rate * service.triton_s) / share)),
+    )
+
+
+def machines_for(audio_hours_a_day: float, *, peak: float, rtfx: float) -> int:
+    """Machines for a day's audio.
+
+    Args:
+        audio_hours_a_day: hours of audio that arrive in 24 hours.
+        peak: the busiest time's arrivals over the mean.
+        rtfx: seconds of audio a second that one machine carries.
+    """
+    return math.ceil(audio_hours_a_day * 3600 / DAY_S * peak / rtfx)

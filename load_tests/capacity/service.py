@@ -1,0 +1,116 @@
+"""What a call and a forward cost, read off the points of a sweep."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from load_tests.capacity.scenario import Machine
+from load_tests.sweep.points import Point
+from load_tests.sweep.settings import ServerSetting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """Processor seconds of a core of the sweep's machine."""
+
+    forward_s: float
+    """Of one forward, whatever is in it."""
+
+    padded_s: float
+    """Of a second of audio in a forward, padding counted."""
+
+    second_thread: float
+    """Cores that each thread of a forward beyond the first keeps busy, 0 to 1."""
+
+    front_s: float
+    """Of a front for a window: decoding, handing it over, reading the text."""
+
+    triton_s: float
+    """Of tritonserver for a call."""
+
+    caller_s: float
+    """Of the callers for a call, where they are on the same machine."""
+
+    def width(self, threads: int) -> float:
+        """Cores that a forward of so many threads keeps busy when nobody else wants them."""
+        return 1.0 + (threads - 1) * self.second_thread
+
+
+def read_service(points: Sequence[Point], cores: int) -> Service:
+    """Read the costs off points with figures.
+
+    The two costs of a forward are the least squares of the processor time of `wav2vec2` over
+    forwards and padded seconds, with no cost below 0. `second_thread` comes from the points with
+    one caller, who has the machine for himself; it is 0 where none of them had a second thread.
+    All others are means.
+
+    Args:
+        points: of one sweep.
+        cores: of its machine.
+
+    Raises:
+        ValueError: no point has figures.
+    """
+    measured = [(point, point.measured.costs) for point in points if point.measured is not None]
+    if not measured:
+        raise ValueError("no point has figures")
+    costs = [cost for _, cost in measured]
+    forward_s, padded_s = _line(
+        np.array([cost.padded_s / cost.forwards for cost in costs]),
+        np.array([cost.cpu_s["wav2vec2"] / cost.forwards for cost in costs]),
+    )
+    second = [
+        (cost.cpu_s["wav2vec2"] / cost.forward_s - 1) / (threads - 1)
+        for point, cost in measured
+        if point.concurrency == 1 and (threads := threads_of(point.setting, cores)) > 1
+    ]
+    calls, windows = sum(cost.calls for cost in costs), sum(cost.windows for cost in costs)
+    return Service(
+        forward_s=forward_s,
+        padded_s=padded_s,
+        second_thread=min(1.0, max(0.0, statistics.fmean(second))) if second else 0.0,
+        front_s=sum(cost.cpu_s["transcribe"] for cost in costs) / windows,
+        triton_s=sum(cost.cpu_s["triton"] for cost in costs) / calls,
+        caller_s=sum(cost.cpu_s["callers"] for cost in costs) / calls,
+    )
+
+
+def threads_of(setting: ServerSetting, cores: int) -> int:
+    """Threads of an instance, with the server's rule for 0."""
+    return setting.threads or max(1, cores // setting.instances)
+
+
+def machine_of(point: Point, conditions: Mapping[str, Any]) -> Machine:
+    """The machine of a sweep as a point had it: without the cores that others kept busy."""
+    setting, cores = point.setting, conditions["machine"]["cores"]
+    assert point.measured is not None
+    costs = point.measured.costs
+    return Machine(
+        cores=max(0.1, cores - costs.cpu_s["others"] / costs.seconds),
+        fronts=conditions["fronts"],
+        instances=setting.instances,
+        threads=threads_of(setting, cores),
+        max_batch_size=setting.max_batch_size,
+        max_queue_delay_us=setting.max_queue_delay_us,
+    )
+
+
+def _line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Least squares of y = a + b x with a, b >= 0, relative errors counted."""
+    candidates = []
+    for columns in ((0, 1), (0,), (1,)):
+        terms = np.stack([1 / y, x / y], axis=1)[:, columns]
+        found, *_ = np.linalg.lstsq(terms, np.ones_like(y), rcond=None)
+        if (found >= 0).all():
+            line = np.zeros(2)
+            line[list(columns)] = found
+            error = float(((line[0] + line[1] * x - y) / y).__pow__(2).sum())
+            candidates.append((error, float(line[0]), float(line[1])))
+    _, a, b = min(candidates)
+    return a, b

@@ -1,0 +1,260 @@
+"""A server in simulated time: callers, fronts, the batcher, instances of the network.
+
+What it keeps of the real one: a front takes what waits for it, up to 16 calls, when the batch
+before is done or half a second old; a window waits in the one queue of `wav2vec2` until an instance
+is free and the batch is full or the queue delay over; a batch is sorted and split into forwards
+under a budget of padded seconds and of waste; every process shares the machine's cores. What it
+leaves out: the network between machines, memory, failures, and any variation of service times
+beyond that of the clips' lengths.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from load_tests.capacity.events import Clock, Processors
+from load_tests.capacity.scenario import Load, Machine, Outcome
+from load_tests.capacity.service import Service
+
+FRONT_BATCH = 16
+FOREGROUND_S = 0.5
+MAX_WINDOW_S = 20.0
+OVERLAP_S = 2.0
+MAX_WASTE = 0.2
+FREE_WASTE_S = 1.0
+"""The server's own constants."""
+
+
+@dataclass(kw_only=True)
+class _Call:
+    began: float
+    length_s: float
+    front: _Front | None = None
+    waiting: deque[float] = field(default_factory=deque)
+    """Windows not handed to the network yet, seconds."""
+    unanswered: int = 0
+    """Windows without an answer."""
+
+
+@dataclass(kw_only=True)
+class _Front:
+    batch: set[int] = field(default_factory=set)
+    """Calls of the batch that keeps it from taking the next one."""
+    work: deque[tuple[float, Callable[[], None]]] = field(default_factory=deque)
+    """Its one interpreter does one thing at a time."""
+    busy: bool = False
+
+
+@dataclass(frozen=True)
+class _Window:
+    call: _Call
+    length_s: float
+    since: float
+
+
+def simulate(
+    machine: Machine,
+    service: Service,
+    load: Load,
+    *,
+    seconds: float,
+    warm_up_s: float = 5.0,
+) -> Outcome:
+    """Run a server for so many simulated seconds after a warm-up.
+
+    The same seed gives the same outcome.
+    """
+    server = _Server(machine, service, load, warm_up_s, Outcome(seconds=seconds))
+    server.run(warm_up_s + seconds)
+    return server.outcome
+
+
+class _Server:
+    def __init__(
+        self, machine: Machine, service: Service, load: Load, warm_up_s: float, outcome: Outcome
+    ) -> None:
+        self._machine, self._service, self._load = machine, service, load
+        self._warm_up_s = warm_up_s
+        self.outcome = outcome
+        self._clock = Clock()
+        self._cores = self._clock.processors(machine.cores)
+        self._gpus = [self._clock.processors(1.0) for _ in range(machine.gpus)]
+        devices: list[Processors] = self._gpus or [self._cores]
+        self._idle = [device for device in devices for _ in range(machine.instances)]
+        self._open = deque(_Front() for _ in range(machine.fronts))
+        self._calls: deque[_Call] = deque()
+        self._windows: deque[_Window] = deque()
+        self._random = random.Random(load.seed)
+        self._lengths = self._endless()
+        self._front_work_s = self._instance_work_s = 0.0
+        self._in_flight = max(1, -(-2 * len(self._idle) // machine.fronts))
+
+    def run(self, until: float) -> None:
+        for _ in range(self._load.callers):
+            self._call_from_here()
+        if self._load.calls_per_s:
+            self._arrive()
+        self._clock.run(until)
+        machine, outcome = self._machine, self.outcome
+        outcome.cores_busy = self._cores.busy_s / until / machine.cores
+        instances = machine.instances * max(1, machine.gpus)
+        outcome.instances_busy = self._instance_work_s / until / instances
+        outcome.fronts_busy = self._front_work_s / until / machine.fronts
+        if self._gpus:
+            outcome.gpus_busy = sum(gpu.busy_s for gpu in self._gpus) / until / machine.gpus
+
+    def _endless(self) -> Iterator[float]:
+        while True:
+            yield from self._random.sample(self._load.lengths_s, len(self._load.lengths_s))
+
+    def _arrive(self) -> None:
+        self._send(_Call(began=self._clock.now, length_s=next(self._lengths)))
+        pause_s = self._random.expovariate(self._load.calls_per_s)
+        self._clock.at(self._clock.now + pause_s, self._arrive)
+
+    def _call_from_here(self) -> None:
+        call = _Call(began=self._clock.now, length_s=next(self._lengths))
+        self._cores.do(self._service.caller_s, lambda: self._send(call))
+
+    def _send(self, call: _Call) -> None:
+        def queue() -> None:
+            self._calls.append(call)
+            self._fill_fronts()
+
+        self._cores.do(self._service.triton_s, queue)
+
+    def _fill_fronts(self) -> None:
+        while self._open and self._calls:
+            self._take_batch(self._open.popleft())
+
+    def _take_batch(self, front: _Front) -> None:
+        batch = [self._calls.popleft() for _ in range(min(FRONT_BATCH, len(self._calls)))]
+        front.batch = {id(call) for call in batch}
+        mine = front.batch
+        for call in batch:
+            call.front = front
+            call.waiting.extend(windows_of(call.length_s))
+            call.unanswered = len(call.waiting)
+            for _ in range(min(self._in_flight, len(call.waiting))):
+                self._prepare(call)
+
+        def be_patient_no_more() -> None:
+            if front.batch is mine:
+                self._reopen(front)
+
+        self._clock.at(self._clock.now + FOREGROUND_S, be_patient_no_more)
+
+    def _reopen(self, front: _Front) -> None:
+        front.batch = set()
+        self._open.append(front)
+        self._fill_fronts()
+
+    def _prepare(self, call: _Call) -> None:
+        """Decode a window and hand it to the network."""
+        length_s = call.waiting.popleft()
+
+        def queue() -> None:
+            self._windows.append(_Window(call, length_s, self._clock.now))
+            self._fill_instances()
+
+        assert call.front is not None
+        call.front.work.append((self._service.front_s, queue))
+        self._work(call.front)
+
+    def _work(self, front: _Front) -> None:
+        if front.busy or not front.work:
+            return
+        front.busy = True
+        work_s, then = front.work.popleft()
+        began = self._clock.now
+
+        def done() -> None:
+            front.busy = False
+            self._front_work_s += self._clock.now - began
+            then()
+            self._work(front)
+
+        self._cores.do(work_s, done)
+
+    def _fill_instances(self) -> None:
+        size, delay_s = self._machine.max_batch_size, self._machine.max_queue_delay_us / 1e6
+        while self._idle and self._windows:
+            ready_at = self._windows[0].since + delay_s
+            if len(self._windows) < size and self._clock.now < ready_at:
+                self._clock.at(ready_at, self._fill_instances)
+                return
+            batch = [self._windows.popleft() for _ in range(min(size, len(self._windows)))]
+            plan = plan_forwards(batch, self._machine.max_forward_s)
+            self._forward(self._idle.pop(), plan)
+
+    def _forward(self, device: Processors, plan: deque[list[_Window]]) -> None:
+        """Run an instance's forwards one after the other; windows are answered with their own."""
+        if not plan:
+            self._idle.append(device)
+            self._fill_instances()
+            return
+        forward = plan.popleft()
+        padded_s = len(forward) * max(window.length_s for window in forward)
+        began = self._clock.now
+
+        def answer() -> None:
+            self._instance_work_s += self._clock.now - began
+            if self._clock.now >= self._warm_up_s:
+                self.outcome.forwards += 1
+                self.outcome.windows += len(forward)
+            for window in forward:
+                self._answer(window.call)
+            self._forward(device, plan)
+
+        machine, service = self._machine, self._service
+        if machine.gpus:
+            device.do(machine.gpu_forward_s + padded_s / machine.gpu_rtfx, answer)
+        else:
+            work_s = service.forward_s + service.padded_s * padded_s
+            device.do(work_s, answer, width=service.width(machine.threads))
+
+    def _answer(self, call: _Call) -> None:
+        call.unanswered -= 1
+        if call.waiting:
+            self._prepare(call)
+        if call.unanswered:
+            return
+        if self._clock.now >= self._warm_up_s:
+            self.outcome.latencies_s.append(self._clock.now - call.began)
+            self.outcome.audio_s += call.length_s
+        front = call.front
+        assert front is not None
+        if id(call) in front.batch:
+            front.batch.remove(id(call))
+            if not front.batch:
+                self._reopen(front)
+        if self._load.callers:
+            self._call_from_here()
+
+
+def windows_of(length_s: float) -> list[float]:
+    """The windows of a recording without pauses to cut it in, which takes the most of them."""
+    lengths = []
+    while length_s > MAX_WINDOW_S:
+        lengths.append(MAX_WINDOW_S)
+        length_s = max(length_s - MAX_WINDOW_S + OVERLAP_S, MAX_WINDOW_S / 2)
+    return [*lengths, length_s]
+
+
+def plan_forwards(batch: Sequence[_Window], max_forward_s: float) -> deque[list[_Window]]:
+    """Split a batch as the server does: the shortest first, little padding, a budget."""
+    plan: deque[list[_Window]] = deque()
+    own = 0.0
+    for window in sorted(batch, key=lambda window: window.length_s):
+        padded = window.length_s * (len(plan[-1]) + 1) if plan else 0.0
+        waste = padded - own - window.length_s
+        if plan and padded <= max_forward_s and waste <= max(MAX_WASTE * padded, FREE_WASTE_S):
+            plan[-1].append(window)
+            own += window.length_s
+        else:
+            plan.append([window])
+            own = window.length_s
+    return plan
