@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo serve test check test-unit load sweep bench-client bench
+.PHONY: help setup demo serve test check test-unit load sweep bench-client bench docs
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,3 +58,6 @@ bench: $(INSTALLED) ## the service beside its peers, 25 minutes; results in buil
 
 bench-client: $(INSTALLED) ## what the SDK makes of failures, and what a call costs; two minutes
 	@$(BIN)/python -m benchmarks.client
+
+docs: $(INSTALLED) ## the documentation and the API reference as a site, in build/docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -143,8 +143,9 @@ async def many_asynchronous(url: str, files: AsyncIterator[str]) -> dict[str, st
 
 
 def own_tests() -> tuple[ReceivedRequest, ...]:
-    with FakeServer(text="hello", delay_s=0.1, token="t") as server:
+    with FakeServer(text="hello", delay_s=0.1, token="t", keep=100) as server:
         server.capacity = 1
+        server.stall(0.5)
         server.disturb({Fault.QUEUE_FULL: 0.1}, slow=0.2, slow_s=0.5, seed=7)
         server.answer(np.zeros(5, np.int16), "silence", sample_rate=16_000)
         server.fail(Fault.QUEUE_FULL, times=2)
