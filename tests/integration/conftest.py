@@ -6,12 +6,21 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import ngrams, recordings
 from tools.local_server import LocalServer, local_server
 
 
 @pytest.fixture(scope="session")
-def narrow_server() -> Iterator[LocalServer]:
-    """A server of one front that takes 5 s and 200,000 bytes, and waits to fill its batches."""
-    flags = ("--max-audio-s=5", "--max-audio-bytes=200000", "--max-queue-delay-us=50000")
-    with local_server("--frontends=1", *flags) as running:
+def narrow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """A server of one front that takes 5 s and 200,000 bytes, and waits to fill its batches.
+
+    Its beam search has a language model of the true words of all recordings.
+    """
+    words = [word for text in recordings.texts().values() for word in text.upper().split()]
+    lm = tmp_path_factory.mktemp("lm") / "recordings.arpa"
+    lm.write_text(ngrams.arpa(dict.fromkeys(words, 1 / len(set(words))), {}))
+    limits = ("--max-audio-s=5", "--max-audio-bytes=200000")
+    with local_server(
+        "--frontends=1", "--max-queue-delay-us=50000", f"--lm={lm}", *limits
+    ) as running:
         yield running

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import wave
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from asr_client import Client
 from tests import recordings
 from tests.integration import metrics_page, reference
 from tools.local_server import LocalServer
+from tools.word_errors import word_errors
 
 pytestmark = pytest.mark.server
 
@@ -100,14 +102,32 @@ def test_one_front_fills_forwards_with_more_than_six_windows(narrow_server: Loca
     )
 
 
-def test_beam_search_in_any_company_and_hot_words_that_flip_its_result(client: Client):
+def noisy_clips() -> list[bytes]:
+    """The recordings in the order of their texts, in noise that makes the checkpoint waver."""
     random = np.random.default_rng(0)
-    clips, hotwords = [], []
-    for name, text in recordings.texts().items():
-        pcm = recordings.pcm(name)
+    clips = []
+    for pcm in map(recordings.pcm, recordings.texts()):
         noise = random.normal(0, 0.3 * pcm.std(), len(pcm))
         clips.append(recordings.wav((pcm + noise).clip(-32768, 32767).astype(np.int16)))
-        hotwords.append(text.split())
+    return clips
+
+
+def test_a_language_model_of_the_true_words_hears_more_of_them(
+    client: Client, narrow_server: LocalServer
+):
+    def errors(caller: Client, decoder: Any) -> int:
+        heard = [caller.transcribe(clip, decoder=decoder).text for clip in noisy_clips()]
+        pairs = zip(recordings.texts().values(), heard, strict=True)
+        return sum(word_errors(true.upper(), text) for true, text in pairs)
+
+    with Client(narrow_server.url, timeout_s=120) as informed:
+        assert errors(informed, "greedy") == errors(client, "greedy")
+        assert errors(informed, "beam") < errors(client, "beam")
+
+
+def test_beam_search_in_any_company_and_hot_words_that_flip_its_result(client: Client):
+    clips = noisy_clips()
+    hotwords = [text.split() for text in recordings.texts().values()]
     plain = [client.transcribe(clip, decoder="beam") for clip in clips]
     flipped = [
         client.transcribe(clip, decoder="beam", hotwords=words, hotword_weight=15)

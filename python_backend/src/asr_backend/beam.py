@@ -1,4 +1,7 @@
-"""CTC beam search: the most probable text instead of the most probable path. Needs pyctcdecode."""
+"""CTC beam search: the most probable text instead of the most probable path.
+
+Needs what the extra `beam` brings.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from asr_backend.alignment import align
 from asr_backend.checkpoint import Checkpoint
 from asr_backend.ctc import Run, Silence, Transcription, silent_ids, transcription
 from asr_backend.errors import AsrError, ErrorCode
-from asr_backend.language_model import NoLanguageModel
+from asr_backend.language_model import Ngrams, NoLanguageModel
+from asr_backend.ngram_files import NgramFiles
 from asr_backend.segments import Segments
 
 LEAST_SEGMENT_S = 8.0
@@ -28,9 +32,10 @@ class BeamSearch:
 
     Args:
         checkpoint: whose emissions are searched.
+        ngrams: the language model to load; None for none.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, ngrams: NgramFiles | None = None) -> None:
         self.checkpoint = checkpoint
         silent = silent_ids(checkpoint)
         labels = [
@@ -42,7 +47,10 @@ class BeamSearch:
         self.delimiter_ids = [id_ for id_, label in enumerate(labels) if label == " "]
         self.ids = {label: id_ for id_, label in enumerate(labels) if label.strip()}
         self._letters = frozenset("".join(self.ids))
-        self._decoder = BeamSearchDecoderCTC(Alphabet(labels, is_bpe=False), NoLanguageModel())
+        alphabet = Alphabet(labels, is_bpe=False)
+        model = NoLanguageModel() if ngrams is None else Ngrams(ngrams)
+        self._last = BeamSearchDecoderCTC(alphabet, model)
+        self._not_last = BeamSearchDecoderCTC(alphabet, model.unfinished())
 
     def hotwords(self, given: Sequence[str]) -> list[str]:
         """Hot words in the checkpoint's letters: its case where it has only one.
@@ -64,9 +72,11 @@ class BeamSearch:
         hotwords: Sequence[str],
         hotword_weight: float,
         state: Any,
+        last: bool,
     ) -> tuple[list[list[Run]], Any]:
         """Find the words of one segment, and the language model's state behind them."""
-        text, state, *_ = self._decoder.decode_beams(
+        decoder = self._last if last else self._not_last
+        text, state, *_ = decoder.decode_beams(
             log_probs,
             beam_width=beam_width,
             prune_history=True,
@@ -133,20 +143,22 @@ class BeamDecoder:
     def push(self, log_probs: npt.NDArray[np.float32]) -> None:
         """Take the next frames, float32 [any number, vocabulary], log-softmax."""
         for segment in self._segments.push(log_probs):
-            self._read(segment)
+            self._read(segment, last=False)
 
     def finish(self, duration_s: float) -> Transcription:
         """Return the transcript of all frames, with no time after `duration_s`."""
-        self._read(self._segments.finish())
+        self._read(self._segments.finish(), last=True)
         words = self._words
         if not self._search.delimiter_ids:
             words = [[run for word in words for run in word]] if words else []
         return transcription(words, self._search.checkpoint, self._silence, duration_s)
 
-    def _read(self, segment: npt.NDArray[np.float32]) -> None:
+    def _read(self, segment: npt.NDArray[np.float32], *, last: bool) -> None:
         if not len(segment):
             return
-        words, self._state = self._search.search(segment, state=self._state, **self._options)
+        words, self._state = self._search.search(
+            segment, state=self._state, last=last, **self._options
+        )
         before = self._silence.frame_count
         self._words += [
             [Run(run.id, before + run.start, before + run.end, run.log_prob) for run in word]

@@ -10,6 +10,7 @@ from asr_backend.checkpoint import Checkpoint
 from asr_backend.contract import Options
 from asr_backend.ctc import Decoder, GreedyDecoder
 from asr_backend.errors import AsrError, ErrorCode
+from asr_backend.ngram_files import NgramFiles
 
 if TYPE_CHECKING:
     from asr_backend.beam import BeamSearch
@@ -18,22 +19,28 @@ DEFAULT_BEAM_WIDTH = 100
 DEFAULT_HOTWORD_WEIGHT = 10.0
 
 
+def can_search() -> bool:
+    """Whether what the extra `beam` brings is installed."""
+    return all(importlib.util.find_spec(module) for module in ("pyctcdecode", "kenlm"))
+
+
 class Decoders:
     """Makes decoders; what they share is loaded here, once in a process.
 
     Args:
         checkpoint: whose emissions are decoded.
+        ngrams: the language model of beam search.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, ngrams: NgramFiles | None = None) -> None:
         self._checkpoint = checkpoint
         self._search: BeamSearch | None = None
-        if importlib.util.find_spec("pyctcdecode"):
-            # It warns of small vocabularies, and of kenlm where nobody wants a language model.
+        if can_search():
+            # It warns of small vocabularies.
             logging.getLogger("pyctcdecode").setLevel(logging.ERROR)
             from asr_backend.beam import BeamSearch
 
-            self._search = BeamSearch(checkpoint)
+            self._search = BeamSearch(checkpoint, ngrams)
 
     def decoder(self, options: Options) -> Decoder:
         """A decoder for one recording.
@@ -47,7 +54,7 @@ class Decoders:
         if self._search is None:
             raise AsrError(
                 ErrorCode.BAD_OPTIONS,
-                'decoder "beam" needs pyctcdecode on the server: install asr-backend[beam]',
+                'decoder "beam" needs more on the server: install asr-backend[beam]',
             )
         from asr_backend.beam import BeamDecoder
 

@@ -1,8 +1,15 @@
-"""Language models as pyctcdecode's search asks them. Needs pyctcdecode."""
+"""Language models as pyctcdecode's search asks them. Needs what the extra `beam` brings."""
 
 from __future__ import annotations
 
-from pyctcdecode.language_model import AbstractLanguageModel
+import copy
+from typing import Any
+
+import kenlm
+from pyctcdecode.constants import LOG_BASE_CHANGE_FACTOR
+from pyctcdecode.language_model import AbstractLanguageModel, LanguageModel
+
+from asr_backend.ngram_files import NgramFiles
 
 
 class NoLanguageModel(AbstractLanguageModel):  # type: ignore[misc]
@@ -27,3 +34,46 @@ class NoLanguageModel(AbstractLanguageModel):  # type: ignore[misc]
     def score(self, prev_state: None, word: str, is_last_word: bool = False) -> tuple[float, None]:
         """The score of a word, and the state behind it."""
         return 0.0, None
+
+    def unfinished(self) -> NoLanguageModel:
+        """See Ngrams."""
+        return self
+
+
+class Ngrams(LanguageModel):  # type: ignore[misc]
+    """A KenLM model in memory.
+
+    Args:
+        files: where it is. A binary one is mapped, so that processes share its memory.
+    """
+
+    def __init__(self, files: NgramFiles) -> None:
+        words = set(files.words())
+        super().__init__(
+            kenlm.Model(str(files.model)),
+            words or None,
+            alpha=files.alpha,
+            beta=files.beta,
+            unk_score_offset=files.unk_score_offset,
+            score_boundary=files.score_boundary,
+        )
+        self._knows_words = bool(words)
+        self._scores_end = True
+
+    def unfinished(self) -> Ngrams:
+        """The same model for a text that goes on in another segment."""
+        model = copy.copy(self)
+        model._scores_end = False
+        return model
+
+    def score_partial_token(self, partial_token: str) -> float:
+        """The score of a word's first letters; 0 where the model's words are not known."""
+        return float(super().score_partial_token(partial_token)) if self._knows_words else 0.0
+
+    def score(self, prev_state: Any, word: str, is_last_word: bool = False) -> tuple[float, Any]:
+        """The score of a word, "" for none, and the state behind it."""
+        # pyctcdecode asks for "" where a text ends with a space; KenLM does not know that word.
+        score, state = super().score(prev_state, word) if word else (0.0, prev_state)
+        if is_last_word and self._scores_end:
+            score += self.alpha * LOG_BASE_CHANGE_FACTOR * self._get_raw_end_score(state)
+        return score, state

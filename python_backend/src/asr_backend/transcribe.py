@@ -24,6 +24,7 @@ from asr_backend.contract import Options, encode_result, parse_options
 from asr_backend.decoders import Decoders
 from asr_backend.errors import AsrError, ErrorCode, internal_error
 from asr_backend.metrics import Metrics
+from asr_backend.ngram_files import find_ngrams
 from asr_backend.recognition import Recognition, Recognizer
 from asr_backend.triton_values import model_parameters, served_checkpoint, triton_error
 
@@ -98,7 +99,7 @@ class Transcribe:
                 fronts=int(parameters["frontends"]),
             ),
             decode_pool=ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode"),
-            decoders=Decoders(checkpoint),
+            decoders=Decoders(checkpoint, find_ngrams(checkpoint, parameters["lm"])),
             # Python runs one search at a time however many threads there are.
             search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),
         )

@@ -75,12 +75,13 @@ def test_every_requirement_is_pinned(image: Stage):
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     project = tomllib.loads((ROOT / "python_backend" / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["triton"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["beam"], *extras["triton"]]
     assert {re.split(r"[^\w-]", line)[0] for line in wanted} <= pins.keys()
     assert "requirements.txt" in image.sources()
     assert "--constraint " in image.last("RUN")
 
 
 def test_only_the_image_without_a_triton_installs_one():
-    assert "[triton]" in STAGES["pytorch-2.6"].last("RUN")
-    assert "[triton]" not in STAGES["ngc"].last("RUN")
+    assert "[beam,triton]" in STAGES["pytorch-2.6"].last("RUN")
+    assert "[beam]" in STAGES["ngc"].last("RUN")

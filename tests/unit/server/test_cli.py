@@ -125,7 +125,7 @@ def test_a_hub_checkpoint_is_fetched_once_without_pickles(monkeypatch, tmp_path)
     assert name == "someone/something"
     assert options["revision"] == "v1"
     assert not options["local_files_only"]
-    assert options["allow_patterns"] == ["model*.safetensors", "*.json"]
+    assert options["allow_patterns"] == ["model*.safetensors", "*.json", "language_model/*"]
 
 
 def test_a_filled_cache_serves_without_the_hub(monkeypatch, tmp_path):

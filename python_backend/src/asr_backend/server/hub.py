@@ -6,12 +6,19 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr_backend.checkpoint import CheckpointError, demo_checkpoint, load_checkpoint
+from asr_backend.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    demo_checkpoint,
+    load_checkpoint,
+)
+from asr_backend.decoders import can_search
+from asr_backend.ngram_files import find_ngrams
 from asr_backend.server.errors import StartError
 from asr_backend.server.settings import Settings
 
 # Nothing else is ever fetched: no pickled weights, no code, no adapters by the hundred.
-_FILES = ["model*.safetensors", "*.json"]
+_FILES = ["model*.safetensors", "*.json", "language_model/*"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +55,17 @@ def locate(settings: Settings, *, fetch: bool) -> Source:
             checkpoint = load_checkpoint(path, id=settings.model, revision=path.name)
     except CheckpointError as error:
         raise StartError(f"--model: {error}") from None
+    _check_language_model(checkpoint, settings.lm)
     return Source(path=checkpoint.path, id=checkpoint.id, revision=checkpoint.revision)
+
+
+def _check_language_model(checkpoint: Checkpoint, lm: str) -> None:
+    try:
+        find_ngrams(checkpoint, str(Path(lm).expanduser()) if lm else "")
+    except CheckpointError as error:
+        raise StartError(f"--{'lm' if lm else 'model'}: {error}") from None
+    if lm and not can_search():
+        raise StartError("--lm: needs what asr-backend[beam] brings")
 
 
 def _snapshot(repository: str, revision: str, *, fetch: bool) -> Path | None:

@@ -137,6 +137,7 @@ def render_configs(
         front,
         shared
         | {
+            "lm": str(Path(settings.lm).expanduser().absolute()) if settings.lm else "",
             "max_audio_s": f"{settings.max_audio_s:.10g}",
             "max_audio_bytes": str(settings.max_audio_bytes),
             "frontends": str(settings.effective_frontends),

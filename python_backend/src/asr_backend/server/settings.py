@@ -56,6 +56,11 @@ class Settings:
         shown_default="the embedded demo",
     )
     revision: str = _flag("main", "branch, tag or commit of a hub checkpoint")
+    lm: str = _flag(
+        "",
+        "KenLM language model for beam search: an .arpa or .bin file, or a folder with one",
+        shown_default="the checkpoint's own, where it has one",
+    )
     device: str = _flag(
         "auto",
         "where wav2vec2 runs: auto takes every GPU, and the CPU where there is none",
