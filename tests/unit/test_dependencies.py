@@ -1,0 +1,52 @@
+"""What a package imports is what its pyproject.toml asks for, and the other way round."""
+
+import ast
+import itertools
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+# Distributions whose module has another name.
+MODULES = {
+    "grpcio": "grpc",
+    "huggingface-hub": "huggingface_hub",
+    "opentelemetry-api": "opentelemetry",
+    "ufal-kenlm": "kenlm",
+}
+# Asked for and not imported: tritonserver's files, and what draws the progress of a download.
+NOT_IMPORTED = {"nvidia-pytriton", "tqdm"}
+# What tritonserver gives its Python backend.
+OF_TRITON = {"triton_python_backend_utils"}
+
+
+@pytest.mark.parametrize(
+    ("package", "module"), [("python_backend", "asr_backend"), ("client_sdk", "asr_client")]
+)
+def test_imports_are_the_declared_dependencies(package: str, module: str):
+    project = tomllib.loads((ROOT / package / "pyproject.toml").read_text())["project"]
+    extras = itertools.chain(*project["optional-dependencies"].values())
+    asked = [*project["dependencies"], *extras]
+    names = {re.split(r"[^\w-]", line)[0] for line in asked}
+    declared = {MODULES.get(name, name) for name in names - NOT_IMPORTED}
+    files = (ROOT / package / "src" / module).rglob("*.py")
+    imported = {name for file in files for name in imports(file)}
+    assert imported - {module} - OF_TRITON - set(sys.stdlib_module_names) == declared
+
+
+def imports(file: Path) -> set[str]:
+    """The first names of the modules that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+    return {name.partition(".")[0] for name in found}
