@@ -128,6 +128,15 @@ def test_a_hub_checkpoint_is_fetched_once_without_pickles(monkeypatch, tmp_path)
     assert options["allow_patterns"] == ["model*.safetensors", "*.json", "language_model/*"]
 
 
+def test_a_hub_checkpoint_with_pickled_weights_alone(capsys, monkeypatch, tmp_path):
+    folder = copy_of_demo(tmp_path / "0123abc")
+    (folder / "model.safetensors").unlink()  # the pickles beside it are not fetched
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *args, **options: str(folder))
+    line = refusal(capsys, "--model", "someone/something")
+    assert "someone/something: has no safetensors on the hub" in line
+    assert "asr-server convert" in line
+
+
 def test_a_filled_cache_serves_without_the_hub(monkeypatch, tmp_path):
     cached = tmp_path / "models--someone--something"
     folder = copy_of_demo(cached / "snapshots" / "0123abc")

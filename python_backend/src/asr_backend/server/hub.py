@@ -51,6 +51,7 @@ def locate(settings: Settings, *, fetch: bool) -> Source:
         elif (path := _snapshot(settings.model, settings.revision, fetch=fetch)) is None:
             return Source(path=None, id=settings.model, revision=settings.revision)
         else:
+            _refuse_without_safetensors(path, settings.model)
             # The snapshot's folder is named after the commit.
             checkpoint = load_checkpoint(path, id=settings.model, revision=path.name)
     except CheckpointError as error:
@@ -66,6 +67,15 @@ def _check_language_model(checkpoint: Checkpoint, lm: str) -> None:
         raise StartError(f"--{'lm' if lm else 'model'}: {error}") from None
     if lm and not can_search():
         raise StartError("--lm: needs what asr-backend[beam] brings")
+
+
+def _refuse_without_safetensors(path: Path, repository: str) -> None:
+    if not any(path.glob("*.safetensors*")):
+        raise StartError(
+            f"--model {repository}: has no safetensors on the hub; where it has pickled weights: "
+            f"hf download {repository} --local-dir SRC, then asr-server convert SRC DST, then "
+            "--model DST"
+        )
 
 
 def _snapshot(repository: str, revision: str, *, fetch: bool) -> Path | None:
