@@ -1,0 +1,41 @@
+"""The demo's exit status: 0 only where every recording was heard as well as the card says."""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from asr_client.testing import FakeServer
+from tools import demo
+
+
+def status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, stated: float, heard: str) -> int:
+    """What `make demo` ends with when a server hears the same in every recording."""
+
+    @contextlib.contextmanager
+    def local_server(**_: object) -> Iterator[SimpleNamespace]:
+        with FakeServer(text=heard) as server:
+            yield SimpleNamespace(url=server.url)
+
+    monkeypatch.setattr(demo, "local_server", local_server)
+    monkeypatch.setattr(demo, "stated_word_error_rate", lambda card: stated)
+    return demo.run(Console(file=io.StringIO()), tmp_path / "log")
+
+
+def test_words_as_good_as_the_card_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert status(monkeypatch, tmp_path, stated=0.96, heard="") == 0
+
+
+def test_worse_words_than_the_card_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert status(monkeypatch, tmp_path, stated=0.94, heard="") == 1
+
+
+def test_a_recording_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    recordings = [*demo.recordings(), (tmp_path / "empty.wav", "five")]
+    (tmp_path / "empty.wav").touch()
+    monkeypatch.setattr(demo, "recordings", lambda: recordings)
+    assert status(monkeypatch, tmp_path, stated=0.96, heard="") == 1
