@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks import client_overhead, client_storm
+from benchmarks import client_imports, client_overhead, client_storm
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
@@ -40,3 +40,8 @@ def test_a_call_costs_little_more_than_tritonclient_s(
     measure: Callable[[int], client_overhead.Times],
 ) -> None:
     assert measure(300).ratio < 1.6
+
+
+def test_importing_takes_little_longer_than_what_is_needed_anyway() -> None:
+    ours_s, needed_s = client_imports.measure(5)
+    assert ours_s < 1.5 * needed_s
