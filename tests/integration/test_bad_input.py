@@ -184,6 +184,7 @@ def test_a_header_that_claims_4_gb(client: Client):
 def test_an_hour_of_silence(client: Client):
     transcript = client.transcribe(silence_file(3600))
     assert transcript.duration_s == pytest.approx(3600, abs=0.01)
+    assert (transcript.text, transcript.words) == ("", ())
 
 
 @pytest.mark.parametrize(

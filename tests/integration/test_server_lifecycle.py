@@ -7,12 +7,13 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
-from tests.integration.dummy_server import DummyServer, dummy_server, wait_for
+from tests.integration.dummy_server import MODELS, DummyServer, dummy_server, wait_for
 
 pytestmark = pytest.mark.server
 
@@ -29,6 +30,9 @@ def refusal(server: DummyServer) -> str:
 def test_it_serves_with_admin_calls_locked_and_leaves_nothing_behind(tmp_path):
     with dummy_server(tmp_path) as server:
         assert server.call("transcribe") in {stub.pid for stub in server.stubs("transcribe")}
+        # Whatever a file that is sent may name, nothing is there.
+        folders = {Path(stub.cwd()) for model in MODELS for stub in server.stubs(model)}
+        assert [list(folder.iterdir()) for folder in folders] == [[]]
         assert server.get("/livez") == (200, "alive\n")
         status, health = server.ready()
         assert status == 200
