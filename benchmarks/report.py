@@ -21,6 +21,7 @@ _TITLES = (
     "padding",
     "peak MiB",
     "same text",
+    "same as alone",
     "character errors",
 )
 
@@ -69,6 +70,7 @@ def _cells(row: Row) -> list[str]:
         "" if row.padding_waste is None else f"{row.padding_waste:.0%}",
         f"{row.peak_mib:.0f}",
         f"{row.equal:.0%}",
+        "" if row.same_as_alone is None else f"{row.same_as_alone:.0%}",
         f"{row.character_errors:.1%}",
     ]
 

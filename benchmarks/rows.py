@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 
 import numpy as np
 
-from benchmarks.cells import Cell
+from benchmarks.cells import Call, Cell
 from tools.word_errors import word_errors
 
 
@@ -39,6 +39,9 @@ class Row:
     """Most memory of the system's processes while the mix was measured, MiB."""
     equal: float | None = None
     """The share of clips whose transcript was always the reference's, 0 to 1."""
+    same_as_alone: float | None = None
+    """The share of clips whose transcript was always that of the same system's first pass with one
+    clip at once, 0 to 1."""
     character_errors: float | None = None
     """Characters to insert, delete or replace to get the reference, over those of the reference."""
     note: str = ""
@@ -47,12 +50,13 @@ class Row:
 COLUMNS = tuple(field.name for field in fields(Row))
 
 
-def row_of(cell: Cell, *, reference: Sequence[str], peak_bytes: int) -> Row:
+def row_of(cell: Cell, *, reference: Sequence[str], alone: Cell | None, peak_bytes: int) -> Row:
     """Sum up a cell.
 
     Args:
         cell: with one pass or more.
         reference: the transcript that each clip of the mix should have.
+        alone: the same system with one clip at once; None where that was not measured.
         peak_bytes: most memory of the system's processes.
     """
     good = [call for call in cell.calls if not call.error]
@@ -67,17 +71,7 @@ def row_of(cell: Cell, *, reference: Sequence[str], peak_bytes: int) -> Row:
     )
     if not good:
         return row
-    heard = [
-        (reference[index], text)
-        for call in good
-        for index, text in zip(call.clips, call.texts, strict=True)
-    ]
-    changed = {
-        index
-        for call in good
-        for index, text in zip(call.clips, call.texts, strict=True)
-        if _plain(text) != reference[index]
-    }
+    heard = _heard(good)
     took_s = [call.took_s for call in good]
     return replace(
         row,
@@ -89,9 +83,26 @@ def row_of(cell: Cell, *, reference: Sequence[str], peak_bytes: int) -> Row:
         p99_s=float(np.percentile(took_s, 99)),
         padding_waste=_waste(cell),
         peak_mib=peak_bytes / 2**20,
-        equal=1 - len(changed) / len(reference),
-        character_errors=_character_errors(heard),
+        equal=_same(heard, dict(enumerate(reference))),
+        same_as_alone=_same(heard, dict(_heard(alone.passes[0].calls))) if alone else None,
+        character_errors=_character_errors([(reference[clip], text) for clip, text in heard]),
     )
+
+
+def _heard(calls: Sequence[Call]) -> list[tuple[int, str]]:
+    """Each clip that was answered, with its transcript."""
+    return [
+        (clip, _plain(text))
+        for call in calls
+        if not call.error
+        for clip, text in zip(call.clips, call.texts, strict=True)
+    ]
+
+
+def _same(heard: Sequence[tuple[int, str]], wanted: Mapping[int, str]) -> float:
+    """The share of clips that were always heard as wanted."""
+    changed = {clip for clip, text in heard if text != wanted.get(clip)}
+    return 1 - len(changed) / len({clip for clip, _ in heard})
 
 
 def _waste(cell: Cell) -> float | None:
@@ -102,7 +113,7 @@ def _waste(cell: Cell) -> float | None:
 
 def _character_errors(pairs: Sequence[tuple[str, str]]) -> float:
     wanted = sum(len(reference) for reference, _ in pairs)
-    return sum(_edits(reference, _plain(text)) for reference, text in pairs) / max(1, wanted)
+    return sum(_edits(reference, text) for reference, text in pairs) / max(1, wanted)
 
 
 def _plain(text: str) -> str:

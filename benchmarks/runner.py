@@ -108,8 +108,14 @@ def _measure(running: Mapping[System, int], mix: Mix, plan: Plan, results: Resul
     with contextlib.ExitStack() as stack:
         peaks = {system: stack.enter_context(PeakMemory(pid)) for system, pid in running.items()}
         run_in_turn(cells, mix.clips, budget_s=plan.budget_s)
+    alone = {cell.system: cell for cell in cells if cell.at_once == 1}
     for cell in cells:
-        row = row_of(cell, reference=mix.reference, peak_bytes=peaks[cell.system].bytes)
+        row = row_of(
+            cell,
+            reference=mix.reference,
+            alone=alone.get(cell.system),
+            peak_bytes=peaks[cell.system].bytes,
+        )
         results.rows.append(row)
         if row.rtfx is not None:
             results.cells.append(cell)

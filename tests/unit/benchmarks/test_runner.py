@@ -1,4 +1,5 @@
 import csv
+import itertools
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def test_texts_are_compared_with_the_reference(tmp_path: Path):
     assert row.padding_waste == pytest.approx(0.25)
     assert row.peak_mib is not None
     assert row.peak_mib > 1
+
+
+def test_texts_are_compared_with_those_of_one_clip_at_once(tmp_path: Path):
+    # The warm-up calls with the shortest and the longest clip come first.
+    heard = itertools.chain(TEXTS[:1], TEXTS[3:], TEXTS, ["one", "zwei", "three", "four"])
+    system = FakeSystem(at_once=(1, 2), takes_batches=True, hear=lambda wav: next(heard))
+    alone, together = run(system, folder=tmp_path).rows
+    assert (alone.same_as_alone, together.same_as_alone) == (1, 0.75)
 
 
 def test_a_system_that_cannot_run_is_a_row_and_its_neighbour_runs(tmp_path: Path):
