@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from load_tests.corpus import Clip
-from load_tests.measure import Stretch, figures
+from load_tests.figures import figures
+from load_tests.measure import Stretch
 from load_tests.sweep.costs import Costs
 from load_tests.sweep.settings import ServerSetting
 from load_tests.tally import Tally
