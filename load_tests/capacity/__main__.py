@@ -11,7 +11,7 @@ from pathlib import Path
 from load_tests.capacity.heldout import Prediction, leave_out, typical
 from load_tests.capacity.planning import enough_fronts, greatest_load, machines_for
 from load_tests.capacity.scenario import Machine
-from load_tests.capacity.service import Service, read_service
+from load_tests.capacity.service import Gpu, Service, read_gpu, read_service
 from load_tests.corpus import build_corpus
 from load_tests.sweep.points import Point
 from load_tests.sweep.store import Sweep, read_sweep
@@ -33,12 +33,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"capacity: {error}", file=sys.stderr)
         return 1
+    gpu = read_gpu(sweep.points)
     lengths_s = [clip.duration_s for clip in build_corpus(seed=options.seed)]
     _print_costs(service, lengths_s)
     if options.held_out:
         _print_held_out(sweep, lengths_s)
-    _print_machines(options, service, lengths_s)
+    print(f"A GPU {'as assumed' if gpu is None else 'as measured'}: {gpu or _assumed(options)}\n")
+    _print_machines(options, service, gpu or _assumed(options), lengths_s)
     return 0
+
+
+def _assumed(options: argparse.Namespace) -> Gpu:
+    return Gpu(forward_s=options.gpu_forward_ms / 1000, rtfx=options.gpu_rtfx)
 
 
 def _print_costs(service: Service, lengths_s: Sequence[float]) -> None:
@@ -80,13 +86,12 @@ def _line(point: Point, predicted: Prediction) -> str:
 
 
 def _print_machines(
-    options: argparse.Namespace, service: Service, lengths_s: Sequence[float]
+    options: argparse.Namespace, service: Service, gpu: Gpu, lengths_s: Sequence[float]
 ) -> None:
     print(
         f"Greatest load of random arrivals with p95 at most {options.max_p95_s:g} s, and the "
         f"machines for\n{options.audio_hours_a_day:,.0f} audio-hours a day with a peak of "
-        f"{options.peak:g} times the mean. A GPU is assumed to do\n{options.gpu_rtfx:g} s of "
-        f"audio a second and to need {options.gpu_forward_ms:g} ms for a forward's start.\n"
+        f"{options.peak:g} times the mean:\n"
         f"  {'machine':44} {'calls/s':>8} {'audio s/s':>9} {'p95 s':>6}  busiest"
     )
     for count in options.instances:
@@ -94,7 +99,8 @@ def _print_machines(
         name = f"CPU, {_many(count, 'instance')}, {_shape(machine)}"
         _print_machine(options, name, 1.0, machine, service, lengths_s)
     for gpus in options.gpus:
-        machine = _gpu_machine(options, min(gpus, options.gpus_a_machine), service, lengths_s)
+        count = min(gpus, options.gpus_a_machine)
+        machine = _gpu_machine(options, count, gpu, service, lengths_s)
         share = gpus / machine.gpus
         name = f"{_many(machine.gpus, 'GPU')}, {_shape(machine)}"
         _print_machine(
@@ -129,15 +135,19 @@ def _print_machine(
 
 
 def _gpu_machine(
-    options: argparse.Namespace, gpus: int, service: Service, lengths_s: Sequence[float]
+    options: argparse.Namespace,
+    gpus: int,
+    gpu: Gpu,
+    service: Service,
+    lengths_s: Sequence[float],
 ) -> Machine:
     machine = Machine(
         cores=1,
         fronts=1,
         instances=options.instances_a_gpu,
         gpus=gpus,
-        gpu_forward_s=options.gpu_forward_ms / 1000,
-        gpu_rtfx=options.gpu_rtfx,
+        gpu_forward_s=gpu.forward_s,
+        gpu_rtfx=gpu.rtfx,
         max_forward_s=320.0,
     )
     fitted = enough_fronts(machine, service, lengths_s)
@@ -160,15 +170,15 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("sweep", type=Path, help="a sweep.json, measured on a CPU")
+    add("sweep", type=Path, help="a sweep.json; assumptions yield to its points on GPUs")
     add("--held-out", action="store_true", help="say how far the model is off on the sweep itself")
     add("--instances", type=_numbers, default=[1, 2, 4, 8], help="on the CPU")
     add("--cpu-cores", type=int, default=8, help="of a machine without GPUs")
     add("--gpus", type=_numbers, default=[1, 8, 100], help="of all machines together")
     add("--gpus-a-machine", type=int, default=8, help="of one machine at most")
     add("--instances-a-gpu", type=int, default=2, help="wav2vec2 processes")
-    add("--gpu-rtfx", type=float, default=2000.0, help="assumed: audio seconds a GPU second")
-    add("--gpu-forward-ms", type=float, default=10.0, help="assumed: of a forward's start")
+    add("--gpu-rtfx", type=float, default=Gpu.rtfx, help="assumed: audio seconds a GPU second")
+    add("--gpu-forward-ms", type=float, default=10.0, help="assumed: a forward's start")
     add("--fronts", type=int, help="of a machine; as many as it needs where not named")
     add("--max-p95-s", type=float, default=2.0, help="target, seconds")
     add("--audio-hours-a-day", type=float, default=1e6, help="to plan for")

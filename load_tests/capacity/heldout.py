@@ -46,12 +46,16 @@ def leave_out(
     """Predict every point from those that are not of its group.
 
     Args:
-        sweep: measured on a CPU.
+        sweep: its points on a CPU are taken.
         lengths_s: of the clips it was measured with.
         group: what is left out together: `lambda point: point.key` leaves out one at a time.
         seconds: simulated for each.
     """
-    measured = [point for point in sweep.points if point.measured is not None]
+    measured = [
+        point
+        for point in sweep.points
+        if point.measured is not None and point.setting.device == "cpu"
+    ]
     cores = sweep.conditions["machine"]["cores"]
     predictions = []
     for point in measured:

@@ -51,15 +51,19 @@ def read_service(points: Sequence[Point], cores: int) -> Service:
     All others are means.
 
     Args:
-        points: of one sweep.
+        points: of one sweep; forwards on GPUs do not count among the costs of cores.
         cores: of its machine.
 
     Raises:
-        ValueError: no point has figures.
+        ValueError: no point on a CPU has figures.
     """
-    measured = [(point, point.measured.costs) for point in points if point.measured is not None]
+    measured = [
+        (point, point.measured.costs)
+        for point in points
+        if point.measured is not None and point.setting.device == "cpu"
+    ]
     if not measured:
-        raise ValueError("no point has figures")
+        raise ValueError("no point on a CPU has figures")
     costs = [cost for _, cost in measured]
     forward_s, padded_s = _line(
         np.array([cost.padded_s / cost.forwards for cost in costs]),
@@ -79,6 +83,38 @@ def read_service(points: Sequence[Point], cores: int) -> Service:
         triton_s=sum(cost.cpu_s["triton"] for cost in costs) / calls,
         caller_s=sum(cost.cpu_s["callers"] for cost in costs) / calls,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """What one GPU does."""
+
+    forward_s: float = 0.01
+    """GPU seconds of one forward, whatever is in it."""
+
+    rtfx: float = 2000.0
+    """Seconds of audio that it computes in a second, padding counted."""
+
+
+def read_gpu(points: Sequence[Point]) -> Gpu | None:
+    """Read a GPU off the forwards of a sweep's points on GPUs; None where there is none of them.
+
+    Points with one instance are taken, whose forwards have the GPU for themselves.
+    """
+    costs = [
+        point.measured.costs
+        for point in points
+        if point.measured is not None
+        and point.setting.device == "gpu"
+        and point.setting.instances == 1
+    ]
+    if not costs:
+        return None
+    forward_s, padded_s = _line(
+        np.array([cost.padded_s / cost.forwards for cost in costs]),
+        np.array([cost.forward_s / cost.forwards for cost in costs]),
+    )
+    return Gpu(forward_s=forward_s, rtfx=1 / padded_s if padded_s else float("inf"))
 
 
 def threads_of(setting: ServerSetting, cores: int) -> int:

@@ -20,7 +20,7 @@ class StabilityRule:
     slices: int = 3
     """Slices that must agree, 1 or more."""
 
-    max_slices: int = 6
+    max_slices: int = 5
     """Slices after which the measurement ends anyhow."""
 
     tolerance: float = 0.05

@@ -2,6 +2,7 @@
 
 import random
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from load_tests.capacity.planning import (
     machines_for,
 )
 from load_tests.capacity.scenario import Load, Machine
-from load_tests.capacity.service import Service, read_service
+from load_tests.capacity.service import Service, read_gpu, read_service
 from load_tests.capacity.simulation import simulate
 from load_tests.corpus import build_corpus
 from load_tests.sweep.costs import Costs
@@ -197,8 +198,24 @@ def test_no_cost_is_below_zero():
 
 
 def test_without_figures_there_are_no_costs():
-    with pytest.raises(ValueError, match="no point has figures"):
+    with pytest.raises(ValueError, match="no point on a CPU has figures"):
         read_service([Point(setting=setting(1), concurrency=1, error="died")], cores=2)
+
+
+def test_a_gpu_is_read_off_points_on_gpus():
+    on_cpu = [point_with(100, 500.0, 3.0)]
+    assert read_gpu(on_cpu) is None
+    # point_with's forwards last the time spent over 1.5.
+    spent_s = {callers: 1.5 * (0.004 * 100 + 500.0 * callers / 4000) for callers in (1, 4)}
+    on_gpu = [
+        replace(point_with(100, 500.0 * callers, seconds), setting=setting(1, device="gpu"))
+        for callers, seconds in spent_s.items()
+    ]
+    gpu = read_gpu([*on_cpu, *on_gpu])
+    assert gpu.forward_s == pytest.approx(0.004)
+    assert gpu.rtfx == pytest.approx(4000)
+    with pytest.raises(ValueError, match="on a CPU"):
+        read_service(on_gpu, cores=2)
 
 
 def test_more_gpus_carry_more_and_the_fronts_keep_up():
