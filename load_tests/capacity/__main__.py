@@ -8,16 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from load_tests.capacity.heldout import Prediction, leave_out, typical
+from load_tests.capacity.heldout import Prediction, calibrate, leave_out, typical
 from load_tests.capacity.planning import enough_fronts, greatest_load, machines_for
 from load_tests.capacity.scenario import Machine
-from load_tests.capacity.service import Gpu, Service, read_gpu, read_service
+from load_tests.capacity.service import Gpu, Service, read_gpu
 from load_tests.corpus import build_corpus
-from load_tests.sweep.points import Point
 from load_tests.sweep.store import Sweep, read_sweep
 
 GROUPS = {
-    "one point": lambda point: point.key,
     "an instance count": lambda point: point.setting.instances,
     "a number of callers": lambda point: point.concurrency,
 }
@@ -29,12 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(arguments)
     try:
         sweep = read_sweep(options.sweep)
-        service = read_service(sweep.points, sweep.conditions["machine"]["cores"])
+        lengths_s = [clip.duration_s for clip in build_corpus(seed=options.seed)]
+        service = calibrate(sweep.points, sweep.conditions, lengths_s)
     except (OSError, ValueError) as error:
         print(f"capacity: {error}", file=sys.stderr)
         return 1
     gpu = read_gpu(sweep.points)
-    lengths_s = [clip.duration_s for clip in build_corpus(seed=options.seed)]
     _print_costs(service, lengths_s)
     if options.held_out:
         _print_held_out(sweep, lengths_s)
@@ -49,39 +47,40 @@ def _assumed(options: argparse.Namespace) -> Gpu:
 
 def _print_costs(service: Service, lengths_s: Sequence[float]) -> None:
     mean_s = sum(lengths_s) / len(lengths_s)
+    front_s = service.stretch * service.front_s
     print(
         f"Costs in processor time of one core of the sweep's machine (clips of {mean_s:.1f} s):\n"
         f"  a forward {1000 * service.forward_s:.1f} ms and {1000 * service.padded_s:.2f} ms for "
         f"each second in it, padding counted\n"
         f"  a front {1000 * service.front_s:.1f} ms a window, tritonserver "
         f"{1000 * service.triton_s:.1f} ms a call, the callers {1000 * service.caller_s:.1f} ms\n"
-        f"  one front saturates at {1 / service.front_s:.0f} windows a second, "
-        f"{mean_s / service.front_s:.0f} s of audio a second\n"
+        f"  all of it takes {service.stretch:.2f} times as long as that\n"
+        f"  one front saturates at {1 / front_s:.0f} windows a second, "
+        f"{mean_s / front_s:.0f} s of audio a second\n"
     )
 
 
 def _print_held_out(sweep: Sweep, lengths_s: Sequence[float]) -> None:
-    print("Held-out points, predicted from the rest (median size of the error, and the largest):")
     for name, group in GROUPS.items():
         predictions = leave_out(sweep, lengths_s, group)
         rtfx = [each.rtfx_error for each in predictions]
         p95 = [each.p95_error for each in predictions]
         print(
-            f"  left out {name}: throughput {typical(rtfx):.0%}, at most "
-            f"{max(map(abs, rtfx)):.0%}; p95 {typical(p95):.0%}, at most {max(map(abs, p95)):.0%}"
+            f"Held out {name} at a time: throughput off by {typical(rtfx):.0%} (median), "
+            f"{max(map(abs, rtfx)):.0%} (most); p95 by {typical(p95):.0%} and "
+            f"{max(map(abs, p95)):.0%}"
         )
-        if name == "one point":
-            for each in predictions:
-                print(f"    {_line(each.point, each)}")
-    print()
+        for each in predictions:
+            print(f"  {_line(each)}")
+        print()
 
 
-def _line(point: Point, predicted: Prediction) -> str:
-    assert point.measured is not None
+def _line(predicted: Prediction) -> str:
+    point, measured = predicted.point, predicted.measured
     return (
-        f"{point.setting.instances} x {point.concurrency:2}: audio s/s "
-        f"{point.measured.rtfx:6.1f} measured {predicted.rtfx:6.1f} predicted "
-        f"{predicted.rtfx_error:+5.0%}; p95 {point.measured.p95_s:.2f} s, {predicted.p95_s:.2f} s"
+        f"{point.setting.instances} instances, {point.concurrency:2} callers: audio s/s "
+        f"{measured.rtfx:6.1f} measured, {predicted.rtfx:6.1f} predicted "
+        f"({predicted.rtfx_error:+.0%}); p95 {measured.p95_s:.2f} s, {predicted.p95_s:.2f} s"
     )
 
 
@@ -95,7 +94,12 @@ def _print_machines(
         f"  {'machine':44} {'calls/s':>8} {'audio s/s':>9} {'p95 s':>6}  busiest"
     )
     for count in options.instances:
-        machine = Machine(cores=options.cpu_cores, fronts=options.fronts or 4, instances=count)
+        machine = Machine(
+            cores=options.cpu_cores,
+            fronts=options.fronts or 4,
+            instances=count,
+            threads=max(1, options.cpu_cores // count),
+        )
         name = f"CPU, {_many(count, 'instance')}, {_shape(machine)}"
         _print_machine(options, name, 1.0, machine, service, lengths_s)
     for gpus in options.gpus:

@@ -48,13 +48,14 @@ def bound_per_s(machine: Machine, service: Service, lengths_s: Sequence[float]) 
     per_call = len(windows) / len(lengths_s)
     audio_s = sum(windows) / len(lengths_s)
     forwards = audio_s / machine.max_forward_s
-    core_s = service.triton_s + per_call * service.front_s
-    bounds = [machine.fronts / (per_call * service.front_s)] if service.front_s else []
+    front_s = service.stretch * per_call * service.front_s
+    core_s = service.stretch * service.triton_s + front_s
+    bounds = [machine.fronts / front_s] if front_s else []
     if machine.gpus:
         gpu_s = forwards * machine.gpu_forward_s + audio_s / machine.gpu_rtfx
         bounds.append(machine.gpus / gpu_s)
     else:
-        core_s += forwards * service.forward_s + audio_s * service.padded_s
+        core_s += service.stretch * (forwards * service.forward_s + audio_s * service.padded_s)
     return min([*bounds, machine.cores / core_s])
 
 
@@ -94,11 +95,11 @@ def enough_fronts(
     windows = sum(len(windows_of(length)) for length in lengths_s) / len(lengths_s)
     boundless = replace(machine, fronts=10**6, cores=10**6)
     rate = bound_per_s(boundless, service, lengths_s)
-    front_s = rate * windows * service.front_s
+    front_s = rate * service.stretch * windows * service.front_s
     return replace(
         machine,
         fronts=max(1, math.ceil(front_s / share)),
-        cores=max(1, math.ceil((front_s + rate * service.triton_s) / share)),
+        cores=max(1, math.ceil((front_s + rate * service.stretch * service.triton_s) / share)),
     )
 
 

@@ -14,6 +14,9 @@ from load_tests.capacity.scenario import Machine
 from load_tests.sweep.points import Point
 from load_tests.sweep.settings import ServerSetting
 
+FREE_CORES = 0.85
+"""A machine less busy than this has a core free for whoever wants one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
@@ -37,6 +40,12 @@ class Service:
     caller_s: float
     """Of the callers for a call, where they are on the same machine."""
 
+    stretch: float = 1.0
+    """How much longer all of it takes than its processor time says; see `calibrate`."""
+
+    before_share: float = 0.5
+    """What a front does before the network's turn, of `front_s`: assumed, and of little weight."""
+
     def width(self, threads: int) -> float:
         """Cores that a forward of so many threads keeps busy when nobody else wants them."""
         return 1.0 + (threads - 1) * self.second_thread
@@ -46,9 +55,9 @@ def read_service(points: Sequence[Point], cores: int) -> Service:
     """Read the costs off points with figures.
 
     The two costs of a forward are the least squares of the processor time of `wav2vec2` over
-    forwards and padded seconds, with no cost below 0. `second_thread` comes from the points with
-    one caller, who has the machine for himself; it is 0 where none of them had a second thread.
-    All others are means.
+    forwards and padded seconds, with no cost below 0. `second_thread` comes from points whose
+    forwards had a second thread and free cores to run it on; it is 0 where there were none. All
+    others are means.
 
     Args:
         points: of one sweep; forwards on GPUs do not count among the costs of cores.
@@ -72,7 +81,8 @@ def read_service(points: Sequence[Point], cores: int) -> Service:
     second = [
         (cost.cpu_s["wav2vec2"] / cost.forward_s - 1) / (threads - 1)
         for point, cost in measured
-        if point.concurrency == 1 and (threads := threads_of(point.setting, cores)) > 1
+        if sum(cost.cpu_s.values()) < FREE_CORES * cores * cost.seconds
+        and (threads := threads_of(point.setting, cores)) > 1
     ]
     calls, windows = sum(cost.calls for cost in costs), sum(cost.windows for cost in costs)
     return Service(

@@ -117,14 +117,15 @@ class _Server:
 
     def _call_from_here(self) -> None:
         call = _Call(began=self._clock.now, length_s=next(self._lengths))
-        self._cores.do(self._service.caller_s, lambda: self._send(call))
+        work_s = self._service.stretch * self._service.caller_s
+        self._cores.do(work_s, lambda: self._send(call))
 
     def _send(self, call: _Call) -> None:
         def queue() -> None:
             self._calls.append(call)
             self._fill_fronts()
 
-        self._cores.do(self._service.triton_s, queue)
+        self._cores.do(self._service.stretch * self._service.triton_s, queue)
 
     def _fill_fronts(self) -> None:
         while self._open and self._calls:
@@ -161,8 +162,11 @@ class _Server:
             self._fill_instances()
 
         assert call.front is not None
-        call.front.work.append((self._service.front_s, queue))
-        self._work(call.front)
+        self._front_does(call.front, self._service.before_share, queue)
+
+    def _front_does(self, front: _Front, share: float, then: Callable[[], None]) -> None:
+        front.work.append((share * self._service.stretch * self._service.front_s, then))
+        self._work(front)
 
     def _work(self, front: _Front) -> None:
         if front.busy or not front.work:
@@ -206,7 +210,7 @@ class _Server:
                 self.outcome.forwards += 1
                 self.outcome.windows += len(forward)
             for window in forward:
-                self._answer(window.call)
+                self._read(window.call)
             self._forward(device, plan)
 
         machine, service = self._machine, self._service
@@ -214,7 +218,13 @@ class _Server:
             device.do(machine.gpu_forward_s + padded_s / machine.gpu_rtfx, answer)
         else:
             work_s = service.forward_s + service.padded_s * padded_s
-            device.do(work_s, answer, width=service.width(machine.threads))
+            device.do(service.stretch * work_s, answer, width=service.width(machine.threads))
+
+    def _read(self, call: _Call) -> None:
+        """Read the text off a window's answer."""
+        assert call.front is not None
+        after = 1 - self._service.before_share
+        self._front_does(call.front, after, lambda: self._answer(call))
 
     def _answer(self, call: _Call) -> None:
         call.unanswered -= 1
