@@ -11,18 +11,18 @@ import psutil
 
 
 def describe_machine() -> dict[str, str | int]:
-    """Processor, cores that this process may use, memory in MiB, and GPUs where there are some."""
+    """Processor, cores that this process may use, memory, and GPUs where there are some."""
     described: dict[str, str | int] = {
-        "processor": _processor(Path("/proc/cpuinfo").read_text()),
+        "processor": processor_in(Path("/proc/cpuinfo").read_text()),
         "cores": len(os.sched_getaffinity(0)),
-        "memory_mib": psutil.virtual_memory().total >> 20,
+        "memory": f"{psutil.virtual_memory().total >> 20} MiB",
     }
     if gpus := _gpus():
         described["gpus"] = gpus
     return described
 
 
-def _processor(cpuinfo: str) -> str:
+def processor_in(cpuinfo: str) -> str:
     """The processor's name and those of its instruction sets that matter to the network."""
     fields = dict(
         (key.strip(), value.strip())

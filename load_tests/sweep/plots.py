@@ -49,7 +49,7 @@ def throughput(curves: Curves, knees: Mapping[str, int], best: tuple[str, int] |
         axes.plot(*_at(curves, best), "s", ms=19, label="recommended", **hollow)
     callers_axis(axes, curves)
     axes.set_ylabel("seconds of audio a second")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.12 * max(figures.rtfx for c in curves.values() for _, figures in c))
     axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, labelspacing=0.8)
     return svg(figure)
 

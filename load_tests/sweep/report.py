@@ -13,15 +13,15 @@ from load_tests.sweep.settings import ServerSetting, name_apart
 from load_tests.sweep.store import Sweep
 
 _STYLE = """
-body { font: 16px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem;
+body { font: 16px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 66rem;
        padding: 0 1rem; color: #111; background: #fff; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 .answer { border-left: 5px solid #111; padding: .4rem 1rem; font-size: 1.1rem; }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
 figcaption { color: #333; font-size: .92rem; max-width: 50rem; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .55rem; text-align: right; border-bottom: 1px solid #ccc; }
+table { border-collapse: collapse; font-size: .78rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .45rem; text-align: right; border-bottom: 1px solid #ccc; }
 th:first-child, td:first-child { text-align: left; white-space: nowrap; }
 tr.best td { font-weight: bold; background: #eee; }
 dl { display: grid; grid-template-columns: max-content auto; gap: .1rem 1rem; font-size: .92rem; }
