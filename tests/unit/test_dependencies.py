@@ -1,12 +1,14 @@
-"""What a package imports is what its pyproject.toml asks for, and the other way round."""
+"""What a package imports is what its pyproject.toml asks for; what is pinned suits every Python."""
 
 import ast
+import importlib.metadata
 import itertools
 import re
 import sys
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -50,3 +52,14 @@ def imports(file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module)
     return {name.partition(".")[0] for name in found}
+
+
+# Those of Ubuntu 22.04, Debian 12 and Ubuntu 24.04.
+@pytest.mark.parametrize("python", ["3.10.12", "3.11.2", "3.12.3"])
+def test_what_is_pinned_suits_every_python(python: str):
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    names = [line.partition("==")[0] for line in lines if not line.startswith("#")]
+    wanted = {name: importlib.metadata.metadata(name)["Requires-Python"] for name in names}
+    assert {
+        n: spec for n, spec in wanted.items() if not SpecifierSet(spec or "").contains(python)
+    } == {}
