@@ -86,7 +86,7 @@ def test_the_sdist_holds_all_that_the_wheel_needs(package: str, tmp_path: Path) 
 
 def interpreter(version: str) -> Path:
     """A Python of that version on this machine; skips where there is none."""
-    if version != "%d.%d" % sys.version_info[:2] and not os.environ.get(ALL):
+    if version != f"{sys.version_info[0]}.{sys.version_info[1]}" and not os.environ.get(ALL):
         pytest.skip(f"only this Python's version is tested unless {ALL}=1 is set")
     name = f"python{version}"
     found = [*Path.home().glob(f".pyenv/versions/{version}.*/bin/{name}")]
