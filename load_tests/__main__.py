@@ -16,7 +16,7 @@ from pathlib import Path
 from load_tests.arrivals import FORMS, Arrivals
 from load_tests.scenarios import SCENARIOS
 from load_tests.slo import DEFAULT_SLO, parse_slo
-from tools.local_server import LocalServer, local_server
+from tools.local_server import LocalServer, free_ports, local_server
 
 _ROOT = Path(__file__).resolve().parents[1]
 _START_AND_REPORT_S = 60.0
@@ -54,7 +54,7 @@ def _run_locust(options: argparse.Namespace, server: LocalServer | None) -> int:
         *("--timeout-s", str(options.timeout_s), "--seed", str(options.seed)),
         *("--slo", options.slo, "--arrivals", options.arrivals, "--output", options.output),
         *(["--allow-remote"] if options.allow_remote else []),
-        *(["--processes", str(options.processes)] if options.processes > 1 else []),
+        *(_several(options.processes) if options.processes > 1 else []),
     ]
     metrics_url, pid = options.metrics_url, options.server_pid
     if server is not None:
@@ -67,6 +67,13 @@ def _run_locust(options: argparse.Namespace, server: LocalServer | None) -> int:
     except subprocess.TimeoutExpired:
         print(f"load_tests: Locust did not end within {limit_s:.0f} s", file=sys.stderr)
         return 1
+
+
+def _several(processes: int) -> list[str]:
+    """A master and workers that meet on this machine, out of the way of other runs."""
+    (port,) = free_ports(1)
+    meet = ["--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)]
+    return ["--processes", str(processes), *meet, "--master-port", str(port)]
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from load_tests.arrivals import Arrivals
-from load_tests.figures import Figures, figures
+from load_tests.figures import figures
 from load_tests.measure import transcripts_alone
 from load_tests.run import Plan, Run, Share
 from load_tests.scenarios import knee, stage_at
@@ -73,6 +73,8 @@ class Lead:
         self._knee: int | None = None
         self._problems: list[str] = []
         self._watch: Watch | None = None
+        self.said = ""
+        """What `conclude` printed."""
         # One call at a time, before any load: it warms the server, too.
         self._alone = transcripts_alone(
             target.url, Run(plan, Share()).corpus, call_timeout_s=plan.timeout_s
@@ -139,22 +141,24 @@ class Lead:
                 server = self._watch.stop()
             except OSError as error:
                 self._problems.append(f"server: its metrics page is gone ({error})")
-        seen = self._figures(server)
-        summary = Summary(self.run, seen, alone=self._alone, knee=self._knee)
-        print(summary.text(), flush=True)
+        summary = self.summary(server)
+        seen = summary.seen
         reasons = self._problems + broken(self._gates, seen)
-        for line in [f"gate broken: {reason}" for reason in reasons] or ["gates kept"]:
-            print(line, file=sys.stderr, flush=True)
+        verdict = "\n".join([f"gate broken: {reason}" for reason in reasons] or ["gates kept"])
+        self.said = f"{summary.text()}\n{verdict}"
+        print(summary.text(), flush=True)
+        print(verdict, file=sys.stderr, flush=True)
         if self._output is not None:
             written = {"figures": dataclasses.asdict(seen), "broken": reasons} | summary.data()
             self._output.write_text(json.dumps(written, indent=1) + "\n")
         return 1 if reasons else 0
 
-    def _figures(self, server: ServerFigures | None) -> Figures:
+    def summary(self, server: ServerFigures | None = None) -> Summary:
+        """What has come of the run so far."""
         plan, offered = self.plan, self.plan.offered()
         # A run may be stopped early.
         duration_s = max(1e-3, min(plan.duration_s, self.run.elapsed_s))
-        return figures(
+        seen = figures(
             self.run.total(),
             self.run.corpus,
             in_time=self.run.in_time(),
@@ -164,6 +168,7 @@ class Lead:
             alone=self._alone,
             server=server,
         )
+        return Summary(self.run, seen, alone=self._alone, knee=self._knee)
 
 
 def begin_message(url: str, plan: Plan, share: Share) -> dict[str, Any]:

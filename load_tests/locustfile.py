@@ -31,6 +31,8 @@ from load_tests.slo import DEFAULT_SLO, parse_slo
 
 _leads: list[Lead] = []
 """The run that is on, if any."""
+_last: list[str] = ["no run has ended yet"]
+"""What the last one came to."""
 _targets: list[Target] = []
 
 
@@ -51,7 +53,7 @@ def _add_options(parser: LocustArgumentParser) -> None:
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
-def _prepare(environment: Any, runner: Any, **_: Any) -> None:
+def _prepare(environment: Any, runner: Any, web_ui: Any, **_: Any) -> None:
     options, url = environment.parsed_options, environment.host or ""
     # The loop's clock stood still during the imports: what is timed would end that much early.
     gevent.get_hub().loop.update_now()
@@ -70,6 +72,8 @@ def _prepare(environment: Any, runner: Any, **_: Any) -> None:
             raise SystemExit(f"no server is ready at {url}")
     if options.num_users is None:
         options.num_users = SCENARIOS[options.scenario].users
+    if web_ui is not None:
+        web_ui.app.add_url_rule("/summary", view_func=_show_summary)
     metrics_url, pid = options.metrics_url or None, options.server_pid or None
     _targets.append(Target(url=url, metrics_url=metrics_url, pid=pid))
 
@@ -151,7 +155,15 @@ def _take_report(client_id: str, data: dict[str, Any]) -> None:
 def _conclude(environment: Any, **_: Any) -> None:
     """Judge the run that is on: it may also be stopped by hand, or by a signal."""
     if _leads:
-        environment.process_exit_code = _leads.pop().conclude()
+        lead = _leads.pop()
+        environment.process_exit_code = lead.conclude()
+        _last[0] = lead.said
+
+
+def _show_summary() -> tuple[str, dict[str, str]]:
+    """The run that is on, or the last one, as text under the web page's address."""
+    text = _leads[0].summary().text() if _leads else _last[0]
+    return f"{text}\n", {"Content-Type": "text/plain; charset=utf-8"}
 
 
 def _is_loopback(url: str) -> bool:

@@ -75,6 +75,7 @@ class Summary:
             "seed": self.run.plan.seed,
             "corpus": self.run.digest,
             "refused": self.run.total().refused,
+            "late_p99_s": Tally(latencies_s=self.run.late_s).percentile_s(0.99),
             "knee_callers": None if self.knee is None else self.run.plan.callers(self.knee),
             "rows": [{"what": what} | dataclasses.asdict(seen) for what, seen in self.rows()],
         }

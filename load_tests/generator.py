@@ -1,0 +1,83 @@
+"""`python -m load_tests.generator`: how many calls a second the load generator itself makes.
+
+It calls the SDK's fake server, which answers at once, with one second of PCM a call: open loops of
+rising rates, then a closed one as fast as it goes. All of it shares this machine's cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import subprocess
+import sys
+import tempfile
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from asr_client.testing import FakeServer
+
+_ROOT = Path(__file__).resolve().parents[1]
+_MARGIN_S = 120.0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print one line for each rate; 1 when one was not achieved to 2 %."""
+    parser = argparse.ArgumentParser(
+        prog="python -m load_tests.generator", description=(__doc__ or "").split("\n")[0]
+    )
+    add = parser.add_argument
+    add("--rates", default="250,500,1000", help="calls a second of the open loops")
+    add("--callers", type=int, default=32, help="of the closed loop")
+    add("--processes", type=int, default=2, help="that make the calls")
+    add("--duration-s", type=float, default=15, help="of each run")
+    options = parser.parse_args(arguments)
+    loops = [("--arrivals", f"constant:{rate}") for rate in options.rates.split(",")]
+    print("offered/s  achieved/s  failed  p50 ms  p99 ms  late p99 ms", flush=True)
+    kept = True
+    for loop in [*loops, ("--users", str(options.callers))]:
+        seen, late_p99_s = _run(loop, options.processes, options.duration_s)
+        offered, achieved = seen["offered_rps"], seen["throughput_rps"]
+        print(
+            f"{'closed' if offered is None else format(offered, '.0f'):>9}  {achieved:10.0f}  "
+            f"{sum(seen['failures'].values()):6}  {1000 * seen['latency_p50_s']:6.1f}  "
+            f"{1000 * seen['latency_p99_s']:6.1f}  {1000 * late_p99_s:11.1f}",
+            flush=True,
+        )
+        kept = kept and not seen["failures"] and (offered is None or achieved > 0.98 * offered)
+    return 0 if kept else 1
+
+
+def _run(loop: tuple[str, str], processes: int, duration_s: float) -> tuple[dict[str, Any], float]:
+    """The figures of one run, and how late its calls were sent."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    server = context.Process(target=_serve, args=(there,), daemon=True)
+    server.start()
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "run.json"
+        command = [
+            *(sys.executable, "-m", "load_tests", "--url", here.recv(), "--scenario", "seconds"),
+            *("--processes", str(processes), "--duration-s", str(duration_s), *loop),
+            *("--output", str(output), "--slo", "rps>0"),
+        ]
+        try:
+            subprocess.run(
+                command, cwd=_ROOT, check=True, capture_output=True, timeout=duration_s + _MARGIN_S
+            )
+        finally:
+            here.send(None)
+            server.join()
+        run = json.loads(output.read_text())
+    return run["figures"], run["late_p99_s"]
+
+
+def _serve(pipe: Connection) -> None:
+    with FakeServer(keep=100) as server:
+        pipe.send(server.url)
+        pipe.recv()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
