@@ -11,10 +11,16 @@ from tools.local_server import LocalServer, local_server
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    """One real asr-server with the demo checkpoint, for all tests that do not break it."""
+    """One real asr-server with the demo checkpoint, for all tests that do not break it.
+
+    In fp32: its transcripts are held to those of Hugging Face's model.
+    """
     log_path = tmp_path_factory.mktemp("server") / "server.log"
     try:
-        with log_path.open("wb") as log, local_server("--frontends=2", log=log) as running:
+        with (
+            log_path.open("wb") as log,
+            local_server("--frontends=2", "--precision=fp32", log=log) as running,
+        ):
             yield running
     except RuntimeError as error:
         raise RuntimeError(f"{error}; its log:\n{log_path.read_text(errors='replace')}") from None

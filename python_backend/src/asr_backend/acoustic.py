@@ -91,6 +91,7 @@ class AcousticModel:
             precision=parameters["precision"],
             threads=int(parameters["threads"]) or max(1, cores // int(parameters["instances"])),
         )
+        pb_utils.Logger.log_info(f"wav2vec2 runs in {engine.name}")
         budget_s = float(parameters["max_batch_audio_s"])
         return cls(
             engine=engine,
@@ -109,7 +110,9 @@ class AcousticModel:
             except Exception as error:
                 self._fail(request, error)
         lengths = [window.samples.size for window in windows]
-        for forward in plan_forwards(lengths, max_padded=self._max_padded):
+        for forward in plan_forwards(
+            lengths, max_padded=self._max_padded, max_windows=self._engine.max_windows
+        ):
             self._run([windows[index] for index in forward])
 
     def finalize(self) -> None:

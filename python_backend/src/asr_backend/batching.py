@@ -11,13 +11,16 @@ FREE_WASTE = 16_000
 """Samples of padding that a forward may always hold: less work than another forward's start."""
 
 
-def plan_forwards(lengths: Sequence[int], *, max_padded: int) -> list[list[int]]:
+def plan_forwards(
+    lengths: Sequence[int], *, max_padded: int, max_windows: int | None = None
+) -> list[list[int]]:
     """Split windows into padded forwards, the shortest first.
 
     Args:
         lengths: samples of each window.
         max_padded: the most samples of one forward, its padding counted: windows times the
             longest. A window that is longer than that goes alone.
+        max_windows: the most windows of one forward; None for no such bound.
 
     Returns:
         The forwards in the order to run them, each a list of indices into `lengths`. Every window
@@ -29,7 +32,8 @@ def plan_forwards(lengths: Sequence[int], *, max_padded: int) -> list[list[int]]
         length = lengths[index]
         padded = length * (len(forwards[-1]) + 1) if forwards else 0
         waste = padded - own - length
-        if forwards and padded <= max_padded and waste <= max(MAX_WASTE * padded, FREE_WASTE):
+        full = not forwards or len(forwards[-1]) == max_windows
+        if not full and padded <= max_padded and waste <= max(MAX_WASTE * padded, FREE_WASTE):
             forwards[-1].append(index)
             own += length
         else:

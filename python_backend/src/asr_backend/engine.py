@@ -1,42 +1,36 @@
-"""The network: windows of unequal length in, each one's own log-probabilities out.
-
-Padding must not reach a result. Hugging Face's models are run as they are; only the places where
-the zeros behind a short clip would be seen are replaced when the checkpoint is loaded:
-
-* the group norm after the first convolution takes its statistics over time, here over each clip's
-  own frames only;
-* the positional convolutions are given zeros behind each clip's end, as the clip alone would have
-  there; a stack of them (Data2VecAudio), or a batch norm before one (HuBERT), otherwise carries
-  other values in;
-* the attention of WavLM is computed by torch's fused kernel under one mask that holds both the
-  position bias and the padding.
-
-All else is masked by the models themselves, or looks at one frame at a time.
-"""
+"""What runs the network, chosen by device, precision and checkpoint."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
-from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
-from torch.nn import functional
 from transformers import AutoModelForCTC
 from transformers.utils import logging as transformers_logging
 
 from asr_backend.checkpoint import Checkpoint, CheckpointError
+from asr_backend.engine_torch import TorchEngine, fold_weight_norms
 
-PRECISIONS = ("fp32", "auto")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
 
 class Engine(Protocol):
-    """What runs the network."""
+    """What runs the network.
+
+    Attributes:
+        checkpoint: whose weights it holds.
+        name: its arithmetic and library, for a person.
+        max_windows: the most windows that one forward takes; None for no such bound.
+    """
 
     checkpoint: Checkpoint
+    name: str
+    max_windows: int | None
 
     def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         """Run one padded forward.
@@ -68,24 +62,70 @@ def choose_device(setting: str, *, kind: str, device_id: int) -> str:
     return f"cuda:{device_id}" if setting == "cuda" or (setting == "auto" and gpu_there) else "cpu"
 
 
+def choose_precision(setting: str, *, device: str) -> str:
+    """One of PRECISIONS for a setting that may be `auto`.
+
+    `auto` is, on a GPU, bf16 from compute capability 8.0 on, fp16 from 7.0 on and fp32 before; on a
+    CPU, int8 where it multiplies bf16 in hardware (AVX512-BF16 or AMX), and fp32 elsewhere.
+
+    Raises:
+        ValueError: an unknown precision, or one that the device does not have.
+    """
+    if setting not in (*PRECISIONS, "auto"):
+        raise ValueError(f"precision {setting!r} is none of auto, {', '.join(PRECISIONS)}")
+    if device == "cpu":
+        return setting if setting != "auto" else "int8" if cpu_has_bf16() else "fp32"
+    if setting == "int8":
+        raise ValueError("precision int8 is for the CPU")
+    if setting != "auto":
+        return setting
+    capability = torch.cuda.get_device_capability(device)
+    return "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "fp32"
+
+
+def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this CPU multiplies bf16 in hardware, with AVX-512 or AMX."""
+    flags = next(
+        (line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), ""
+    )
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
+
+
 def load_engine(checkpoint: Checkpoint, *, device: str, precision: str, threads: int) -> Engine:
     """Load a checkpoint's weights, from local safetensors only.
+
+    On a CPU, bf16 and int8 run on OpenVINO where it is installed and knows the network, else on
+    torch, as all other does.
 
     Args:
         checkpoint: what `load_checkpoint` read.
         device: `cpu`, `cuda` or `cuda:N`.
-        precision: `fp32` or `auto`, which is fp32 on every device for now.
-        threads: torch's threads for one operation on the CPU.
+        precision: one of PRECISIONS, or `auto`.
+        threads: for one operation on the CPU.
 
     Raises:
         CheckpointError: the weights are not those of the network that config.json describes.
-        ValueError: an unknown precision.
+        ValueError: an unknown precision, or one that the device does not have.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
+    precision = choose_precision(precision, device=device)
     torch.set_num_threads(threads)
-    # TF32 convolutions, torch's default on a GPU, keep three digits only: not what fp32 promises.
-    torch.backends.cudnn.allow_tf32 = False
+    model = _load_model(checkpoint)
+    if device == "cpu" and precision in ("bf16", "int8") and _has_openvino():
+        from asr_backend import engine_openvino
+
+        if engine_openvino.reproduces(model.config):
+            return engine_openvino.OpenVinoEngine(
+                checkpoint, model, precision=precision, threads=threads
+            )
+    return TorchEngine(checkpoint, model, device=device, precision=precision)
+
+
+def _has_openvino() -> bool:
+    return importlib.util.find_spec("openvino") is not None
+
+
+def _load_model(checkpoint: Checkpoint) -> Any:
+    """Hugging Face's model on the CPU, in fp32, its weight norms folded."""
     transformers_logging.disable_progress_bar()
     model, report = AutoModelForCTC.from_pretrained(
         checkpoint.path,
@@ -101,145 +141,5 @@ def load_engine(checkpoint: Checkpoint, *, device: str, precision: str, threads:
             f"{checkpoint.path}: the weights lack {len(missing)} tensors of the network, "
             f"{min(missing)} for one"
         )
-    return TorchEngine(checkpoint, model.float().eval().to(device))
-
-
-class TorchEngine:
-    """An engine in fp32 on torch, for one thread at a time."""
-
-    def __init__(self, checkpoint: Checkpoint, model: Any) -> None:
-        self.checkpoint = checkpoint
-        self._model = model
-        self._device = model.device
-        self._padding = _Padding(checkpoint)
-        _mask_the_padding(model.base_model, self._padding)
-
-    @torch.inference_mode()
-    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
-        """See Engine."""
-        lengths = [window.size for window in windows]
-        batch = np.zeros((len(windows), max(lengths)), np.float32)
-        for row, window in zip(batch, windows, strict=True):
-            row[: window.size] = normalize(window) if self.checkpoint.do_normalize else window
-        try:
-            return self._run(torch.from_numpy(batch), lengths)
-        except torch.OutOfMemoryError as error:
-            raise MemoryError(str(error)) from None
-        except RuntimeError as error:
-            # The CPU's allocator has no exception class of its own.
-            if "DefaultCPUAllocator" in str(error):
-                raise MemoryError(str(error)) from None
-            raise
-
-    def _run(self, batch: torch.Tensor, lengths: list[int]) -> list[npt.NDArray[np.float32]]:
-        batch = batch.to(self._device)
-        mask = self._padding.start(batch, lengths)
-        logits = self._model(batch, attention_mask=mask).logits
-        log_probs: npt.NDArray[np.float32] = (
-            functional.log_softmax(logits, dim=-1, dtype=torch.float32).cpu().numpy()
-        )
-        return [
-            row[: self.checkpoint.frame_count(length)]
-            for row, length in zip(log_probs, lengths, strict=True)
-        ]
-
-
-def normalize(window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Zero mean and unit variance, with the 1e-7 that Wav2Vec2FeatureExtractor adds.
-
-    In double precision, so that no finite window overflows.
-    """
-    wide = window.astype(np.float64)
-    normal: npt.NDArray[np.float64] = (wide - wide.mean()) / np.sqrt(wide.var() + 1e-7)
-    return normal.astype(np.float32)
-
-
-class _Padding:
-    """The lengths of the forward in work, for the modules that must not see its padding."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint = checkpoint
-        self.first_frames: list[int] | None = None
-        self._frame_mask: torch.Tensor | None = None
-
-    def start(self, batch: torch.Tensor, lengths: list[int]) -> torch.Tensor | None:
-        """Note the lengths; returns the samples' mask [batch, samples], None without padding."""
-        if min(lengths) == max(lengths):
-            self.first_frames = self._frame_mask = None
-            return None
-        kernel, stride = self._checkpoint.conv_kernel[0], self._checkpoint.conv_stride[0]
-        self.first_frames = [(length - kernel) // stride + 1 for length in lengths]
-        frames = list(map(self._checkpoint.frame_count, lengths))
-        self._frame_mask = _prefix_mask(frames, batch.device)
-        return _prefix_mask(lengths, batch.device).long()
-
-    def zero(self, module: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor] | None:
-        """A forward pre-hook: zeros behind each clip's end in [batch, channels, frames]."""
-        if self._frame_mask is None:
-            return None
-        return (inputs[0] * self._frame_mask[:, None],)
-
-
-def _prefix_mask(lengths: list[int], device: torch.device) -> torch.Tensor:
-    """Bool [batch, longest], true for the first `lengths[i]` of row i."""
-    ends = torch.tensor(lengths, device=device)
-    return torch.arange(max(lengths), device=device) < ends[:, None]
-
-
-class _OwnFramesNorm(nn.Module):
-    """A group norm whose statistics are those of each clip's own frames."""
-
-    def __init__(self, norm: nn.GroupNorm, padding: _Padding) -> None:
-        super().__init__()
-        self._norm = norm
-        self._padding = padding
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Normalise [batch, channels, frames]; frames behind a clip's end are left as they are."""
-        if self._padding.first_frames is None:
-            normal: torch.Tensor = self._norm(features)
-            return normal
-        for row, count in zip(features, self._padding.first_frames, strict=True):
-            row[:, :count] = self._norm(row[None, :, :count])[0]
-        return features
-
-
-def _mask_the_padding(model: Any, padding: _Padding) -> None:
-    first = model.feature_extractor.conv_layers[0]
-    if isinstance(getattr(first, "layer_norm", None), nn.GroupNorm):
-        first.layer_norm = _OwnFramesNorm(first.layer_norm, padding)
-    for module in model.encoder.pos_conv_embed.modules():
-        if isinstance(module, nn.Conv1d):
-            if nn.utils.parametrize.is_parametrized(module, "weight"):
-                # Else the weight norm is worked out anew in every forward.
-                nn.utils.parametrize.remove_parametrizations(module, "weight")
-            module.register_forward_pre_hook(padding.zero)
-    for module in model.encoder.modules():
-        if hasattr(module, "torch_multi_head_self_attention"):
-            module.torch_multi_head_self_attention = partial(_fused_wavlm_attention, module)
-
-
-def _fused_wavlm_attention(
-    layer: Any,
-    hidden: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    position_bias: torch.Tensor,
-) -> tuple[torch.Tensor, None]:
-    """Stands in for WavLMAttention.torch_multi_head_self_attention.
-
-    Args:
-        layer: the WavLMAttention.
-        hidden: [batch, frames, width].
-        attention_mask: bool [batch, frames], true for a clip's own frames; None without padding.
-        position_bias: the gated bias, [batch * heads, frames, frames].
-    """
-    batch, frames, width = hidden.shape
-    query, key, value = (
-        project(hidden).view(batch, frames, layer.num_heads, -1).transpose(1, 2)
-        for project in (layer.q_proj, layer.k_proj, layer.v_proj)
-    )
-    bias = position_bias.view(batch, layer.num_heads, frames, frames)
-    if attention_mask is not None:
-        bias = bias.masked_fill(~attention_mask[:, None, None], -torch.inf)
-    output = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-    return layer.out_proj(output.transpose(1, 2).reshape(batch, frames, width)), None
+    fold_weight_norms(model)
+    return model.float().eval()

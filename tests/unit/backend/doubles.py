@@ -150,10 +150,14 @@ class MetricFamily:
 
 
 class Logger:
-    """Keeps the errors logged."""
+    """Keeps what is logged."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []
+        self.infos: list[str] = []
+
+    def log_info(self, message: str) -> None:
+        self.infos.append(message)
 
     def log_error(self, message: str) -> None:
         self.errors.append(message)

@@ -28,6 +28,9 @@ class FakeEngine:
         poison: a first sample at which the forward raises.
     """
 
+    name = "a double"
+    max_windows: int | None = None
+
     def __init__(self, checkpoint: Checkpoint, *, capacity: int = 99, poison: float = -1) -> None:
         self.checkpoint = checkpoint
         self.capacity = capacity
@@ -97,6 +100,18 @@ def test_forwards_stay_under_the_budget(model: AcousticModel, engine: FakeEngine
     model.execute(requests)
     assert [len(forward) for forward in engine.forwards] == [4, 4, 1]
     assert all(each.output("LOG_PROBS").shape == (1, 99, 32) for each in requests)
+
+
+def test_an_engine_that_takes_one_window_a_forward(
+    model: AcousticModel, engine: FakeEngine, pb_utils: PbUtils
+) -> None:
+    engine.max_windows = 1
+    requests = [request(length) for length in (3_200, 800, 1_600)]
+    model.execute(requests)
+    assert engine.forwards == [[800], [1_600], [3_200]]
+    assert [each.output("LOG_PROBS").shape[1] for each in requests] == [9, 2, 4]
+    audio, padded = "asr_audio_seconds_total", "asr_padded_seconds_total"
+    assert pb_utils.metric(audio).value == pytest.approx(pb_utils.metric(padded).value)
 
 
 SAMPLES_WITH_HOLES = np.zeros((1, 1_000), np.float32)
@@ -270,8 +285,9 @@ def triton_arguments(config: ModelConfig, **parameters: str) -> dict[str, str]:
 def test_the_real_engine_from_the_packaged_config(
     config: ModelConfig, folder: Path, pb_utils: PbUtils
 ) -> None:
-    arguments = triton_arguments(config, model=str(folder), threads="1")
+    arguments = triton_arguments(config, model=str(folder), precision="fp32", threads="1")
     model = AcousticModel.from_triton(arguments, pb_utils)
+    assert pb_utils.Logger.infos == ["wav2vec2 runs in fp32 on torch, cpu"]
     requests = [request(16_000), request(8_000), request(1)]
     model.execute(requests)
     for each, frames in zip(requests, (49, 24, 1), strict=True):

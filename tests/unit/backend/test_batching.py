@@ -39,5 +39,12 @@ def test_like_lengths_share_a_forward_and_a_long_window_goes_alone() -> None:
     assert plan_forwards(lengths, max_padded=60 * SECOND) == [[3, 1, 5, 2], [0], [4]]
 
 
+@given(lengths=LENGTHS, windows=st.integers(1, 3))
+def test_no_forward_is_wider_than_the_engine_takes(lengths: list[int], windows: int) -> None:
+    forwards = plan_forwards(lengths, max_padded=60 * SECOND, max_windows=windows)
+    assert sorted(index for forward in forwards for index in forward) == list(range(len(lengths)))
+    assert all(len(forward) <= windows for forward in forwards)
+
+
 def test_nothing_to_plan() -> None:
     assert plan_forwards([], max_padded=1) == []

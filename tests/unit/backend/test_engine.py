@@ -15,7 +15,13 @@ from transformers import AutoModelForCTC, Wav2Vec2FeatureExtractor
 
 from asr_backend import engine as engine_module
 from asr_backend.checkpoint import CheckpointError, load_checkpoint
-from asr_backend.engine import Engine, choose_device, load_engine
+from asr_backend.engine import (
+    Engine,
+    choose_device,
+    choose_precision,
+    cpu_has_bf16,
+    load_engine,
+)
 from tests.unit.backend.checkpoints import SHAPES, write_checkpoint
 
 # The shortest legal clip, lengths on both sides of a frame's edge, and unlike ones up to 2.5 s.
@@ -29,8 +35,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {shape: write_checkpoint(root / shape, shape) for shape in SHAPES}
 
 
-def load(folder: Path, *, device: str = "cpu") -> Engine:
-    return load_engine(load_checkpoint(folder), device=device, precision="fp32", threads=1)
+def load(folder: Path, *, device: str = "cpu", precision: str = "fp32") -> Engine:
+    return load_engine(load_checkpoint(folder), device=device, precision=precision, threads=1)
 
 
 def clips(lengths: Sequence[int]) -> list[np.ndarray]:
@@ -203,11 +209,37 @@ def test_the_embedding_of_masked_spans_may_be_absent(tmp_path: Path) -> None:
     assert load(folder).forward(clips([400]))[0].shape == (1, 32)
 
 
-def test_an_unknown_precision(folders: dict[str, Path]) -> None:
+def test_a_precision_that_is_not_there(folders: dict[str, Path]) -> None:
     with pytest.raises(ValueError, match="int4"):
-        load_engine(
-            load_checkpoint(folders["base-960h"]), device="cpu", precision="int4", threads=1
-        )
+        load(folders["base-960h"], precision="int4")
+    with pytest.raises(ValueError, match="for the CPU"):
+        choose_precision("int8", device="cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"),
+    [("fpu avx512_bf16 fsrm", "int8"), ("amx_bf16", "int8"), ("avx2 avx512_vnni", "fp32")],
+)
+def test_the_precision_of_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, precision: str
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\n\nprocessor\t: 1\n")
+    monkeypatch.setattr(engine_module, "cpu_has_bf16", lambda: cpu_has_bf16(cpuinfo))
+    assert choose_precision("auto", device="cpu") == precision
+    assert choose_precision("bf16", device="cpu") == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision"),
+    [((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp16"), ((6, 1), "fp32")],
+)
+def test_the_precision_of_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], precision: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose_precision("auto", device="cuda:0") == precision
+    assert choose_precision("fp32", device="cuda:0") == "fp32"
 
 
 @pytest.mark.parametrize(

@@ -83,5 +83,5 @@ def test_every_requirement_is_pinned(image: Stage):
 
 
 def test_only_the_image_without_a_triton_installs_one():
-    assert "[beam,triton]" in STAGES["pytorch-2.6"].last("RUN")
+    assert "[beam,openvino,triton]" in STAGES["pytorch-2.6"].last("RUN")
     assert "[beam]" in STAGES["ngc"].last("RUN")

@@ -48,7 +48,7 @@ def copy_of_demo(folder: Path) -> Path:
 
 def test_a_wrong_flag(capsys):
     assert "--colour" in refusal(capsys, "--colour")
-    assert "not supported" in refusal(capsys, "--precision", "int8")
+    assert "not supported" in refusal(capsys, "--precision", "int4")
 
 
 def test_a_taken_port(capsys):

@@ -32,6 +32,7 @@ def test_settings_reach_the_acoustic_model():
         instances=2,
         threads=3,
         precision="fp32",
+        max_batch_audio_s=17.5,
         max_batch_size=7,
         max_queue_delay_us=11,
         max_queue_size=13,
@@ -46,6 +47,7 @@ def test_settings_reach_the_acoustic_model():
     given = parameters(config)
     assert given["device"] == "cuda"
     assert given["precision"] == "fp32"
+    assert given["max_batch_audio_s"] == "17.5"
     assert given["threads"] == "3"
     assert given["instances"] == "2"
     assert given["max_window_s"] == "12.5"

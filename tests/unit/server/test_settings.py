@@ -47,7 +47,7 @@ def test_every_field_has_a_flag_a_variable_and_a_line_of_help(field, capsys):
         (["--grpc-port", "x"], {}, ["--grpc-port 'x'", "whole number"]),
         ([], {"ASR_INSTANCES": "0"}, ["ASR_INSTANCES 0", "1 to 64"]),
         (["--max-window-s", "nan"], {}, ["--max-window-s nan", "out of range"]),
-        (["--precision", "bf16"], {}, ["--precision 'bf16'", "fp32 or auto"]),
+        (["--precision", "int4"], {}, ["--precision 'int4'", "auto or fp32 or bf16"]),
         (["--device", "tpu"], {}, ["--device 'tpu'", "auto or cpu or cuda"]),
         (["--colour", "red"], {}, ["--colour"]),
         (["--grpc", "1"], {}, ["--grpc"]),

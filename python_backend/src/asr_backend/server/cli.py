@@ -114,6 +114,8 @@ def _gpus(settings: Settings) -> int:
     gpus = 0 if settings.device == "cpu" else gpu_count()
     if settings.device == "cuda" and not gpus:
         raise StartError("--device cuda: no NVIDIA GPU is visible here")
+    if gpus and settings.precision == "int8":
+        raise StartError("--precision int8 is for the CPU; a GPU takes bf16, fp16 or fp32")
     return gpus
 
 

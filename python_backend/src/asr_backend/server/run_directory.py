@@ -126,6 +126,7 @@ def render_configs(
             "precision": settings.precision,
             "threads": str(settings.effective_threads),
             "instances": str(settings.instances),
+            "max_batch_audio_s": f"{settings.max_batch_audio_s:.10g}",
         },
     )
 

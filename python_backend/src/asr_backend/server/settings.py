@@ -82,9 +82,19 @@ class Settings:
         shown_default="0: cores / instances",
     )
     precision: str = _flag(
-        "auto", "arithmetic of the network; auto is fp32", choices=("fp32", "auto")
+        "auto",
+        "arithmetic of the network; auto is bf16 or fp16 on a GPU that has it, int8 on a CPU with "
+        "AVX512-BF16 or AMX, else fp32",
+        choices=("auto", "fp32", "bf16", "fp16", "int8"),
     )
     max_batch_size: int = _flag(32, "windows in one batch of wav2vec2", low=1, high=4096)
+    max_batch_audio_s: float = _flag(
+        0.0,
+        "seconds of audio in one forward, padding counted; a longer window goes alone",
+        low=0,
+        high=100_000,
+        shown_default="0: 30 on a CPU, 320 on a GPU",
+    )
     max_queue_delay_us: int = _flag(
         2000,
         "microseconds that a window waits for others to share its batch",

@@ -1,0 +1,196 @@
+"""The network on OpenVINO: bf16, and int8 in the linear layers, on a CPU that computes in them.
+
+The graph is built from the modules of Hugging Face's model, one clip a forward: nothing is padded,
+so nothing can leak from one clip to another, and on a CPU a wider batch gains nothing. Linear
+layers in int8 hold a scale for each output, and OpenVINO scales their inputs by groups of
+GROUP_SIZE values within one frame: a loud frame or clip never coarsens another.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from asr_backend.checkpoint import Checkpoint
+from asr_backend.samples import log_softmax, network_input
+
+# With this package at hand, an import of OpenVINO is reported to its makers.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+import openvino  # noqa: E402
+from openvino import opset13 as ops  # noqa: E402
+
+GROUP_SIZE = 128
+"""Values of a frame that share one scale in int8; it divides every published layer's width."""
+
+_SAME_MODULES = frozenset({"wav2vec2", "hubert", "unispeech", "unispeech-sat"})
+
+
+def reproduces(config: Any) -> bool:
+    """Whether this graph is the whole of a network with this configuration of transformers."""
+    return (
+        config.model_type in _SAME_MODULES
+        and config.feat_extract_activation == config.hidden_act == "gelu"
+        and not getattr(config, "conv_pos_batch_norm", False)
+        and getattr(config, "feat_proj_layer_norm", True)
+        and getattr(config, "adapter_attn_dim", None) is None
+    )
+
+
+class OpenVinoEngine:
+    """An engine on OpenVINO, one clip a forward, for one thread at a time.
+
+    Args:
+        checkpoint: of the model.
+        model: Hugging Face's, in fp32 on the CPU; it is not needed afterwards.
+        precision: `bf16` or `int8`.
+        threads: for one operation.
+    """
+
+    max_windows: int | None = 1
+
+    def __init__(self, checkpoint: Checkpoint, model: Any, *, precision: str, threads: int) -> None:
+        self.checkpoint = checkpoint
+        self.name = f"{precision} on OpenVINO, cpu"
+        graph = _Graph(int8=precision == "int8").network(model)
+        core = openvino.Core()
+        bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        compiled = core.compile_model(
+            graph,
+            "CPU",
+            {
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+                "INFERENCE_NUM_THREADS": threads,
+                "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP_SIZE if precision == "int8" else 0,
+                # Several instances would be pinned to the same cores.
+                "ENABLE_CPU_PINNING": False,
+            },
+        )
+        self._request = compiled.create_infer_request()
+
+    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+        """See Engine."""
+        return [self._run(network_input(window, self.checkpoint)) for window in windows]
+
+    def _run(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        self._request.infer([values[None]], share_inputs=True)
+        return log_softmax(self._request.get_output_tensor(0).data[0])
+
+
+class _Graph:
+    """OpenVINO's operations for the modules of Hugging Face's model."""
+
+    def __init__(self, *, int8: bool) -> None:
+        self._int8 = int8
+
+    def network(self, model: Any) -> openvino.Model:
+        """Samples [1, samples] to logits [1, frames, vocabulary]."""
+        samples = ops.parameter([1, -1], np.float32)
+        hidden = ops.unsqueeze(samples, ops.constant(1))
+        for layer in model.base_model.feature_extractor.conv_layers:
+            hidden = self._convolution(layer, hidden)
+        projection = model.base_model.feature_projection
+        hidden = _norm(projection.layer_norm, _swap(hidden))
+        hidden = self._encoder(
+            model.base_model.encoder, self._linear(projection.projection, hidden)
+        )
+        return openvino.Model([_linear(model.lm_head, hidden)], [samples])
+
+    def _convolution(self, layer: Any, hidden: Any) -> Any:
+        hidden = _conv(layer.conv, hidden)
+        norm = getattr(layer, "layer_norm", None)
+        if isinstance(norm, nn.GroupNorm):
+            hidden = _scaled(norm, _normal(hidden, axis=2, eps=norm.eps), shape=(1, -1, 1))
+        elif norm is not None:
+            hidden = _swap(_norm(norm, _swap(hidden)))
+        return ops.gelu(hidden, "erf")
+
+    def _encoder(self, encoder: Any, hidden: Any) -> Any:
+        position = ops.gelu(_conv(encoder.pos_conv_embed.conv, _swap(hidden)), "erf")
+        hidden = ops.add(hidden, _swap(position))
+        stable = "Stable" in type(encoder).__name__
+        if not stable:
+            hidden = _norm(encoder.layer_norm, hidden)
+        for layer in encoder.layers:
+            inner = _norm(layer.layer_norm, hidden) if stable else hidden
+            hidden = ops.add(hidden, self._attention(layer.attention, inner))
+            if not stable:
+                hidden = _norm(layer.layer_norm, hidden)
+            inner = _norm(layer.final_layer_norm, hidden) if stable else hidden
+            hidden = ops.add(hidden, self._feed_forward(layer.feed_forward, inner))
+            if not stable:
+                hidden = _norm(layer.final_layer_norm, hidden)
+        return _norm(encoder.layer_norm, hidden) if stable else hidden
+
+    def _attention(self, attention: Any, hidden: Any) -> Any:
+        split = ops.constant(np.array([1, -1, attention.num_heads, attention.head_dim]))
+        heads = [
+            ops.transpose(
+                ops.reshape(self._linear(project, hidden), split, special_zero=False),
+                ops.constant([0, 2, 1, 3]),
+            )
+            for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+        ]
+        mixed = ops.transpose(ops.scaled_dot_product_attention(*heads), ops.constant([0, 2, 1, 3]))
+        joined = ops.reshape(mixed, ops.constant([1, -1, attention.embed_dim]), special_zero=False)
+        return self._linear(attention.out_proj, joined)
+
+    def _feed_forward(self, layer: Any, hidden: Any) -> Any:
+        hidden = ops.gelu(self._linear(layer.intermediate_dense, hidden), "erf")
+        return self._linear(layer.output_dense, hidden)
+
+    def _linear(self, layer: nn.Linear, hidden: Any) -> Any:
+        if not self._int8:
+            return _linear(layer, hidden)
+        weight = _array(layer.weight)
+        scale = np.maximum(np.abs(weight).max(axis=1, keepdims=True), 1e-12) / 127
+        whole = ops.convert(ops.constant(np.rint(weight / scale).astype(np.int8)), np.float32)
+        product = ops.matmul(hidden, ops.multiply(whole, ops.constant(scale)), False, True)
+        return ops.add(product, ops.constant(_array(layer.bias)))
+
+
+def _linear(layer: nn.Linear, hidden: Any) -> Any:
+    product = ops.matmul(hidden, ops.constant(_array(layer.weight)), False, True)
+    return ops.add(product, ops.constant(_array(layer.bias)))
+
+
+def _conv(conv: Any, hidden: Any) -> Any:
+    """A convolution over [1, channels, frames]; a padded one of even width drops its last frame."""
+    weight, (padding,) = _array(conv.weight), conv.padding
+    ends = [padding], [padding - (padding > 0 and conv.kernel_size[0] % 2 == 0)]
+    if conv.groups > 1:
+        weight = weight.reshape(conv.groups, -1, *weight.shape[1:])
+        hidden = ops.group_convolution(hidden, ops.constant(weight), conv.stride, *ends, [1])
+    else:
+        hidden = ops.convolution(hidden, ops.constant(weight), conv.stride, *ends, [1])
+    if conv.bias is None:
+        return hidden
+    return ops.add(hidden, ops.constant(_array(conv.bias).reshape(1, -1, 1)))
+
+
+def _norm(norm: nn.LayerNorm, hidden: Any) -> Any:
+    return _scaled(norm, _normal(hidden, axis=-1, eps=norm.eps), shape=(-1,))
+
+
+def _normal(hidden: Any, *, axis: int, eps: float) -> Any:
+    return ops.mvn(hidden, ops.constant([axis]), True, eps, "INSIDE_SQRT")
+
+
+def _scaled(norm: Any, hidden: Any, *, shape: tuple[int, ...]) -> Any:
+    weight, bias = (ops.constant(_array(part).reshape(shape)) for part in (norm.weight, norm.bias))
+    return ops.add(ops.multiply(hidden, weight), bias)
+
+
+def _swap(hidden: Any) -> Any:
+    """[1, a, b] to [1, b, a]."""
+    return ops.transpose(hidden, ops.constant([0, 2, 1]))
+
+
+def _array(tensor: Any) -> npt.NDArray[np.float32]:
+    array: npt.NDArray[np.float32] = tensor.detach().numpy()
+    return array

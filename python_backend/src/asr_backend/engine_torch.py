@@ -1,0 +1,183 @@
+"""The network on torch: windows of unequal length in, each one's own log-probabilities out.
+
+Padding must not reach a result. Hugging Face's models are run as they are; only the places where
+the zeros behind a short clip would be seen are replaced when the checkpoint is loaded:
+
+* the group norm after the first convolution takes its statistics over time, here over each clip's
+  own frames only;
+* the positional convolutions are given zeros behind each clip's end, as the clip alone would have
+  there; a stack of them (Data2VecAudio), or a batch norm before one (HuBERT), otherwise carries
+  other values in;
+* the attention of WavLM is computed by torch's fused kernel under one mask that holds both the
+  position bias and the padding.
+
+All else is masked by the models themselves, or looks at one frame at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional
+
+from asr_backend.checkpoint import Checkpoint
+from asr_backend.int8_linear import use_int8
+from asr_backend.samples import network_input
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TorchEngine:
+    """An engine on torch, for one thread at a time.
+
+    Args:
+        checkpoint: of the model.
+        model: Hugging Face's, in fp32 on the CPU, its weight norms folded; it is changed.
+        device: `cpu`, `cuda` or `cuda:N`.
+        precision: `fp32`, `bf16`, `fp16`, or `int8`: linear layers in int8 and all else in bf16.
+    """
+
+    max_windows: int | None = None
+
+    def __init__(self, checkpoint: Checkpoint, model: Any, *, device: str, precision: str) -> None:
+        self.checkpoint = checkpoint
+        self.name = f"{precision} on torch, {device}"
+        self._device = torch.device(device)
+        self._dtype = _DTYPES.get(precision, torch.bfloat16)
+        self._padding = _Padding(checkpoint)
+        _mask_the_padding(model.base_model, self._padding)
+        if precision == "int8":
+            use_int8(model.base_model.encoder)
+        self._model = model.to(self._device, self._dtype)
+        # TF32 convolutions, torch's default on a GPU, keep three digits only: not what fp32 says.
+        torch.backends.cudnn.allow_tf32 = False
+
+    @torch.inference_mode()
+    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+        """See Engine."""
+        lengths = [window.size for window in windows]
+        batch = np.zeros((len(windows), max(lengths)), np.float32)
+        for row, window in zip(batch, windows, strict=True):
+            row[: window.size] = network_input(window, self.checkpoint)
+        try:
+            return self._run(torch.from_numpy(batch), lengths)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(str(error)) from None
+        except RuntimeError as error:
+            # The CPU's allocator has no exception class of its own.
+            if "DefaultCPUAllocator" in str(error):
+                raise MemoryError(str(error)) from None
+            raise
+
+    def _run(self, batch: torch.Tensor, lengths: list[int]) -> list[npt.NDArray[np.float32]]:
+        batch = batch.to(self._device, self._dtype)
+        mask = self._padding.start(batch, lengths)
+        logits = self._model(batch, attention_mask=mask).logits
+        log_probs: npt.NDArray[np.float32] = (
+            functional.log_softmax(logits, dim=-1, dtype=torch.float32).cpu().numpy()
+        )
+        return [
+            row[: self.checkpoint.frame_count(length)]
+            for row, length in zip(log_probs, lengths, strict=True)
+        ]
+
+
+def fold_weight_norms(model: nn.Module) -> None:
+    """Work out every weight norm once; else it is worked out anew in every forward."""
+    for module in model.modules():
+        if nn.utils.parametrize.is_parametrized(module, "weight"):
+            nn.utils.parametrize.remove_parametrizations(module, "weight")
+
+
+class _Padding:
+    """The lengths of the forward in work, for the modules that must not see its padding."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self.first_frames: list[int] | None = None
+        self._frame_mask: torch.Tensor | None = None
+
+    def start(self, batch: torch.Tensor, lengths: list[int]) -> torch.Tensor | None:
+        """Note the lengths; returns the samples' mask [batch, samples], None without padding."""
+        if min(lengths) == max(lengths):
+            self.first_frames = self._frame_mask = None
+            return None
+        kernel, stride = self._checkpoint.conv_kernel[0], self._checkpoint.conv_stride[0]
+        self.first_frames = [(length - kernel) // stride + 1 for length in lengths]
+        frames = list(map(self._checkpoint.frame_count, lengths))
+        self._frame_mask = _prefix_mask(frames, batch.device)
+        return _prefix_mask(lengths, batch.device).long()
+
+    def zero(self, module: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor] | None:
+        """A forward pre-hook: zeros behind each clip's end in [batch, channels, frames]."""
+        if self._frame_mask is None:
+            return None
+        return (inputs[0] * self._frame_mask[:, None],)
+
+
+def _prefix_mask(lengths: list[int], device: torch.device) -> torch.Tensor:
+    """Bool [batch, longest], true for the first `lengths[i]` of row i."""
+    ends = torch.tensor(lengths, device=device)
+    return torch.arange(max(lengths), device=device) < ends[:, None]
+
+
+class _OwnFramesNorm(nn.Module):
+    """A group norm whose statistics are those of each clip's own frames."""
+
+    def __init__(self, norm: nn.GroupNorm, padding: _Padding) -> None:
+        super().__init__()
+        self._norm = norm
+        self._padding = padding
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Normalise [batch, channels, frames]; frames behind a clip's end are left as they are."""
+        if self._padding.first_frames is None:
+            normal: torch.Tensor = self._norm(features)
+            return normal
+        for row, count in zip(features, self._padding.first_frames, strict=True):
+            row[:, :count] = self._norm(row[None, :, :count])[0]
+        return features
+
+
+def _mask_the_padding(model: Any, padding: _Padding) -> None:
+    first = model.feature_extractor.conv_layers[0]
+    if isinstance(getattr(first, "layer_norm", None), nn.GroupNorm):
+        first.layer_norm = _OwnFramesNorm(first.layer_norm, padding)
+    for module in model.encoder.pos_conv_embed.modules():
+        if isinstance(module, nn.Conv1d):
+            module.register_forward_pre_hook(padding.zero)
+    for module in model.encoder.modules():
+        if hasattr(module, "torch_multi_head_self_attention"):
+            module.torch_multi_head_self_attention = partial(_fused_wavlm_attention, module)
+
+
+def _fused_wavlm_attention(
+    layer: Any,
+    hidden: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    position_bias: torch.Tensor,
+) -> tuple[torch.Tensor, None]:
+    """Stands in for WavLMAttention.torch_multi_head_self_attention.
+
+    Args:
+        layer: the WavLMAttention.
+        hidden: [batch, frames, width].
+        attention_mask: bool [batch, frames], true for a clip's own frames; None without padding.
+        position_bias: the gated bias, [batch * heads, frames, frames].
+    """
+    batch, frames, width = hidden.shape
+    query, key, value = (
+        project(hidden).view(batch, frames, layer.num_heads, -1).transpose(1, 2)
+        for project in (layer.q_proj, layer.k_proj, layer.v_proj)
+    )
+    bias = position_bias.view(batch, layer.num_heads, frames, frames)
+    if attention_mask is not None:
+        bias = bias.masked_fill(~attention_mask[:, None, None], -torch.inf)
+    output = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    return layer.out_proj(output.transpose(1, 2).reshape(batch, frames, width)), None

@@ -1,0 +1,142 @@
+"""bf16 and int8: near fp32, and each clip the same in any company, by either library."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from asr_backend import engine as engine_module
+from asr_backend.checkpoint import demo_checkpoint, load_checkpoint
+from asr_backend.ctc import GreedyDecoder
+from asr_backend.engine import Engine, load_engine
+from asr_backend.int8_linear import Int8Linear
+from tests import recordings
+from tests.unit.backend.checkpoints import SHAPES, write_checkpoint
+from tests.unit.backend.test_engine import LENGTHS, clips
+from tools.word_errors import word_error_rate
+
+ON_OPENVINO = {"base-960h", "large-960h-lv60-self", "hubert-base", "hubert-large"}
+ON_OPENVINO |= {"unispeech", "unispeech-sat"}
+
+FROM_FP32 = {"bf16": 0.25, "int8": 0.25, "fp16": 0.05}
+"""Largest difference from fp32's log-probabilities, in their standard deviations."""
+FROM_ALONE = 0.05
+"""Largest difference of a clip in a batch from the same clip alone, in the same."""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {shape: write_checkpoint(root / shape, shape) for shape in SHAPES}
+
+
+def load(folder: Path, precision: str) -> Engine:
+    return load_engine(load_checkpoint(folder), device="cpu", precision=precision, threads=1)
+
+
+@pytest.fixture
+def without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "_has_openvino", lambda: False)
+
+
+def deviations(outputs: list[np.ndarray], expected: list[np.ndarray]) -> list[float]:
+    return [
+        float(np.abs(output - wanted).max() / wanted.std())
+        for output, wanted in zip(outputs, expected, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_on_openvino_where_it_knows_the_network(
+    folders: dict[str, Path], shape: str, precision: str
+) -> None:
+    windows = clips(LENGTHS[:5])
+    engine = load(folders[shape], precision)
+    library = "OpenVINO" if shape in ON_OPENVINO else "torch"
+    assert engine.name == f"{precision} on {library}, cpu"
+    outputs = engine.forward(windows)
+    expected = load(folders[shape], "fp32").forward(windows)
+    assert max(deviations(outputs, expected)) < FROM_FP32[precision]
+    if library == "OpenVINO":
+        for window, output in zip(windows, outputs, strict=True):
+            assert (engine.forward([window])[0] == output).all()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8", "fp16"])
+@pytest.mark.parametrize(
+    "shape",
+    ["base-960h", "large-960h-lv60-self", "distilhubert", "wavlm-large", "data2vec-audio-base"],
+)
+def test_on_torch_in_any_company(
+    folders: dict[str, Path], shape: str, precision: str, without_openvino: None
+) -> None:
+    windows = clips(LENGTHS[:5])
+    engine = load(folders[shape], precision)
+    assert engine.name == f"{precision} on torch, cpu"
+    together = engine.forward(windows)
+    alone = [engine.forward([window])[0] for window in windows]
+    assert max(deviations(together, alone)) < FROM_ALONE
+    expected = load(folders[shape], "fp32").forward(windows)
+    assert max(deviations(together, expected)) < FROM_FP32[precision]
+
+
+def test_a_quiet_frame_keeps_its_digits_beside_a_loud_one() -> None:
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(64, 32)
+    frames = torch.randn(2, 5, 64) * torch.tensor([1.0, 6.0])[:, None, None]
+    with torch.inference_mode():
+        expected, outputs = linear(frames), Int8Linear(linear)(frames)
+        assert (Int8Linear(linear)(frames[:1]) == outputs[:1]).all()
+    assert outputs.dtype == torch.float32
+    assert ((outputs - expected).abs().amax((1, 2)) < 0.03 * expected.std((1, 2))).all()
+    # What one scale for both would have cost the quiet one.
+    step = frames.abs().max() / 127
+    coarse = linear(torch.round(frames / step) * step)
+    assert (coarse - expected)[0].abs().max() > 0.03 * expected[0].std()
+
+
+@pytest.fixture(scope="module")
+def spoken() -> list[tuple[str, np.ndarray]]:
+    """Words and samples: each recording with noise 16, 24, 32 and 40 dB below it."""
+    random = np.random.default_rng(0)
+    clips = []
+    for name, text in sorted(recordings.texts().items()):
+        samples = recordings.samples(name)
+        for level_db in range(16, 48, 8):
+            noise = random.standard_normal(samples.size) * samples.std() * 10 ** (-level_db / 20)
+            clips.append((text.lower(), (samples + noise).astype(np.float32)))
+    return clips
+
+
+def error_rate(engine: Engine, spoken: list[tuple[str, np.ndarray]]) -> float:
+    pairs = []
+    for said, samples in spoken:
+        decoder = GreedyDecoder(engine.checkpoint)
+        decoder.push(engine.forward([samples])[0])
+        pairs.append((said, decoder.finish(60).text.lower()))
+    return word_error_rate(pairs)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8", "bf16 on torch", "int8 on torch"])
+def test_the_demo_hears_as_well_as_in_fp32(
+    spoken: list[tuple[str, np.ndarray]], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if precision.endswith("torch"):
+        monkeypatch.setattr(engine_module, "_has_openvino", lambda: False)
+    exact, engine = (load(demo_checkpoint(), each) for each in ("fp32", precision.split()[0]))
+    assert abs(error_rate(engine, spoken) - error_rate(exact, spoken)) <= 0.02
+
+
+def test_openvino_does_not_report_its_use() -> None:
+    """Its package for that is a dependency of it, and would be called on import."""
+    script = "import asr_backend.engine_openvino, sys; print(sys.modules['openvino_telemetry'])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["None"]
