@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,7 +131,9 @@ class DummyServer:
         assert match, f"{line!r}\n{self.log.read_text()}"
         self.url, self.health_url = match[1], match[2]
         hint = self.process.stdout.readline()
-        assert hint.startswith(f"try: asr transcribe FILE --url {self.url}")
+        match = re.match(rf"try: (\S*asr) transcribe FILE --url {re.escape(self.url)}", hint)
+        assert match, hint
+        assert shutil.which(match[1]), hint
         self.remember()
 
     def remember(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import sys
 import time
@@ -33,6 +34,12 @@ def log(message: str) -> None:
     """One line of asr-server's own on standard error; a stop goes on though nobody reads it."""
     with contextlib.suppress(OSError):
         print(f"asr-server {time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
+
+
+def _command() -> str:
+    """The command `asr` as a person can type it: by its path where it is beside us and off PATH."""
+    beside = Path(sys.executable).with_name("asr")
+    return str(beside) if shutil.which("asr") is None and beside.exists() else "asr"
 
 
 class Supervisor:
@@ -142,7 +149,7 @@ class Supervisor:
             f"asr-server ready: grpc {host}:{ports.grpc}{http}, "
             f"metrics http://{host}:{ports.metrics}/metrics, "
             f"health http://{host}:{ports.health}/readyz\n"
-            f"try: asr transcribe FILE --url {reachable(host)}:{ports.grpc}"
+            f"try: {_command()} transcribe FILE --url {reachable(host)}:{ports.grpc}"
             f"{client_flags(self._settings)}",
             flush=True,
         )
