@@ -41,10 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
     for names in _groups(options.systems):
         systems = [SYSTEMS[name](options.full) for name in names]
         measure_together(systems, plan, logs, results)
-    page = markdown(results, machine=machine)
-    (options.output / "table.md").write_text(page, encoding="utf-8")
-    write_csv(results.rows, options.output / "cells.csv")
-    draw(results.rows, options.output / "rtfx.svg", machine=machine)
+        # After each group, so that a run which is cut short has not been for nothing.
+        page = markdown(results, machine=machine)
+        (options.output / "table.md").write_text(page, encoding="utf-8")
+        write_csv(results.rows, options.output / "cells.csv")
+        draw(results.rows, options.output / "rtfx.svg", machine=machine)
     print(page)
     return 0
 
@@ -93,9 +94,9 @@ def make_parser() -> argparse.ArgumentParser:
     add("--mixes", nargs="+", choices=MIXES, default=list(MIXES), help="clips to measure with")
     add("--at-once", nargs="+", type=int, help="only these numbers of clips at once")
     add("--full", action="store_true", help="also 64 callers of the service")
-    add("--cell-s", type=float, default=25.0, help="seconds within which a cell repeats its clips")
-    add("--sentences", type=int, default=20, help="clips of 1 to 35 s")
-    add("--commands", type=int, default=40, help="clips of 1 to 3 s")
+    add("--cell-s", type=float, default=20.0, help="seconds within which a cell repeats its clips")
+    add("--sentences", type=int, default=16, help="clips of 1 to 35 s")
+    add("--commands", type=int, default=20, help="clips of 1 to 3 s")
     add("--size", choices=SIZES, default="base", help="of the network")
     add("--seed", type=int, default=0, help="of the clips")
     add("--output", type=Path, default=BUILD / "latest", help="folder for the results")

@@ -1,4 +1,4 @@
-"""The peak memory of a process and all its children."""
+"""The memory of a process and all its children."""
 
 from __future__ import annotations
 
@@ -9,6 +9,19 @@ from types import TracebackType
 import psutil
 
 PERIOD_S = 0.5
+CAP = 0.9
+"""The share of the memory which is free at a start that one process may take."""
+
+
+def cap_memory(pid: int) -> None:
+    """Let a process, and those that it will start, fail to allocate before the machine is full.
+
+    Padding sixteen clips to the longest takes gigabytes; without a cap the kernel might end
+    whatever else runs here.
+    """
+    limit = round(CAP * psutil.virtual_memory().available)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).rlimit(psutil.RLIMIT_DATA, (limit, limit))
 
 
 class PeakMemory:

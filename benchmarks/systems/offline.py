@@ -10,6 +10,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.memory import cap_memory
 from benchmarks.systems.base import Answer, CannotRun, Padding
 
 START_TIMEOUT_S = 180.0
@@ -68,13 +69,14 @@ class Offline:
         )
         self._process.start()
         theirs.close()
+        assert self._process.pid is not None
+        cap_memory(self._process.pid)
         try:
             if not self._connection.poll(START_TIMEOUT_S):
                 raise CannotRun(f"it did not start within {START_TIMEOUT_S:.0f} s")
             self._connection.recv()
         except EOFError:
             raise CannotRun("its process ended while it started") from None
-        assert self._process.pid is not None
         return self._process.pid
 
     def call(self, wavs: Sequence[bytes]) -> Answer:
@@ -82,6 +84,8 @@ class Offline:
         assert self._connection is not None
         self._connection.send(list(wavs))
         took_s, heard = self._connection.recv()
+        if isinstance(heard, str):
+            raise RuntimeError(heard)
         self._padding = Padding(
             audio_s=self._padding.audio_s + heard.samples / 16_000,
             padded_s=self._padding.padded_s + heard.padded_samples / 16_000,
@@ -121,5 +125,9 @@ def _serve(
         except EOFError:
             return
         started = time.perf_counter()
-        heard = transcribe(wavs)
-        connection.send((time.perf_counter() - started, heard))
+        try:
+            heard = transcribe(wavs)
+        except Exception as error:
+            connection.send((0.0, f"{type(error).__name__}: {error}"))
+        else:
+            connection.send((time.perf_counter() - started, heard))
