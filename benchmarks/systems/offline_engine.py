@@ -30,13 +30,16 @@ def load(checkpoint: Path, precision: str) -> Transcriber:
         clips = [read_wav(wav) for wav in wavs]
         texts = [""] * len(clips)
         padded = 0
-        for forward in plan_forwards([clip.size for clip in clips], max_padded=max_padded):
+        lengths = [clip.size for clip in clips]
+        for forward in plan_forwards(
+            lengths, max_padded=max_padded, max_windows=engine.max_windows
+        ):
             windows = [clips[index] for index in forward]
             padded += len(windows) * max(window.size for window in windows)
             for index, log_probs in zip(forward, engine.forward(windows), strict=True):
                 decoder = GreedyDecoder(description)
                 decoder.push(log_probs)
                 texts[index] = decoder.finish(clips[index].size / SAMPLE_RATE_HZ).text
-        return Heard(texts, sum(clip.size for clip in clips), padded)
+        return Heard(texts, sum(lengths), padded)
 
     return transcribe
