@@ -81,6 +81,9 @@ class ServerFigures:
     memory_bytes: int | None
     """The most memory that they were seen to have together, shared pages counted once (PSS)."""
 
+    memory_growth_bytes: int | None
+    """How much more they had at the end than at the start."""
+
     gpu_utilization: float | None
     """Mean of the looks, 0 to 1, over all GPUs; None where Triton reports none."""
 
@@ -132,6 +135,7 @@ class Watch:
     def start(self) -> Watch:
         """Begin: what was counted before is left out."""
         self._before, self._cpu_before = MetricsPage.scrape(self._url), self._cpu_s()
+        self._looks.add(self._before, self._server)
         self._thread.start()
         return self
 
@@ -198,6 +202,7 @@ def _figures(counted: MetricsPage, looks: _Looks, cpu_s: float | None) -> Server
         max_windows_in_flight=round(max(looks.windows)),
         cpu_s=cpu_s,
         memory_bytes=max(looks.memory, default=None),
+        memory_growth_bytes=looks.memory[-1] - looks.memory[0] if looks.memory else None,
         gpu_utilization=_ratio(sum(looks.gpu), len(looks.gpu)) if looks.gpu else None,
         gpu_memory_bytes=round(max(looks.gpu_memory)) if looks.gpu_memory else None,
     )

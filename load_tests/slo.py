@@ -48,9 +48,10 @@ METRICS: Mapping[str, _Metric] = {
     "padding": _Metric(read=lambda f: f.server.padding_waste if f.server else None, unit="%"),
     "rejected": _Metric(read=lambda f: f.server.rejected if f.server else None),
     "memory": _Metric(read=lambda f: f.server.memory_bytes if f.server else None, unit="B"),
+    "growth": _Metric(read=lambda f: f.server.memory_growth_bytes if f.server else None, unit="B"),
 }
 """What a gate can limit. `achieved` is throughput over the offered rate of an open loop; `batch`
-is the mean batch of wav2vec2."""
+is the mean batch of wav2vec2; `growth` is that of the memory from start to end."""
 
 _UNITS: Mapping[str, Mapping[str, float]] = {
     "": {"": 1},

@@ -164,6 +164,8 @@ def _resources(server: ServerFigures, duration_s: float) -> str:
         parts.append(f"CPU {server.cpu_s / duration_s:.2f} cores")
     if server.memory_bytes is not None:
         parts.append(f"memory at most {server.memory_bytes / 1e9:.2f} GB")
+    if server.memory_growth_bytes is not None:
+        parts.append(f"{server.memory_growth_bytes / 1e9:+.2f} GB from start to end")
     if server.gpu_utilization is not None:
         parts.append(f"GPU {server.gpu_utilization:.0%} busy")
     if server.gpu_memory_bytes is not None:

@@ -31,6 +31,7 @@ def server_figures(**changes) -> ServerFigures:
         "max_windows_in_flight": 6,
         "cpu_s": 12.0,
         "memory_bytes": 700_000_000,
+        "memory_growth_bytes": 20_000_000,
         "gpu_utilization": None,
         "gpu_memory_bytes": None,
     }

@@ -71,15 +71,15 @@ def test_users_wait_side_by_side(server, tmp_path):
 
 
 def test_an_open_loop_of_several_processes_achieves_what_is_offered(server):
-    # Twice what the calls of one after the other could be.
+    # Twice what two processes get done whose callers take turns.
     status, printed = load(
         server.url,
-        *("--arrivals", f"constant:{2 / DELAY_S:g}", "--duration-s", "3"),
+        *("--arrivals", f"constant:{4 / DELAY_S:g}", "--duration-s", "3"),
         *("--processes", "2", "--slo", "achieved>90%,failures<=0"),
     )
     assert status == 0, printed
-    assert "offered 40.0 calls/s" in printed
-    assert len(server.requests) == 120 + 32
+    assert "offered 80.0 calls/s" in printed
+    assert len(server.requests) == 240 + 32
 
 
 def test_locust_s_own_command_with_a_master_workers_and_the_web_page(server, tmp_path):

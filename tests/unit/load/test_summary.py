@@ -47,7 +47,7 @@ def test_both_sides_stand_in_one_text_that_fits_a_terminal():
     assert "batching: yes, 6 windows in 2 batches and 3 forwards, 2.00 windows each\n" in text
     assert "forwards by windows: 1 of 1, 1 of 2, 1 of 3 to 4\n" in text
     assert "padding 4.0 %; rejected 1, cancelled 2; errors: 3 EMPTY_AUDIO\n" in text
-    assert "CPU 0.20 cores, memory at most 0.70 GB" in text
+    assert "CPU 0.20 cores, memory at most 0.70 GB, +0.02 GB from start to end" in text
 
 
 def test_word_error_rate_is_a_column_beside_that_of_the_clips_alone():

@@ -51,6 +51,7 @@ def a_slice(rtfx=50.0, latencies_s=(0.1, 0.2), windows=10, queue_s=0.1):
         max_windows_in_flight=2,
         cpu_s=1.0,
         memory_bytes=600 << 20,
+        memory_growth_bytes=0,
         gpu_utilization=None,
         gpu_memory_bytes=None,
     )
