@@ -9,7 +9,7 @@ from load_tests.users import (  # isort: skip  # Locust looks for them here
     CommandsCaller as CommandsCaller,
     MeetingsCaller as MeetingsCaller,
     SecondsCaller as SecondsCaller,
-    SentencesCaller as SentencesCaller,
+    ShortCaller as ShortCaller,
 )
 
 import ipaddress
@@ -119,9 +119,9 @@ def _begin(environment: Any) -> bool:
         if plan.arrivals is not None:
             environment.user_classes = [ScheduledCaller]
         else:
-            environment.user_classes = [c for c in CALLERS if c.kind in callers]
+            environment.user_classes = [c for c in CALLERS if c.sends in callers]
             for caller in environment.user_classes:
-                caller.weight = callers[caller.kind]
+                caller.weight = callers[caller.sends]
         output = Path(options.output) if options.output else None
         lead = Lead(environment.runner, _targets[0], plan, parse_slo(options.slo), output)
     except (AsrError, OSError, ValueError) as error:

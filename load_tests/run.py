@@ -14,7 +14,7 @@ from load_tests.arrivals import Arrivals
 from load_tests.bad_inputs import BAD_INPUTS
 from load_tests.corpus import Clip, build_corpus, digest
 from load_tests.measure import endless
-from load_tests.scenarios import SCENARIOS, Scenario, stage_at
+from load_tests.scenarios import SCENARIOS, SENDS, Scenario, stage_at
 from load_tests.tally import Tally
 
 
@@ -73,8 +73,7 @@ class Run:
     def __init__(self, plan: Plan, share: Share) -> None:
         self.plan = plan
         self.share = share
-        mix = {kind: plan.scenario.clips for kind in plan.scenario.callers}
-        self.corpus = build_corpus(seed=plan.seed, mix=mix)
+        self.corpus = build_corpus(seed=plan.seed, mix=plan.scenario.mix)
         self.digest = digest(self.corpus)
         self.tallies: dict[tuple[int, str], Tally] = {}
         """By the index of the stage, the number of stages standing for after the end."""
@@ -94,23 +93,21 @@ class Run:
         """Whether no more calls are to be made."""
         return self.elapsed_s >= self.plan.duration_s
 
-    def clips(self, kind: str) -> Iterator[Clip]:
-        """What one more caller of a closed loop sends."""
+    def clips(self, sends: str) -> Iterator[Clip]:
+        """What one more caller of a closed loop sends, of the kinds in `SENDS`."""
         seed = f"{self.plan.seed} {next(self._callers)}"
-        good = endless([clip for clip in self.corpus if clip.kind == kind], seed)
-        return _with_bad(good, self.plan.scenario.bad, seed)
+        return _with_bad(self._good(sends, seed), self.plan.scenario.bad, seed)
+
+    def _good(self, sends: str, seed: str) -> Iterator[Clip]:
+        return endless([clip for clip in self.corpus if clip.kind in SENDS[sends]], seed)
 
     def schedule(self) -> Iterator[tuple[float, Clip]]:
         """This process's part of an open loop: intended starts, seconds, and what to send."""
-        plan, dice = self.plan, random.Random(f"{self.plan.seed} kinds")
+        plan, dice = self.plan, random.Random(f"{self.plan.seed} callers")
         assert plan.arrivals is not None
-        kinds = list(plan.scenario.callers)
-        weights = list(plan.scenario.callers.values())
-        good = {
-            kind: endless([c for c in self.corpus if c.kind == kind], f"{plan.seed} {kind}")
-            for kind in kinds
-        }
-        drawn = (next(good[dice.choices(kinds, weights)[0]]) for _ in itertools.count())
+        callers, weights = zip(*plan.scenario.callers.items(), strict=True)
+        good = {sends: self._good(sends, f"{plan.seed} {sends}") for sends in callers}
+        drawn = (next(good[dice.choices(callers, weights)[0]]) for _ in itertools.count())
         clips = _with_bad(drawn, plan.scenario.bad, f"{plan.seed} open")
         times = plan.arrivals.times(plan.scenario, plan.duration_s, plan.seed)
         calls = zip(times, clips, strict=False)

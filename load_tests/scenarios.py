@@ -25,7 +25,7 @@ class Scenario:
     """One line."""
 
     callers: Mapping[str, float]
-    """Shares of the callers, or of the calls of an open loop, by the kind of their clips."""
+    """Shares of the callers, or of the calls of an open loop, by a key of `SENDS`."""
 
     clips: int = 16
     """Different clips of each kind."""
@@ -44,12 +44,25 @@ class Scenario:
     to_knee: bool = False
     """Ends when more callers bring nothing more."""
 
+    @property
+    def mix(self) -> Mapping[str, int]:
+        """Number of different clips by kind."""
+        return {kind: self.clips for caller in self.callers for kind in SENDS[caller]}
+
 
 def _steps(*loads: float) -> tuple[Stage, ...]:
     return tuple(Stage(time=1 / len(loads), load=load) for load in loads)
 
 
-_SHORT = {"commands": 0.5, "sentences": 0.5}
+SENDS: Mapping[str, tuple[str, ...]] = {
+    "short": ("commands", "sentences"),
+    "commands": ("commands",),
+    "meetings": ("meetings",),
+    "seconds": ("seconds",),
+}
+"""The kinds of clips that a caller sends, each as often as the others."""
+
+_SHORT = {"short": 1.0}
 
 SCENARIOS: Mapping[str, Scenario] = {
     "steady": Scenario(about="as many callers all the time", callers=_SHORT),

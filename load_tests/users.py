@@ -68,12 +68,13 @@ class ClosedLoopCaller(Caller):
     """Sends one clip after the other, without a pause: a user is one call in flight."""
 
     abstract = True
-    kind: ClassVar[str]
+    sends: ClassVar[str]
+    """A key of `SENDS`."""
 
     def on_start(self) -> None:
         """Take a sequence of clips that no other caller has."""
         super().on_start()
-        self._clips: Iterator[Clip] = self.load.clips(self.kind)
+        self._clips: Iterator[Clip] = self.load.clips(self.sends)
 
     @locust.task
     def send_next(self) -> None:
@@ -84,31 +85,31 @@ class ClosedLoopCaller(Caller):
             self.call(next(self._clips), self.load.elapsed_s)
 
 
+class ShortCaller(ClosedLoopCaller):
+    """Says commands and reads aloud."""
+
+    sends = "short"
+
+
 class CommandsCaller(ClosedLoopCaller):
     """Says commands."""
 
-    kind = "commands"
-
-
-class SentencesCaller(ClosedLoopCaller):
-    """Reads aloud."""
-
-    kind = "sentences"
+    sends = "commands"
 
 
 class MeetingsCaller(ClosedLoopCaller):
     """Sends long recordings."""
 
-    kind = "meetings"
+    sends = "meetings"
 
 
 class SecondsCaller(ClosedLoopCaller):
     """Sends a second of PCM."""
 
-    kind = "seconds"
+    sends = "seconds"
 
 
-CALLERS = (CommandsCaller, SentencesCaller, MeetingsCaller, SecondsCaller)
+CALLERS = (ShortCaller, CommandsCaller, MeetingsCaller, SecondsCaller)
 
 
 class ScheduledCaller(Caller):

@@ -43,20 +43,24 @@ def test_a_trace_travels_to_the_workers(tmp_path):
     assert [at for at, _ in run.schedule()] == [0, 1, 2]
 
 
-def test_callers_of_a_kind_send_its_clips_each_in_an_order_of_its_own():
-    run = Run(plan(), Share())
+def test_each_caller_sends_the_clips_of_its_kinds_in_an_order_of_its_own():
+    run = Run(plan("mixed"), Share())
     first, second = run.clips("commands"), run.clips("commands")
-    names = [[next(clips).name for _ in range(16)] for clips in (first, second)]
+    names = [[next(clips).name for _ in range(8)] for clips in (first, second)]
     assert sorted(names[0]) == sorted(names[1])
     assert names[0] != names[1]
     assert all(name.startswith("commands") for name in names[0])
+    # One caller sends what many do, so that a ramp changes the load alone.
+    run = Run(plan("ramp"), Share())
+    alone = [next(clips).name for clips in [run.clips("short")] * 32]
+    assert sorted(alone) == sorted(clip.name for clip in run.corpus)
 
 
 @pytest.mark.parametrize("arrivals", [None, "constant:200"])
 def test_abusive_callers_have_their_share_of_bad_inputs(arrivals):
     run = Run(plan("abusive", arrivals=arrivals), Share())
     if arrivals is None:
-        clips = list(itertools.islice(run.clips("sentences"), 2000))
+        clips = list(itertools.islice(run.clips("short"), 2000))
     else:
         clips = [clip for _, clip in run.schedule()]
     bad = [clip for clip in clips if clip.refusal is not None]

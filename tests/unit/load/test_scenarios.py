@@ -2,7 +2,7 @@ import pytest
 
 from load_tests.corpus import KINDS
 from load_tests.run import Plan
-from load_tests.scenarios import SCENARIOS, knee, stage_at
+from load_tests.scenarios import SCENARIOS, SENDS, knee, stage_at
 
 WANTED = {"steady", "ramp", "spike", "soak", "mixed", "longform", "abusive"}
 
@@ -18,7 +18,8 @@ def test_a_scenario_is_whole(name):
     assert max(stage.load for stage in scenario.stages) == 1
     assert min(stage.load for stage in scenario.stages) > 0
     assert sum(scenario.callers.values()) == pytest.approx(1)
-    assert scenario.callers.keys() <= KINDS.keys()
+    assert scenario.callers.keys() <= SENDS.keys()
+    assert scenario.mix.keys() <= KINDS.keys()
 
 
 def plan(name: str, users: int) -> Plan:
