@@ -126,12 +126,19 @@ class Lead:
         if self._drained_s is None:
             self._drained_s = now + self.plan.timeout_s + _DRAIN_MARGIN_S
         if now > self._drained_s:
-            self._problems.append(f"generators: {self._runner.user_count} users did not stop")
+            self._problems.append("generators: some did not stop, or did not report")
             return True
         if self._runner.user_count:
             self._reported.clear()
             return False
-        return self._clients is None or {c.id for c in self._clients.all} <= self._reported
+        if self._clients is None:
+            return True
+        workers = {client.id for client in self._clients.all}
+        if len(workers) < self._processes:
+            lost = self._processes - len(workers)
+            self._problems.append(f"generators: {lost} of {self._processes} were lost")
+            return True
+        return workers <= self._reported
 
     def conclude(self) -> int:
         """Say what the run came to; the exit status, 1 when a gate was broken."""

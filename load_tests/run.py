@@ -139,17 +139,20 @@ class Run:
         taken, self.tallies = self.tallies, {}
         late_s, self.late_s = self.late_s, array("d")
         return {
+            "began_s": self.share.began_s,
             "digest": self.digest,
             "late_s": late_s.tobytes(),
             "tallies": [[*key, tally.to_message()] for key, tally in taken.items()],
         }
 
     def add(self, message: Mapping[str, Any]) -> None:
-        """Count what another process took.
+        """Count what another process took; what it took of an earlier run is left out.
 
         Raises:
             ValueError: it sent other clips.
         """
+        if message["began_s"] != self.share.began_s:
+            return
         if message["digest"] != self.digest:
             raise ValueError(f"a generator has the corpus {message['digest']}, not {self.digest}")
         self.late_s.frombytes(message["late_s"])

@@ -119,13 +119,15 @@ class Watch:
         server_pid: process id of asr-server when it runs on this machine.
 
     Raises:
-        OSError: nobody answers there.
-        psutil.NoSuchProcess: there is no such process.
+        OSError: nobody answers there, or there is no such process.
     """
 
     def __init__(self, metrics_url: str, server_pid: int | None = None) -> None:
         self._url = metrics_url
-        self._server = None if server_pid is None else psutil.Process(server_pid)
+        try:
+            self._server = None if server_pid is None else psutil.Process(server_pid)
+        except psutil.NoSuchProcess as error:
+            raise ProcessLookupError(str(error)) from None
         self._looks = _Looks()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -143,13 +145,16 @@ class Watch:
         """End, and say what was seen.
 
         Raises:
-            OSError: nobody answers any more.
+            OSError: nobody answers any more, or the process is gone.
         """
         self._over.set()
         after = MetricsPage.scrape(self._url)
-        cpu_s = self._cpu_s()
         self._thread.join()
-        self._looks.add(after, self._server)
+        try:
+            cpu_s = self._cpu_s()
+            self._looks.add(after, self._server)
+        except psutil.NoSuchProcess as error:
+            raise ProcessLookupError(str(error)) from None
         used = None if cpu_s is None or self._cpu_before is None else cpu_s - self._cpu_before
         return _figures(after - self._before, self._looks, used)
 

@@ -1,10 +1,13 @@
 """`python -m load_tests` as `make load` calls it, with a server of its own."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tools.local_server import LocalServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,3 +21,25 @@ def test_load_on_a_server_of_its_own():
     assert run.returncode == 0, run.stdout + run.stderr
     assert "gates kept" in run.stderr
     assert "batching: yes" in run.stdout
+
+
+@pytest.mark.server
+def test_both_sides_of_an_abusive_open_loop_agree(server: LocalServer, tmp_path: Path):
+    output = tmp_path / "run.json"
+    command = [
+        *(sys.executable, "-m", "load_tests", "--url", server.url, "--scenario", "abusive"),
+        *("--metrics-url", server.metrics_url, "--server-pid", str(server.process.pid)),
+        *("--arrivals", "poisson:6", "--duration-s", "6", "--output", str(output)),
+        *("--slo", "failures<=0,changed<=5%"),
+    ]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert run.returncode == 0, run.stdout + run.stderr
+    written = json.loads(output.read_text())
+    refused, figures = written["refused"], written["figures"]
+    assert refused > 0
+    # Each call is in the counts of both.
+    assert sum(figures["server"]["errors"].values()) == refused
+    answered = figures["requests"] - refused
+    assert figures["server"]["wav2vec2"]["requests"] >= answered > 0
+    assert figures["server"]["audio_s"] > 0
+    assert figures["server"]["cpu_s"] > 0

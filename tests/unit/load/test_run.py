@@ -69,10 +69,8 @@ def test_abusive_callers_have_their_share_of_bad_inputs(arrivals):
 
 
 def test_counts_travel_and_add_up():
-    lead, worker = (
-        Run(plan(arrivals="constant:1"), Share()),
-        Run(plan(arrivals="constant:1"), Share()),
-    )
+    share = Share()
+    lead, worker = (Run(plan(arrivals="constant:1"), share) for _ in range(2))
     clip = lead.corpus[0]
     for _ in range(2):
         assert worker.note(clip, due_s=0.0, began_s=0.25, text=clip.words, error=None)
@@ -84,11 +82,17 @@ def test_counts_travel_and_add_up():
     assert total.audio_s == 2 * clip.duration_s
     assert list(lead.late_s) == [0.25] * 4
     assert worker.take()["tallies"] == []
+    earlier = Run(plan(arrivals="constant:1"), Share(began_s=share.began_s - 60))
+    earlier.note(clip, due_s=0.0, began_s=0.0, text="", error=None)
+    lead.add(earlier.take())
+    assert lead.total().requests == 4
 
 
 def test_another_corpus_is_refused():
+    share = Share()
+    taken = Run(plan(seed=4), share).take()
     with pytest.raises(ValueError, match="has the corpus"):
-        Run(plan(), Share()).add(Run(plan(seed=4), Share()).take())
+        Run(plan(), share).add(taken)
 
 
 def test_a_bad_input_is_as_it_should_be_only_with_its_own_code():

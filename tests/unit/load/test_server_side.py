@@ -130,6 +130,12 @@ def test_nobody_there_is_said_at_once():
         Watch("http://127.0.0.1:9/metrics")
 
 
+def test_a_process_that_is_not_there_is_said_at_once(page):
+    _, url = page
+    with pytest.raises(ProcessLookupError, match="999999999"):
+        Watch(url, 999_999_999)
+
+
 def test_labels_with_commas_and_quotes():
     page = MetricsPage.parse('m{a="x,y",b="say \\"no\\""} 2\nm{a="z"} 3\nn 1e3\n')
     assert page.value("m", a="x,y") == 2
