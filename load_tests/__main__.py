@@ -48,7 +48,7 @@ def _run_locust(options: argparse.Namespace, server: LocalServer | None) -> int:
     users = scenario.users if options.users is None else options.users
     command = [
         *(sys.executable, "-m", "locust", "-f", str(_ROOT / "load_tests" / "locustfile.py")),
-        *("--headless", "--only-summary", "--users", str(users)),
+        *("--headless", "--only-summary", "--loglevel", "WARNING", "--users", str(users)),
         *("--duration-s", str(duration_s), "--scenario", options.scenario),
         *("--host", options.url if server is None else server.url),
         *("--timeout-s", str(options.timeout_s), "--seed", str(options.seed)),

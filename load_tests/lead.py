@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +72,8 @@ class Lead:
         self._knee: int | None = None
         self._problems: list[str] = []
         self._watch: Watch | None = None
-        self.said = ""
-        """What `conclude` printed."""
+        self.text = self.verdict = ""
+        """What the run came to and whether its gates were kept, once it has been concluded."""
         # One call at a time, before any load: it warms the server, too.
         self._alone = transcripts_alone(
             target.url, Run(plan, Share()).corpus, call_timeout_s=plan.timeout_s
@@ -141,7 +140,7 @@ class Lead:
         return workers <= self._reported
 
     def conclude(self) -> int:
-        """Say what the run came to; the exit status, 1 when a gate was broken."""
+        """Sum the run up and judge it; the exit status, 1 when a gate was broken."""
         server: ServerFigures | None = None
         if self._watch is not None:
             try:
@@ -151,10 +150,8 @@ class Lead:
         summary = self.summary(server)
         seen = summary.seen
         reasons = self._problems + broken(self._gates, seen)
-        verdict = "\n".join([f"gate broken: {reason}" for reason in reasons] or ["gates kept"])
-        self.said = f"{summary.text()}\n{verdict}"
-        print(summary.text(), flush=True)
-        print(verdict, file=sys.stderr, flush=True)
+        self.text = summary.text()
+        self.verdict = "\n".join([f"gate broken: {reason}" for reason in reasons] or ["gates kept"])
         if self._output is not None:
             written = {"figures": dataclasses.asdict(seen), "broken": reasons} | summary.data()
             self._output.write_text(json.dumps(written, indent=1) + "\n")

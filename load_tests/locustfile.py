@@ -31,8 +31,8 @@ from load_tests.slo import DEFAULT_SLO, parse_slo
 
 _leads: list[Lead] = []
 """The run that is on, if any."""
-_last: list[str] = ["no run has ended yet"]
-"""What the last one came to."""
+_ended: list[Lead] = []
+"""Those that were concluded."""
 _targets: list[Target] = []
 
 
@@ -155,14 +155,27 @@ def _take_report(client_id: str, data: dict[str, Any]) -> None:
 def _conclude(environment: Any, **_: Any) -> None:
     """Judge the run that is on: it may also be stopped by hand, or by a signal."""
     if _leads:
-        lead = _leads.pop()
-        environment.process_exit_code = lead.conclude()
-        _last[0] = lead.said
+        _ended.append(_leads.pop())
+        environment.process_exit_code = _ended[-1].conclude()
+        if environment.parsed_options.headless:
+            # After Locust's own tables, so that the verdict is the last that is read.
+            events.quit.add_listener(_say)  # type: ignore[no-untyped-call]
+        else:
+            _say()
+
+
+def _say(**_: Any) -> None:
+    print(_ended[-1].text, flush=True)
+    print(_ended[-1].verdict, file=sys.stderr, flush=True)
 
 
 def _show_summary() -> tuple[str, dict[str, str]]:
     """The run that is on, or the last one, as text under the web page's address."""
-    text = _leads[0].summary().text() if _leads else _last[0]
+    text = "no run has ended yet"
+    if _leads:
+        text = _leads[0].summary().text()
+    elif _ended:
+        text = f"{_ended[-1].text}\n{_ended[-1].verdict}"
     return f"{text}\n", {"Content-Type": "text/plain; charset=utf-8"}
 
 

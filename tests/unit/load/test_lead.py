@@ -72,19 +72,19 @@ def test_the_counts_of_all_workers_are_waited_for():
     assert led.users() is None
 
 
-def test_a_worker_that_is_lost_fails_the_run(capsys):
+def test_a_worker_that_is_lost_fails_the_run():
     workers = [SimpleNamespace(id="a"), SimpleNamespace(id="b")]
     led, runner = lead("steady", clients=list(workers))
     at(led, 91)
     del runner.clients.all[0]
     assert led.users() is None
     assert led.conclude() == 1
-    assert "gate broken: generators: 1 of 2 were lost" in capsys.readouterr().err
+    assert "gate broken: generators: 1 of 2 were lost" in led.verdict
 
 
-def test_a_worker_with_other_clips_fails_the_run(capsys):
+def test_a_worker_with_other_clips_fails_the_run():
     led, _ = lead("steady", clients=[SimpleNamespace(id="a")])
     other = Run(Plan(**vars(led.plan) | {"seed": 1}), led.run.share)
     led.take_report("a", other.take())
     assert led.conclude() == 1
-    assert "gate broken: generators: a generator has the corpus" in capsys.readouterr().err
+    assert "gate broken: generators: a generator has the corpus" in led.verdict
