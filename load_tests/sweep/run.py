@@ -133,11 +133,9 @@ class Runner:
             try:
                 server = stack.enter_context(self._start(setting))
             except RuntimeError as error:
-                while left:
-                    concurrency = left.pop(0)
-                    self._keep(
-                        Point(setting=setting, concurrency=concurrency, error=f"no start: {error}")
-                    )
+                text = f"no start: {error}; see server.log"
+                self._keep(*(Point(setting=setting, concurrency=each, error=text) for each in left))
+                left.clear()
                 return
             while left:
                 point = self._measure(server, setting, left.pop(0))
@@ -169,11 +167,12 @@ class Runner:
         measured = pool(slices[-self._rule.slices :], self._corpus, stable=stable)
         return Point(setting=setting, concurrency=concurrency, measured=measured)
 
-    def _keep(self, point: Point) -> None:
-        self._points.append(point)
-        self._left -= 1
+    def _keep(self, *points: Point) -> None:
+        """Write points down, and say the last."""
+        self._points += points
+        self._left -= len(points)
         self._store.write(self._points, date=datetime.date.today().isoformat())
-        self._log(f"{_line(point)}; {self._left} to go")
+        self._log(f"{_line(points[-1])}; {self._left} to go")
 
 
 def _obituary(server: LocalServer, error: Exception) -> str:

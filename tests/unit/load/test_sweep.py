@@ -178,7 +178,8 @@ def test_a_server_that_does_not_start_is_recorded_under_every_load(tmp_path):
     laboratory = Laboratory(tmp_path)
     laboratory.refuse.add(ONE)
     points = laboratory.run([ONE, TWO], [1, 2])
-    assert [each.error for each in points[:2]] == ["no start: asr-server ended with status 2"] * 2
+    text = "no start: asr-server ended with status 2; see server.log"
+    assert [each.error for each in points[:2]] == [text] * 2
     assert [each.measured is None for each in points] == [True, True, False, False]
 
 
