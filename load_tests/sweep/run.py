@@ -102,6 +102,8 @@ class Runner:
         self._seed = seed
         self._store = store
         self._log = log
+        self._points: list[Point] = []
+        self._left = 0
 
     def run(
         self,

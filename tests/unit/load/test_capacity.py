@@ -295,7 +295,6 @@ def test_what_no_counter_shows_is_calibrated():
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.parent.name)
-@pytest.mark.parametrize("name", GROUPS)
-def test_held_out_points_of_recorded_sweeps_are_predicted(path, name):
-    predictions = leave_out(read_sweep(path), LENGTHS_S, GROUPS[name], seconds=20.0)
+def test_held_out_points_of_recorded_sweeps_are_predicted(path):
+    predictions = leave_out(read_sweep(path), LENGTHS_S, GROUPS["an instance count"], seconds=15.0)
     assert typical([each.rtfx_error for each in predictions]) < 0.15
