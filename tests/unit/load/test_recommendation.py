@@ -34,6 +34,10 @@ def assert_at_least_as_good_as_every_other(points, target):
     assert found.point.measured.rtfx == max(each.measured.rtfx for each in kept)
 
 
+def test_a_sweep_is_recorded():
+    assert RECORDED
+
+
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.parent.name)
 @pytest.mark.parametrize("p95_s", [0.05, 0.3, 1.0, 2.0, 60.0])
 @pytest.mark.parametrize("memory_mib", [None, 700, 1000, 2000])

@@ -1,4 +1,5 @@
 import base64
+import html
 import re
 import subprocess
 import sys
@@ -9,9 +10,9 @@ from xml.etree import ElementTree
 import pytest
 
 from load_tests.sweep.points import Point
-from load_tests.sweep.recommendation import Target
+from load_tests.sweep.recommendation import Target, recommend
 from load_tests.sweep.report import render
-from load_tests.sweep.store import Sweep
+from load_tests.sweep.store import Sweep, as_csv, read_sweep
 from tests.unit.load.sweeps import point, setting
 
 ROOT = Path(__file__).parents[3]
@@ -95,3 +96,13 @@ def test_only_the_report_loads_matplotlib():
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert run.stdout.strip() == "False", run.stderr
+
+
+def test_the_recorded_report_is_that_of_the_recorded_sweep():
+    folder = ROOT / "docs" / "sweep"
+    sweep = read_sweep(folder / "sweep.json")
+    assert {each.setting.instances for each in sweep.points if each.measured} == {1, 2, 4}
+    report = (folder / "report.html").read_text()
+    assert len(report) < 2_000_000
+    assert html.escape(recommend(sweep.points, sweep.target).sentence) in report
+    assert as_csv(sweep.points) == (folder / "sweep.csv").read_text()
