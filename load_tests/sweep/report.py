@@ -28,6 +28,24 @@ dl { display: grid; grid-template-columns: max-content auto; gap: .1rem 1rem; fo
 dt { font-weight: 600; } dd { margin: 0; }
 """
 
+_CAPTIONS = {
+    "Throughput against callers": f"A circle marks the knee: the fewest callers that give "
+    f"{KNEE_SHARE:.0%} of the setting's greatest throughput. Beyond it more callers only wait.",
+    "Latency against callers": "Percentiles of the time from a call to its answer, on a "
+    "logarithmic scale.",
+    "The knee: what throughput costs in latency": "Beside each point stands the number of "
+    "callers. Where the line turns upwards the server is full.",
+    "Every setting under every load": "Seconds of audio a second, and p95. Hatched cells do not "
+    "keep the target.",
+    "Batches": "How many windows shared one forward of the network: that batching happened shows "
+    "in what is not 1.",
+    "Queue against compute": "A window's mean time in the queue of wav2vec2 and in its batch, as "
+    "the server counts them.",
+    "Where the processor time goes": "Cores busy for the network (wav2vec2), for decoding audio "
+    "and reading text (transcribe), for the server itself (triton), and for the callers, who share "
+    "the machine; others is what had nothing to do with the sweep.",
+}
+
 _COLUMNS: tuple[tuple[str, Callable[[Measured], str]], ...] = (
     ("audio s/s", lambda m: f"{m.rtfx:.1f}"),
     ("calls/s", lambda m: f"{m.calls_per_s:.1f}"),
@@ -85,8 +103,8 @@ def _plain(value: object) -> str:
 
 
 def _figures(sweep: Sweep, names: dict[ServerSetting, str]) -> list[str]:
-    found = recommend(sweep.points, sweep.target)
-    chosen = _one_setting_an_instance_count(sweep.points)
+    best = recommend(sweep.points, sweep.target).point
+    chosen = _one_setting_an_instance_count(sweep.points, best)
     curves = {
         names[setting]: [
             (point.concurrency, point.measured)
@@ -102,72 +120,42 @@ def _figures(sweep: Sweep, names: dict[ServerSetting, str]) -> list[str]:
         for setting, point in knees(sweep.points).items()
         if setting in chosen
     }
-    best = (names[found.point.setting], found.point.concurrency) if found.point else None
-    drawn = (
-        (
-            "Throughput against callers",
-            plots.throughput(curves, knee_at, best),
-            f"A circle marks the knee: the fewest callers that give {KNEE_SHARE:.0%} of the "
-            "setting's greatest throughput. Beyond it more callers only wait.",
-        ),
-        (
-            "Latency against callers",
-            plots.latency(curves, sweep.target),
-            "Percentiles of the time from a call to its answer, on a logarithmic scale.",
-        ),
-        (
-            "The knee: what throughput costs in latency",
-            plots.knee(curves, sweep.target),
-            "Beside each point stands the number of callers. Where the line turns upwards the "
-            "server is full.",
-        ),
-        (
-            "Every setting under every load",
-            plots.heat_map(sweep.points, names, sweep.target),
-            "Seconds of audio a second, and p95. Hatched cells do not keep the target.",
-        ),
-        (
-            "Batches",
-            plots.batches(curves),
-            "How many windows shared one forward of the network: that batching happened shows in "
-            "what is not 1.",
-        ),
-        (
-            "Queue against compute",
-            plots.waiting(curves),
-            "A window's mean time in the queue of wav2vec2 and in its batch, as the server counts "
-            "them.",
-        ),
-        (
-            "Where the processor time goes",
-            plots.processor(curves),
-            "Cores busy for the network (wav2vec2), for decoding audio and reading text "
-            "(transcribe), for the server itself (triton), and for the callers, who share the "
-            "machine; others is what had nothing to do with the sweep.",
-        ),
-    )
-    return [_figure(*each) for each in drawn]
+    best_at = (names[best.setting], best.concurrency) if best else None
+    pictures = {
+        "Throughput against callers": plots.throughput(curves, knee_at, best_at),
+        "Latency against callers": plots.latency(curves, sweep.target),
+        "The knee: what throughput costs in latency": plots.knee(curves, sweep.target),
+        "Every setting under every load": plots.heat_map(sweep.points, names, sweep.target),
+        "Batches": plots.batches(curves),
+        "Queue against compute": plots.waiting(curves),
+        "Where the processor time goes": plots.processor(curves),
+    }
+    return [_figure(title, svg) for title, svg in pictures.items()]
 
 
-def _one_setting_an_instance_count(points: Sequence[Point]) -> list[ServerSetting]:
-    """For each number of instances the setting with the greatest throughput."""
-    best: dict[int, tuple[float, ServerSetting]] = {}
+def _one_setting_an_instance_count(
+    points: Sequence[Point], best: Point | None
+) -> list[ServerSetting]:
+    """For each number of instances the recommended setting, else that of most throughput."""
+    chosen: dict[int, tuple[float, ServerSetting]] = {}
     for point in points:
         if point.measured is not None:
             candidate = (point.measured.rtfx, point.setting)
             count = point.setting.instances
-            best[count] = max(best.get(count, candidate), candidate)
-    return [best[count][1] for count in sorted(best)]
+            chosen[count] = max(chosen.get(count, candidate), candidate)
+    if best is not None:
+        chosen[best.setting.instances] = (0.0, best.setting)
+    return [chosen[count][1] for count in sorted(chosen)]
 
 
-def _figure(title: str, svg: str, caption: str) -> str:
+def _figure(title: str, svg: str) -> str:
     # As a picture of its own, so that the names inside two of them cannot meet.
     data = base64.b64encode(svg.encode()).decode()
     return (
         f"<h2>{html.escape(title)}</h2><figure>"
         f'<img alt="{html.escape(title)}; the figures are in the table at the end" '
         f'src="data:image/svg+xml;base64,{data}">'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        f"<figcaption>{html.escape(_CAPTIONS[title])}</figcaption></figure>"
     )
 
 

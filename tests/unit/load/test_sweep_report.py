@@ -13,7 +13,7 @@ from load_tests.sweep.points import Point
 from load_tests.sweep.recommendation import Target, recommend
 from load_tests.sweep.report import render
 from load_tests.sweep.store import Sweep, as_csv, read_sweep
-from tests.unit.load.sweeps import point, setting
+from tests.unit.load.sweeps import measured, point, setting
 
 ROOT = Path(__file__).parents[3]
 
@@ -83,6 +83,18 @@ def test_the_page_has_the_answer_the_conditions_and_every_point(sweep, page):
 
 def test_the_same_sweep_gives_the_same_page(sweep, page):
     assert render(sweep) == page
+
+
+def test_the_recommended_point_is_drawn_though_another_setting_is_faster():
+    fast = Point(
+        setting=setting(2, max_batch_size=64),
+        concurrency=4,
+        measured=measured(rtfx=90.0, p95_s=3.0),
+    )
+    points = (point(2, 1, rtfx=40.0, p95_s=0.2), fast)
+    page = render(Sweep(conditions={}, points=points, target=Target(), date="today"))
+    assert "batch 32" in page.split("</p>")[0]
+    assert page.count("data:image/svg+xml") == 7
 
 
 def test_a_sweep_in_which_every_server_died_has_a_page(sweep):
