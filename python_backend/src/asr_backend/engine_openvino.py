@@ -1,8 +1,15 @@
 """The network on OpenVINO: bf16, and int8 in the linear layers, on a CPU that computes in them.
 
-The graph is built from the modules of Hugging Face's model, one clip a forward: nothing is padded,
-so nothing can leak from one clip to another, and on a CPU a wider batch gains nothing. Linear
-layers in int8 hold a scale for each output, and OpenVINO scales their inputs by groups of
+The graph is built from the modules of Hugging Face's model and runs one clip a forward: on a CPU a
+wider batch gains nothing. Each new length costs OpenVINO time and memory, so a clip is padded with
+zeros to one of few lengths, which reach nothing:
+
+* the group norm after the first convolution is a scale and a shift for each channel, worked out
+  from the clip's own samples (see first_norm.py) and handed in;
+* the positional convolution gets zeros behind the clip's end, as the clip alone would have there;
+* attention is masked there, and all else looks at one frame, or at the own samples of one.
+
+Linear layers in int8 hold a scale for each output, and OpenVINO scales their inputs by groups of
 GROUP_SIZE values within one frame: a loud frame or clip never coarsens another.
 """
 
@@ -17,6 +24,7 @@ import numpy.typing as npt
 from torch import nn
 
 from asr_backend.checkpoint import Checkpoint
+from asr_backend.first_norm import FirstNorm
 from asr_backend.samples import log_softmax, network_input
 
 # With this package at hand, an import of OpenVINO is reported to its makers.
@@ -56,6 +64,9 @@ class OpenVinoEngine:
     def __init__(self, checkpoint: Checkpoint, model: Any, *, precision: str, threads: int) -> None:
         self.checkpoint = checkpoint
         self.name = f"{precision} on OpenVINO, cpu"
+        first = model.base_model.feature_extractor.conv_layers[0]
+        grouped = isinstance(getattr(first, "layer_norm", None), nn.GroupNorm)
+        self._first_norm = FirstNorm(first.conv, first.layer_norm) if grouped else None
         graph = _Graph(int8=precision == "int8").network(model)
         core = openvino.Core()
         bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -78,8 +89,26 @@ class OpenVinoEngine:
         return [self._run(network_input(window, self.checkpoint)) for window in windows]
 
     def _run(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        self._request.infer([values[None]], share_inputs=True)
-        return log_softmax(self._request.get_output_tensor(0).data[0])
+        frames = self.checkpoint.frame_count(values.size)
+        padded_frames = bucket(frames)
+        heard = (padded_frames - 1) * self.checkpoint.stride_samples
+        heard += self.checkpoint.receptive_field_samples
+        samples = np.zeros((1, heard), np.float32)
+        # Samples behind the last frame count in the norms alone.
+        samples[0, : values.size] = values[:heard]
+        own = np.zeros((1, padded_frames, 1), np.float32)
+        own[:, :frames] = 1
+        inputs = [samples, own]
+        if self._first_norm is not None:
+            inputs += self._first_norm.scale_and_shift(values)
+        self._request.infer(inputs, share_inputs=True)
+        return log_softmax(self._request.get_output_tensor(0).data[0, :frames])
+
+
+def bucket(frames: int) -> int:
+    """The frames that a clip of `frames` is padded to: at most a sixteenth more, or 7."""
+    step = max(8, 1 << max(0, frames.bit_length() - 5))
+    return -(-frames // step) * step
 
 
 class _Graph:
@@ -87,11 +116,18 @@ class _Graph:
 
     def __init__(self, *, int8: bool) -> None:
         self._int8 = int8
+        self._inputs = [ops.parameter([1, -1], np.float32), ops.parameter([1, -1, 1], np.float32)]
+        self._own = self._inputs[1]
+        nowhere = ops.multiply(ops.subtract(self._own, _constant(1)), _constant(1e4))
+        self._bias = ops.reshape(nowhere, ops.constant([1, 1, 1, -1]), special_zero=False)
 
     def network(self, model: Any) -> openvino.Model:
-        """Samples [1, samples] to logits [1, frames, vocabulary]."""
-        samples = ops.parameter([1, -1], np.float32)
-        hidden = ops.unsqueeze(samples, ops.constant(1))
+        """The model that gives logits [1, frames, vocabulary].
+
+        Its inputs: samples [1, samples]; [1, frames, 1], 1 for the clip's own frames and 0 behind
+        them; and, with a group norm, its scale and shift, each [1, channels, 1].
+        """
+        hidden = ops.unsqueeze(self._inputs[0], ops.constant(1))
         for layer in model.base_model.feature_extractor.conv_layers:
             hidden = self._convolution(layer, hidden)
         projection = model.base_model.feature_projection
@@ -99,18 +135,21 @@ class _Graph:
         hidden = self._encoder(
             model.base_model.encoder, self._linear(projection.projection, hidden)
         )
-        return openvino.Model([_linear(model.lm_head, hidden)], [samples])
+        return openvino.Model([_linear(model.lm_head, hidden)], self._inputs)
 
     def _convolution(self, layer: Any, hidden: Any) -> Any:
         hidden = _conv(layer.conv, hidden)
         norm = getattr(layer, "layer_norm", None)
         if isinstance(norm, nn.GroupNorm):
-            hidden = _scaled(norm, _normal(hidden, axis=2, eps=norm.eps), shape=(1, -1, 1))
+            scale, shift = (ops.parameter([1, norm.num_channels, 1], np.float32) for _ in "ab")
+            self._inputs += [scale, shift]
+            hidden = ops.add(ops.multiply(hidden, scale), shift)
         elif norm is not None:
             hidden = _swap(_norm(norm, _swap(hidden)))
         return ops.gelu(hidden, "erf")
 
     def _encoder(self, encoder: Any, hidden: Any) -> Any:
+        hidden = ops.multiply(hidden, self._own)
         position = ops.gelu(_conv(encoder.pos_conv_embed.conv, _swap(hidden)), "erf")
         hidden = ops.add(hidden, _swap(position))
         stable = "Stable" in type(encoder).__name__
@@ -136,7 +175,9 @@ class _Graph:
             )
             for project in (attention.q_proj, attention.k_proj, attention.v_proj)
         ]
-        mixed = ops.transpose(ops.scaled_dot_product_attention(*heads), ops.constant([0, 2, 1, 3]))
+        mixed = ops.transpose(
+            ops.scaled_dot_product_attention(*heads, self._bias), ops.constant([0, 2, 1, 3])
+        )
         joined = ops.reshape(mixed, ops.constant([1, -1, attention.embed_dim]), special_zero=False)
         return self._linear(attention.out_proj, joined)
 
@@ -174,21 +215,18 @@ def _conv(conv: Any, hidden: Any) -> Any:
 
 
 def _norm(norm: nn.LayerNorm, hidden: Any) -> Any:
-    return _scaled(norm, _normal(hidden, axis=-1, eps=norm.eps), shape=(-1,))
-
-
-def _normal(hidden: Any, *, axis: int, eps: float) -> Any:
-    return ops.mvn(hidden, ops.constant([axis]), True, eps, "INSIDE_SQRT")
-
-
-def _scaled(norm: Any, hidden: Any, *, shape: tuple[int, ...]) -> Any:
-    weight, bias = (ops.constant(_array(part).reshape(shape)) for part in (norm.weight, norm.bias))
-    return ops.add(ops.multiply(hidden, weight), bias)
+    normal = ops.mvn(hidden, ops.constant([-1]), True, norm.eps, "INSIDE_SQRT")
+    weight, bias = (ops.constant(_array(part)) for part in (norm.weight, norm.bias))
+    return ops.add(ops.multiply(normal, weight), bias)
 
 
 def _swap(hidden: Any) -> Any:
     """[1, a, b] to [1, b, a]."""
     return ops.transpose(hidden, ops.constant([0, 2, 1]))
+
+
+def _constant(value: float) -> Any:
+    return ops.constant(np.float32(value))
 
 
 def _array(tensor: Any) -> npt.NDArray[np.float32]:

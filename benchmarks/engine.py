@@ -1,0 +1,234 @@
+"""`python -m benchmarks.engine`: the engines beside Hugging Face's model and OpenVINO, in turn.
+
+On base-960h's shape with random weights: one clip at a time by each engine, what a length that was
+never seen before costs, and 16 callers through gRPC. `--parts` leaves some out; a run takes four
+minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asr_backend.engine import Engine
+from asr_client import Client
+from benchmarks.checkpoint import SIZES, make_checkpoint
+from benchmarks.machine import describe
+from tools.local_server import local_server
+
+BUILD = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
+PARTS = ("clips", "lengths", "grpc")
+REFERENCE = "Hugging Face, fp32 eager"
+PEER = "OpenVINO's conversion, bf16"
+Samples = npt.NDArray[np.float32]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print Markdown; the exit status is 0 when the run came about."""
+    options = make_parser().parse_args(arguments)
+    # As the server sets it: threads that spin slow down whatever runs beside them.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    folder = make_checkpoint(options.build / "checkpoints", options.size)
+    print(f"{options.size}, {options.threads} threads; {describe()}\n")
+    if "clips" in options.parts:
+        runs = {REFERENCE: reference(folder, options.threads), PEER: peer(folder, options.threads)}
+        runs |= engines(folder, options.threads)
+        print(clips_table(runs, options.seconds, options.rounds))
+    if "lengths" in options.parts:
+        print(new_lengths(engines(folder, options.threads)))
+    if "grpc" in options.parts:
+        print(through_grpc(folder, reference(folder, options.threads), options.callers))
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.engine", description=(__doc__ or "").split("\n\n")[0]
+    )
+    parser.add_argument("--size", choices=SIZES, default="base")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--seconds", nargs="+", type=float, default=[1.0, 3.0, 10.0, 30.0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--callers", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--build", type=Path, default=BUILD, help="where checkpoints are kept")
+    return parser
+
+
+def clip(seconds: float, seed: int = 0) -> Samples:
+    """Coloured noise, float32 [samples]."""
+    noise = np.random.default_rng(seed).standard_normal(round(seconds * 16_000))
+    return (0.1 * np.convolve(noise, [0.5, 0.3, 0.2], mode="same")).astype(np.float32)
+
+
+def reference(folder: Path, threads: int) -> Callable[[Samples], Any]:
+    """Feature extractor, model and argmax as the scripts have them that people start from."""
+    import torch
+    from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
+
+    torch.set_num_threads(threads)
+    extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
+    model = Wav2Vec2ForCTC.from_pretrained(folder).eval()
+
+    def run(samples: Samples) -> Any:
+        inputs = extractor(samples, sampling_rate=16_000, return_tensors="pt")
+        with torch.no_grad():
+            return model(inputs.input_values).logits.argmax(-1)
+
+    return run
+
+
+def peer(folder: Path, threads: int) -> Callable[[Samples], Any]:
+    """The same network as OpenVINO's own converter makes it, in bf16."""
+    import openvino
+    import torch
+    from transformers import Wav2Vec2ForCTC
+
+    model = Wav2Vec2ForCTC.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        converted = openvino.convert_model(model, example_input=torch.zeros(1, 16_000))
+    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16"}
+    compiled = openvino.Core().compile_model(
+        converted, "CPU", {**hints, "INFERENCE_NUM_THREADS": threads}
+    )
+    request = compiled.create_infer_request()
+
+    def run(samples: Samples) -> Any:
+        normal = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
+        return request.infer([normal[None]])[0].argmax(-1)
+
+    return run
+
+
+def engines(folder: Path, threads: int) -> dict[str, Callable[[Samples], Any]]:
+    """This service's engines by name, what `auto` chooses first."""
+    from asr_backend.checkpoint import load_checkpoint
+    from asr_backend.engine import load_engine
+
+    made: dict[str, Callable[[Samples], Any]] = {}
+    for precision in ("auto", "int8", "bf16", "fp32"):
+        engine = load_engine(
+            load_checkpoint(folder), device="cpu", precision=precision, threads=threads
+        )
+        made.setdefault(engine.name, partial(_forward, engine))
+    return made
+
+
+def _forward(engine: Engine, samples: Samples) -> Any:
+    return engine.forward([samples])
+
+
+def in_turn(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Median seconds of each, after one call that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for run in runs.values():
+        run()
+    for _, (name, run) in itertools.product(range(rounds), runs.items()):
+        started = time.perf_counter()
+        run()
+        times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(each) for name, each in times.items()}
+
+
+def clips_table(
+    runs: Mapping[str, Callable[[Samples], Any]], lengths_s: Sequence[float], rounds: int
+) -> str:
+    """Seconds of one forward, and how many times faster than the reference and the peer."""
+    lines = [
+        f"One clip at a time, medians of {rounds} runs in turn.",
+        "",
+        "| audio | engine | seconds | times the reference's speed | times OpenVINO bf16's |",
+        "|---|---|---|---|---|",
+    ]
+    for seconds in lengths_s:
+        samples = clip(seconds)
+        bound = {name: partial(run, samples) for name, run in runs.items()}
+        medians = in_turn(bound, rounds)
+        for name, median in medians.items():
+            faster, beside = medians[REFERENCE] / median, medians[PEER] / median
+            lines.append(f"| {seconds:g} s | {name} | {median:.3f} | {faster:.2f} | {beside:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def new_lengths(runs: Mapping[str, Callable[[Samples], Any]]) -> str:
+    """What the first forward of a length costs beyond the next ones."""
+    lines = [
+        "Thirty lengths of 1 to 12 s, each for the first time and then twice more; medians.",
+        "",
+        "| engine | first, s | later, s | first beyond later |",
+        "|---|---|---|---|",
+    ]
+    lengths = np.random.default_rng(2).uniform(1, 12, 30)
+    for name, run in runs.items():
+        run(clip(5.0))
+        first, later = [], []
+        for seconds in lengths:
+            samples = clip(seconds)
+            took = [in_seconds(run, samples) for _ in range(3)]
+            first.append(took[0])
+            later.append(min(took[1:]))
+        extra = sum(first) / sum(later) - 1
+        lines.append(
+            f"| {name} | {statistics.median(first):.3f} | {statistics.median(later):.3f} "
+            f"| {extra:+.1%} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def in_seconds(run: Callable[[Samples], Any], samples: Samples) -> float:
+    """Seconds of one call."""
+    started = time.perf_counter()
+    run(samples)
+    return time.perf_counter() - started
+
+
+def through_grpc(folder: Path, run: Callable[[Samples], Any], callers: int) -> str:
+    """Audio seconds per second of the service and of the reference, in turns of the same clips."""
+    lengths = np.random.default_rng(1).uniform(1, 12, 2 * callers)
+    samples = [clip(seconds, seed) for seed, seconds in enumerate(lengths)]
+    spoken = [np.round(each * 32767).astype(np.int16) for each in samples]
+    rates: dict[str, list[float]] = {"reference": [], "service": []}
+    with (
+        tempfile.TemporaryFile() as log,
+        local_server(f"--model={folder}", "--precision=auto", log=log) as server,
+        Client(server.url, timeout_s=300) as client,
+        ThreadPoolExecutor(callers) as pool,
+    ):
+
+        def service() -> None:
+            list(pool.map(lambda each: client.transcribe(each, sample_rate=16_000), spoken))
+
+        def alone() -> None:
+            for each in samples:
+                run(each)
+
+        service()
+        for _ in range(3):
+            for name, turn in (("reference", alone), ("service", service)):
+                started = time.perf_counter()
+                turn()
+                rates[name].append(sum(lengths) / (time.perf_counter() - started))
+    reference_rate, rate = (statistics.median(each) for each in rates.values())
+    return (
+        f"{callers} callers through gRPC, {len(lengths)} clips of 1 to 12 s, three turns: "
+        f"{rate:.1f} s of audio a second; Hugging Face in fp32, one clip at a time, "
+        f"{reference_rate:.1f}; {rate / reference_rate:.2f} times.\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""2,000 requests of mixed lengths, some of them bad, must leave memory as it was."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.backend.checkpoints import write_checkpoint
+
+ROOT = Path(__file__).resolve().parents[3]
+MOST_GROWTH_BYTES = 32 << 20
+
+SCRIPT = """
+import json, os, sys
+os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = "128"
+import numpy as np, psutil
+from pathlib import Path
+from asr_backend.acoustic import AcousticModel
+from asr_backend.checkpoint import load_checkpoint
+from asr_backend.engine import load_engine
+from asr_backend.metrics import Metrics
+from tests.unit.backend.doubles import PbUtils, Request
+
+folder, precision = sys.argv[1:]
+pb_utils = PbUtils()
+engine = load_engine(
+    load_checkpoint(Path(folder)), device="cpu", precision=precision, threads=1
+)
+model = AcousticModel(
+    engine=engine, pb_utils=pb_utils, metrics=Metrics(pb_utils),
+    max_window_s=1.0, max_batch_audio_s=4.0,
+)
+random = np.random.default_rng(0)
+
+def serve(count):
+    for _ in range(count // 8):
+        requests = []
+        for _ in range(8):
+            length = int(random.choice([0, 17_000, *random.integers(1, 16_001, 14)]))
+            samples = random.standard_normal((1, length)).astype(np.float32)
+            samples[:, : random.integers(0, 2)] = random.choice([0.0, np.nan])
+            requests.append(Request(SAMPLES=samples, cancelled=random.random() < 0.05))
+        model.execute(requests)
+        assert all(each.response is not None for each in requests)
+    for family in pb_utils.MetricFamily.families.values():
+        for metric in family.metrics.values():
+            metric.observed.clear()
+    return psutil.Process().memory_info().rss
+
+print(json.dumps([serve(400), serve(2_000)]))
+"""
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_memory_does_not_grow(tmp_path: Path, precision: str) -> None:
+    folder = write_checkpoint(tmp_path / "tiny", "base-960h")
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(folder), precision],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before, after = json.loads(done.stdout)
+    assert after - before < MOST_GROWTH_BYTES
