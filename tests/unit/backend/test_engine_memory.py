@@ -40,7 +40,7 @@ def serve(count):
     for _ in range(count // 8):
         requests = []
         for _ in range(8):
-            length = int(random.choice([0, 17_000, *random.integers(1, 16_001, 14)]))
+            length = int(random.choice([0, 17_000, *random.integers(1, 6_001, 14)]))
             samples = random.standard_normal((1, length)).astype(np.float32)
             samples[:, : random.integers(0, 2)] = random.choice([0.0, np.nan])
             requests.append(Request(SAMPLES=samples, cancelled=random.random() < 0.05))
@@ -57,7 +57,7 @@ print(json.dumps([serve(400), serve(2_000)]))
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_memory_does_not_grow(tmp_path: Path, precision: str) -> None:
-    folder = write_checkpoint(tmp_path / "tiny", "base-960h")
+    folder = write_checkpoint(tmp_path / "tiny", "base-960h", num_hidden_layers=1)
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder), precision],
         cwd=ROOT,
