@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from benchmarks.clips import Clip
+from benchmarks.memory import cpu_s
 from benchmarks.systems.base import Padding, System
 
 
@@ -38,12 +39,14 @@ class Pass:
         wall_s: from the first call to the last answer.
         audio_s: of the clips that were answered.
         padding: of this pass.
+        cpu_s: processor time that the system used for it, in seconds.
     """
 
     calls: list[Call]
     wall_s: float
     audio_s: float
     padding: Padding
+    cpu_s: float
 
     @property
     def rtfx(self) -> float:
@@ -53,9 +56,18 @@ class Pass:
 
 @dataclass
 class Cell:
-    """A system at one number of clips at once, and its passes so far."""
+    """A system at one number of clips at once, and its passes so far.
+
+    Attributes:
+        system: started.
+        pid: of the root of its processes.
+        at_once: clips.
+        mix: the clips' name.
+        passes: so far.
+    """
 
     system: System
+    pid: int
     at_once: int
     mix: str
     passes: list[Pass] = field(default_factory=list)
@@ -64,6 +76,11 @@ class Cell:
     def calls(self) -> list[Call]:
         """Those of all passes."""
         return [call for each in self.passes for call in each.calls]
+
+    @property
+    def cpu_per_audio(self) -> float:
+        """Seconds of processor time for a second of audio."""
+        return sum(each.cpu_s for each in self.passes) / sum(each.audio_s for each in self.passes)
 
     @property
     def rtfx(self) -> float:
@@ -77,7 +94,7 @@ class Cell:
 
     def run_pass(self, clips: Sequence[Clip]) -> None:
         """Send every clip once."""
-        self.passes.append(_run_pass(self.system, clips, self.at_once))
+        self.passes.append(_run_pass(self, clips))
 
 
 def run_in_turn(cells: Sequence[Cell], clips: Sequence[Clip], *, budget_s: float) -> None:
@@ -90,7 +107,8 @@ def run_in_turn(cells: Sequence[Cell], clips: Sequence[Clip], *, budget_s: float
             cell.run_pass(clips)
 
 
-def _run_pass(system: System, clips: Sequence[Clip], at_once: int) -> Pass:
+def _run_pass(cell: Cell, clips: Sequence[Clip]) -> Pass:
+    system, at_once = cell.system, cell.at_once
     size, callers = (at_once, 1) if system.takes_batches else (1, at_once)
     indices = range(len(clips))
     batches = [list(indices[start : start + size]) for start in indices[::size]]
@@ -107,7 +125,7 @@ def _run_pass(system: System, clips: Sequence[Clip], at_once: int) -> Pass:
         took_s = time.perf_counter() - began if answer.took_s is None else answer.took_s
         return Call(clips=batch, took_s=took_s, texts=answer.texts)
 
-    before = system.padding()
+    before, cpu_before_s = system.padding(), cpu_s(cell.pid)
     began = time.perf_counter()
     with ThreadPoolExecutor(callers) as pool:
         calls = list(pool.map(call, batches))
@@ -120,4 +138,5 @@ def _run_pass(system: System, clips: Sequence[Clip], at_once: int) -> Pass:
         wall_s=wall_s,
         audio_s=sum(clips[index].duration_s for index in answered),
         padding=system.padding() - before,
+        cpu_s=cpu_s(cell.pid) - cpu_before_s,
     )

@@ -1,4 +1,4 @@
-"""The memory of a process and all its children."""
+"""The memory and the processor time of a process and all its children."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import TracebackType
 
 import psutil
 
-PERIOD_S = 0.5
+PERIOD_S = 2.0
 CAP = 0.9
 """The share of the memory which is free at a start that one process may take."""
 
@@ -24,6 +24,25 @@ def cap_memory(pid: int) -> None:
         psutil.Process(pid).rlimit(psutil.RLIMIT_DATA, (limit, limit))
 
 
+def processes(pid: int) -> list[psutil.Process]:
+    """A process and all its children; none where it has ended."""
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time that the living processes of a tree have used."""
+    total = 0.0
+    for process in processes(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
 class PeakMemory:
     """Watches a process tree from a thread while the `with` block lasts.
 
@@ -34,7 +53,7 @@ class PeakMemory:
     """
 
     def __init__(self, pid: int) -> None:
-        self._root = psutil.Process(pid)
+        self._pid = pid
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.bytes = 0
@@ -60,9 +79,8 @@ class PeakMemory:
 
     def _sample(self) -> None:
         total = 0
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for process in (self._root, *self._root.children(recursive=True)):
-                # One that ends while it is looked at holds nothing any more.
-                with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                    total += process.memory_full_info().pss
+        for process in processes(self._pid):
+            # One that ends while it is looked at holds nothing any more.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                total += process.memory_full_info().pss
         self.bytes = max(self.bytes, total)

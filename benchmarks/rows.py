@@ -29,6 +29,8 @@ class Row:
     """Seconds that it took."""
     rtfx: float | None = None
     """Seconds of audio answered in a second: the median of the passes."""
+    cpu_per_audio: float | None = None
+    """Seconds of processor time for a second of audio, the callers' own not counted."""
     p50_s: float | None = None
     """Half of the calls took no longer."""
     p95_s: float | None = None
@@ -78,6 +80,7 @@ def row_of(cell: Cell, *, reference: Sequence[str], alone: Cell | None, peak_byt
         audio_s=sum(each.audio_s for each in cell.passes),
         wall_s=sum(each.wall_s for each in cell.passes),
         rtfx=cell.rtfx,
+        cpu_per_audio=cell.cpu_per_audio,
         p50_s=float(np.percentile(took_s, 50)),
         p95_s=float(np.percentile(took_s, 95)),
         p99_s=float(np.percentile(took_s, 99)),

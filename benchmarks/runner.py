@@ -99,8 +99,8 @@ def _warm_up(system: System, mixes: Sequence[Mix]) -> None:
 
 def _measure(running: Mapping[System, int], mix: Mix, plan: Plan, results: Results) -> None:
     cells = [
-        Cell(system=system, at_once=at_once, mix=mix.name)
-        for system in running
+        Cell(system=system, pid=pid, at_once=at_once, mix=mix.name)
+        for system, pid in running.items()
         for at_once in system.at_once
         if plan.at_once is None or at_once in plan.at_once
     ]

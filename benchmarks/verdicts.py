@@ -56,9 +56,11 @@ def _share(cells: Sequence[Cell], mix: str, precision: str) -> list[str]:
     if served is None or not offline:
         return []
     share = share_that_reaches_callers(served, offline)
+    work = min(cell.cpu_per_audio for cell in offline) / served.cpu_per_audio
     return [
         f"{mix}, {precision}: {share:.0%} of the offline engine's RTFx reaches {SATURATED} callers "
-        f"(bar {SHARE_BAR:.0%}: {'met' if share >= SHARE_BAR else 'missed'})."
+        f"(bar {SHARE_BAR:.0%}: {'met' if share >= SHARE_BAR else 'missed'}); of the processor "
+        f"time that the service uses for them, the engine alone would use {work:.0%}."
     ]
 
 

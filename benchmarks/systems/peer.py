@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.environments import NotInstalled, python_with
-from benchmarks.memory import cap_memory
+from benchmarks.memory import cap_memory, processes
 from benchmarks.systems.base import Answer, CannotRun, Padding
 from tools.local_server import free_ports
 
@@ -97,7 +97,7 @@ class Peer:
         if self._process is None:
             return
         # Some leave workers behind that a signal to the server does not reach.
-        tree = _tree(self._process.pid)
+        tree = processes(self._process.pid)
         self._process.send_signal(signal.SIGTERM)
         _, alive = psutil.wait_procs(tree, timeout=STOP_TIMEOUT_S)
         for process in alive:
@@ -176,11 +176,3 @@ def serve_arguments() -> tuple[int, str, str]:
     """Port, checkpoint and padding log, as the server of a peer is given them."""
     port, checkpoint, padding_log = sys.argv[1:]
     return int(port), checkpoint, padding_log
-
-
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []

@@ -12,6 +12,7 @@ def cell(name: str, at_once: int, *passes_s: float, is_peer: bool = False) -> Ce
     system.is_peer = is_peer
     return Cell(
         system=system,
+        pid=0,
         at_once=at_once,
         mix="m",
         passes=[
@@ -23,6 +24,7 @@ def cell(name: str, at_once: int, *passes_s: float, is_peer: bool = False) -> Ce
                 wall_s=took_s,
                 audio_s=10.0,
                 padding=Padding(),
+                cpu_s=took_s,
             )
             for took_s in passes_s
         ],
@@ -51,7 +53,8 @@ def test_the_sentences_say_what_was_met_and_who_was_ahead():
         ]
     )
     assert lines == [
-        "m, auto: 80% of the offline engine's RTFx reaches 16 callers (bar 90%: missed).",
+        "m, auto: 80% of the offline engine's RTFx reaches 16 callers (bar 90%: missed); of the "
+        "processor time that the service uses for them, the engine alone would use 80%.",
         "m, auto: one caller waits no longer than 1.05 times the engine plus 5 ms for 0 of 2 "
         "clips; the median clip takes 500.0 ms more than in the engine.",
         "m, 16 at once: this service, auto (RTFx 4.0) is behind quick (5.0).",
