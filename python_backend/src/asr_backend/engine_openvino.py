@@ -9,7 +9,8 @@ zeros to one of few lengths, which reach nothing:
 * the positional convolution gets zeros behind the clip's end, as the clip alone would have there;
 * attention is masked there, and all else looks at one frame, or at the own samples of one.
 
-Linear layers in int8 hold a scale for each output, and OpenVINO scales their inputs by groups of
+A convolution after the first is a linear layer over the two or three frames that it sees. Linear
+layers in int8 hold a scale for each output, and OpenVINO scales their inputs by groups of
 GROUP_SIZE values within one frame: a loud frame or clip never coarsens another.
 """
 
@@ -35,6 +36,8 @@ from openvino import opset13 as ops  # noqa: E402
 GROUP_SIZE = 128
 """Values of a frame that share one scale in int8; it divides every published layer's width."""
 
+_END = 2**31 - 1
+
 _SAME_MODULES = frozenset({"wav2vec2", "hubert", "unispeech", "unispeech-sat"})
 
 
@@ -46,6 +49,8 @@ def reproduces(config: Any) -> bool:
         and not getattr(config, "conv_pos_batch_norm", False)
         and getattr(config, "feat_proj_layer_norm", True)
         and getattr(config, "adapter_attn_dim", None) is None
+        and set(zip(config.conv_kernel[1:], config.conv_stride[1:], strict=True))
+        <= {(3, 2), (2, 2)}
     )
 
 
@@ -127,26 +132,39 @@ class _Graph:
         Its inputs: samples [1, samples]; [1, frames, 1], 1 for the clip's own frames and 0 behind
         them; and, with a group norm, its scale and shift, each [1, channels, 1].
         """
-        hidden = ops.unsqueeze(self._inputs[0], ops.constant(1))
-        for layer in model.base_model.feature_extractor.conv_layers:
+        first, *others = model.base_model.feature_extractor.conv_layers
+        hidden = self._first_convolution(first, ops.unsqueeze(self._inputs[0], ops.constant(1)))
+        for layer in others:
             hidden = self._convolution(layer, hidden)
         projection = model.base_model.feature_projection
-        hidden = _norm(projection.layer_norm, _swap(hidden))
-        hidden = self._encoder(
-            model.base_model.encoder, self._linear(projection.projection, hidden)
-        )
+        hidden = self._linear(projection.projection, _norm(projection.layer_norm, hidden))
+        hidden = self._encoder(model.base_model.encoder, hidden)
         return openvino.Model([_linear(model.lm_head, hidden)], self._inputs)
 
-    def _convolution(self, layer: Any, hidden: Any) -> Any:
-        hidden = _conv(layer.conv, hidden)
+    def _first_convolution(self, layer: Any, samples: Any) -> Any:
+        """[1, 1, samples] to [1, frames, channels]."""
+        hidden = _conv(layer.conv, samples)
         norm = getattr(layer, "layer_norm", None)
         if isinstance(norm, nn.GroupNorm):
             scale, shift = (ops.parameter([1, norm.num_channels, 1], np.float32) for _ in "ab")
             self._inputs += [scale, shift]
             hidden = ops.add(ops.multiply(hidden, scale), shift)
-        elif norm is not None:
-            hidden = _swap(_norm(norm, _swap(hidden)))
-        return ops.gelu(hidden, "erf")
+            norm = None
+        hidden = _swap(hidden)
+        return ops.gelu(hidden if norm is None else _norm(norm, hidden), "erf")
+
+    def _convolution(self, layer: Any, hidden: Any) -> Any:
+        """A convolution of stride 2 over [1, frames, channels]: a linear layer over its windows."""
+        conv, norm = layer.conv, getattr(layer, "layer_norm", None)
+        pair = ops.constant([1, -1, 2 * conv.in_channels])
+        if conv.kernel_size == (2,):
+            seen = ops.reshape(hidden, pair, special_zero=False)
+        else:
+            # A bucket's samples give an odd number of frames here.
+            pairs = ops.reshape(_slice(hidden, 0, -1, 1), pair, special_zero=False)
+            seen = ops.concat([pairs, _slice(hidden, 2, _END, 2)], axis=-1)
+        hidden = self._matmul(seen, _array(conv.weight.transpose(1, 2).flatten(1)), conv.bias)
+        return ops.gelu(hidden if norm is None else _norm(norm, hidden), "erf")
 
     def _encoder(self, encoder: Any, hidden: Any) -> Any:
         hidden = ops.multiply(hidden, self._own)
@@ -186,13 +204,16 @@ class _Graph:
         return self._linear(layer.output_dense, hidden)
 
     def _linear(self, layer: nn.Linear, hidden: Any) -> Any:
-        if not self._int8:
-            return _linear(layer, hidden)
-        weight = _array(layer.weight)
-        scale = np.maximum(np.abs(weight).max(axis=1, keepdims=True), 1e-12) / 127
-        whole = ops.convert(ops.constant(np.rint(weight / scale).astype(np.int8)), np.float32)
-        product = ops.matmul(hidden, ops.multiply(whole, ops.constant(scale)), False, True)
-        return ops.add(product, ops.constant(_array(layer.bias)))
+        return self._matmul(hidden, _array(layer.weight), layer.bias)
+
+    def _matmul(self, hidden: Any, weight: npt.NDArray[np.float32], bias: Any) -> Any:
+        if self._int8:
+            scale = np.maximum(np.abs(weight).max(axis=1, keepdims=True), 1e-12) / 127
+            whole = ops.convert(ops.constant(np.rint(weight / scale).astype(np.int8)), np.float32)
+            product = ops.matmul(hidden, ops.multiply(whole, ops.constant(scale)), False, True)
+        else:
+            product = ops.matmul(hidden, ops.constant(weight), False, True)
+        return product if bias is None else ops.add(product, ops.constant(_array(bias)))
 
 
 def _linear(layer: nn.Linear, hidden: Any) -> Any:
@@ -218,6 +239,11 @@ def _norm(norm: nn.LayerNorm, hidden: Any) -> Any:
     normal = ops.mvn(hidden, ops.constant([-1]), True, norm.eps, "INSIDE_SQRT")
     weight, bias = (ops.constant(_array(part)) for part in (norm.weight, norm.bias))
     return ops.add(ops.multiply(normal, weight), bias)
+
+
+def _slice(hidden: Any, start: int, stop: int, step: int) -> Any:
+    """Frames of [1, frames, channels]."""
+    return ops.slice(hidden, *(ops.constant([each]) for each in (start, stop, step, 1)))
 
 
 def _swap(hidden: Any) -> Any:
