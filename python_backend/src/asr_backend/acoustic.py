@@ -77,7 +77,7 @@ class AcousticModel:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         # Else oneDNN keeps what it prepared for a thousand lengths, 60 MB for a small network.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
-        from asr_backend.engine import choose_device, load_engine
+        from asr_backend.engine import choose_device, limit_gpu_memory, load_engine
 
         parameters = model_parameters(args)
         checkpoint = served_checkpoint(parameters)
@@ -86,6 +86,9 @@ class AcousticModel:
             kind=args["model_instance_kind"],
             device_id=int(args["model_instance_device_id"]),
         )
+        if device != "cpu":
+            fraction = float(parameters["gpu_memory_fraction"]) / int(parameters["instances"])
+            limit_gpu_memory(device, fraction)
         cores = len(os.sched_getaffinity(0))
         engine = load_engine(
             checkpoint,
@@ -112,10 +115,12 @@ class AcousticModel:
             except Exception as error:
                 self._fail(request, error)
         lengths = [window.samples.size for window in windows]
-        for forward in plan_forwards(
+        plan = plan_forwards(
             lengths, max_padded=self._max_padded, max_windows=self._engine.max_windows
-        ):
-            self._run([windows[index] for index in forward])
+        )
+        forwards = [[windows[index] for index in forward] for forward in plan]
+        for forward, upcoming in zip(forwards, [*forwards[1:], []], strict=True):
+            self._run(forward, upcoming)
 
     def finalize(self) -> None:
         """Nothing is held that the end of the process does not release."""
@@ -156,13 +161,13 @@ class AcousticModel:
         short = self._engine.checkpoint.receptive_field_samples - samples.size
         return np.pad(samples, (0, short)) if short > 0 else samples
 
-    def _run(self, windows: list[_Window]) -> None:
+    def _run(self, windows: list[_Window], upcoming: list[_Window]) -> None:
         """Run windows in one forward; where that fails, in halves, down to the one at fault."""
         windows = [window for window in windows if not self._drop_if_cancelled(window.request)]
         if not windows:
             return
         try:
-            log_probs = self._forward(windows)
+            log_probs = self._forward(windows, upcoming)
         except Exception as error:
             if len(windows) == 1:
                 self._fail(windows[0].request, _as_asr_error(error, windows[0]))
@@ -175,12 +180,16 @@ class AcousticModel:
             return
         # Outside the except clause: the failed forward's tensors live as long as its traceback.
         middle = len(windows) // 2
-        self._run(windows[:middle])
-        self._run(windows[middle:])
+        self._run(windows[:middle], windows[middle:])
+        self._run(windows[middle:], upcoming)
 
-    def _forward(self, windows: list[_Window]) -> list[npt.NDArray[np.float32]]:
+    def _forward(
+        self, windows: list[_Window], upcoming: list[_Window]
+    ) -> list[npt.NDArray[np.float32]]:
         started = time.perf_counter()
-        log_probs = self._engine.forward([window.samples for window in windows])
+        log_probs = self._engine.forward(
+            [window.samples for window in windows], [window.samples for window in upcoming]
+        )
         lengths = [window.samples.size for window in windows]
         audio_s = sum(lengths) / SAMPLE_RATE_HZ
         self._metrics.observe("asr_stage_seconds", time.perf_counter() - started, stage="forward")

@@ -32,12 +32,18 @@ class Engine(Protocol):
     name: str
     max_windows: int | None
 
-    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    def forward(
+        self,
+        windows: Sequence[npt.NDArray[np.float32]],
+        upcoming: Sequence[npt.NDArray[np.float32]] = (),
+    ) -> list[npt.NDArray[np.float32]]:
         """Run one padded forward.
 
         Args:
             windows: float32 [samples], 16 kHz mono with full scale 1, each at least the
                 checkpoint's receptive field long, of any lengths and in any order.
+            upcoming: those that the next call will most likely bring, the same arrays; a GPU takes
+                them in while it works.
 
         Returns:
             For each window float32 [frames, vocabulary], the log-softmax that the clip would have
@@ -89,6 +95,14 @@ def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
         (line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), ""
     )
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
+
+
+def limit_gpu_memory(device: str, fraction: float) -> None:
+    """Bound what this process takes of a GPU's memory, as a share of all of it in (0, 1].
+
+    Beyond it a forward raises MemoryError, as it does where the memory itself ends.
+    """
+    torch.cuda.set_per_process_memory_fraction(fraction, device)
 
 
 def load_engine(checkpoint: Checkpoint, *, device: str, precision: str, threads: int) -> Engine:

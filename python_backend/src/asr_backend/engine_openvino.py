@@ -89,7 +89,11 @@ class OpenVinoEngine:
         )
         self._request = compiled.create_infer_request()
 
-    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    def forward(
+        self,
+        windows: Sequence[npt.NDArray[np.float32]],
+        upcoming: Sequence[npt.NDArray[np.float32]] = (),
+    ) -> list[npt.NDArray[np.float32]]:
         """See Engine."""
         return [self._run(network_input(window, self.checkpoint)) for window in windows]
 

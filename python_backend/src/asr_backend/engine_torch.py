@@ -16,6 +16,7 @@ All else is masked by the models themselves, or looks at one frame at a time.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -29,6 +30,7 @@ from torch.nn import functional
 from asr_backend.checkpoint import Checkpoint
 from asr_backend.int8_linear import use_int8
 from asr_backend.samples import network_input
+from asr_backend.uploads import Uploads
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -55,18 +57,19 @@ class TorchEngine:
         if precision == "int8":
             use_int8(model.base_model.encoder)
         self._model = model.to(self._device, self._dtype)
+        self._uploads = Uploads(self._device, self._fill) if self._device.type == "cuda" else None
         # TF32 convolutions, torch's default on a GPU, keep three digits only: not what fp32 says.
         torch.backends.cudnn.allow_tf32 = False
 
     @torch.inference_mode()
-    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    def forward(
+        self,
+        windows: Sequence[npt.NDArray[np.float32]],
+        upcoming: Sequence[npt.NDArray[np.float32]] = (),
+    ) -> list[npt.NDArray[np.float32]]:
         """See Engine."""
-        lengths = [window.size for window in windows]
-        batch = np.zeros((len(windows), max(lengths)), np.float32)
-        for row, window in zip(batch, windows, strict=True):
-            row[: window.size] = network_input(window, self.checkpoint)
         try:
-            return self._run(torch.from_numpy(batch), lengths)
+            return self._run(windows, upcoming)
         except torch.OutOfMemoryError as error:
             raise MemoryError(str(error)) from None
         except RuntimeError as error:
@@ -75,17 +78,35 @@ class TorchEngine:
                 raise MemoryError(str(error)) from None
             raise
 
-    def _run(self, batch: torch.Tensor, lengths: list[int]) -> list[npt.NDArray[np.float32]]:
-        batch = batch.to(self._device, self._dtype)
+    def _run(
+        self,
+        windows: Sequence[npt.NDArray[np.float32]],
+        upcoming: Sequence[npt.NDArray[np.float32]],
+    ) -> list[npt.NDArray[np.float32]]:
+        lengths = [window.size for window in windows]
+        if self._uploads:
+            batch = self._uploads.take(windows)
+        else:
+            batch = torch.zeros(len(windows), max(lengths))
+            self._fill(batch.numpy(), windows)
         mask = self._padding.start(batch, lengths)
-        logits = self._model(batch, attention_mask=mask).logits
-        log_probs: npt.NDArray[np.float32] = (
-            functional.log_softmax(logits, dim=-1, dtype=torch.float32).cpu().numpy()
-        )
+        logits = self._model(batch.to(self._dtype), attention_mask=mask).logits
+        log_probs = functional.log_softmax(logits, dim=-1, dtype=torch.float32)
+        if self._uploads and upcoming:
+            # A GPU has only been told so far what to do: the copy runs beside its work. Where there
+            # is no room for two batches, the next forward copies its own.
+            with contextlib.suppress(torch.OutOfMemoryError):
+                self._uploads.start(upcoming)
         return [
             row[: self.checkpoint.frame_count(length)]
-            for row, length in zip(log_probs, lengths, strict=True)
+            for row, length in zip(log_probs.cpu().numpy(), lengths, strict=True)
         ]
+
+    def _fill(
+        self, batch: npt.NDArray[np.float32], windows: Sequence[npt.NDArray[np.float32]]
+    ) -> None:
+        for row, window in zip(batch, windows, strict=True):
+            row[: window.size] = network_input(window, self.checkpoint)
 
 
 def fold_weight_norms(model: nn.Module) -> None:

@@ -36,9 +36,13 @@ class FakeEngine:
         self.capacity = capacity
         self.poison = poison
         self.forwards: list[list[int]] = []
+        self.upcoming: list[list[int]] = []
 
-    def forward(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def forward(
+        self, windows: Sequence[np.ndarray], upcoming: Sequence[np.ndarray] = ()
+    ) -> list[np.ndarray]:
         self.forwards.append([window.size for window in windows])
+        self.upcoming.append([window.size for window in upcoming])
         if len(windows) > self.capacity:
             raise MemoryError
         if any(window[0] == self.poison for window in windows):
@@ -109,6 +113,7 @@ def test_an_engine_that_takes_one_window_a_forward(
     requests = [request(length) for length in (3_200, 800, 1_600)]
     model.execute(requests)
     assert engine.forwards == [[800], [1_600], [3_200]]
+    assert engine.upcoming == [[1_600], [3_200], []]
     assert [each.output("LOG_PROBS").shape[1] for each in requests] == [9, 2, 4]
     audio, padded = "asr_audio_seconds_total", "asr_padded_seconds_total"
     assert pb_utils.metric(audio).value == pytest.approx(pb_utils.metric(padded).value)
@@ -171,7 +176,7 @@ def test_cancellation_is_asked_for_before_each_forward(
     first, second = request(8_000), request(32_000)
     run = engine.forward
 
-    def forward(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def forward(windows: Sequence[np.ndarray], _: Any) -> list[np.ndarray]:
         second.cancelled = True
         return run(windows)
 
@@ -231,7 +236,7 @@ def test_a_defect_of_ours_hits_its_own_request_alone(
 def test_amplitudes_that_overflow_the_network(model: AcousticModel, engine: FakeEngine) -> None:
     loud, plain = request(), request()
 
-    def forward(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def forward(windows: Sequence[np.ndarray], _: Any) -> list[np.ndarray]:
         return [np.full((4, 32), value, np.float32) for value in (np.nan, 0.0)]
 
     engine.forward = forward  # type: ignore[method-assign]

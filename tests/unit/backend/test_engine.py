@@ -20,6 +20,7 @@ from asr_backend.engine import (
     choose_device,
     choose_precision,
     cpu_has_bf16,
+    limit_gpu_memory,
     load_engine,
 )
 from tests.unit.backend.checkpoints import SHAPES, write_checkpoint
@@ -94,6 +95,36 @@ def test_a_gpu_gives_what_the_cpu_gives(folders: dict[str, Path], shape: str) ->
     windows = clips(LENGTHS)
     outputs = load(folders[shape], device="cuda").forward(windows)
     assert_same(outputs, Reference(folders[shape]), windows, tolerance=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_gpu_takes_the_next_batch_in_while_it_works(
+    folders: dict[str, Path], precision: str
+) -> None:
+    engine = load(folders["base-960h"], device="cuda", precision=precision)
+    first, second = clips(LENGTHS[:4]), clips(LENGTHS[4:9])
+    expected = engine.forward(first) + engine.forward(second)
+    ahead = engine.forward(first, second) + engine.forward(second, first)
+    # What was announced and then did not come is copied anew.
+    other = engine.forward(second) + engine.forward(first)
+    for outputs in (ahead, other[5:] + other[:5]):
+        for output, wanted in zip(outputs, expected, strict=True):
+            assert np.abs(output - wanted).max() <= 0.05 * wanted.std()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_that_is_full_is_a_memory_error(folders: dict[str, Path]) -> None:
+    engine = load(folders["base-960h"], device="cuda")
+    try:
+        limit_gpu_memory("cuda:0", 1e-4)
+        with pytest.raises(MemoryError):
+            engine.forward([clips([400])[0].repeat(80_000)])
+    finally:
+        limit_gpu_memory("cuda:0", 1.0)
+    assert engine.forward(clips([400]))[0].shape == (1, 32)
 
 
 @pytest.mark.parametrize("shape", ["base-960h", "wavlm-base", "data2vec-audio-base"])

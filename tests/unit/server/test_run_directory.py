@@ -33,6 +33,7 @@ def test_settings_reach_the_acoustic_model():
         threads=3,
         precision="fp32",
         max_batch_audio_s=17.5,
+        gpu_memory_fraction=0.25,
         max_batch_size=7,
         max_queue_delay_us=11,
         max_queue_size=13,
@@ -48,6 +49,7 @@ def test_settings_reach_the_acoustic_model():
     assert given["device"] == "cuda"
     assert given["precision"] == "fp32"
     assert given["max_batch_audio_s"] == "17.5"
+    assert given["gpu_memory_fraction"] == "0.25"
     assert given["threads"] == "3"
     assert given["instances"] == "2"
     assert given["max_window_s"] == "12.5"

@@ -27,7 +27,8 @@ def test_a_flag_wins_over_its_variable():
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_every_field_has_a_flag_a_variable_and_a_line_of_help(field, capsys):
-    text = field.metadata["choices"][0] if field.metadata["choices"] else "7"
+    limits = field.metadata
+    text = limits["choices"][0] if limits["choices"] else str(min(7, limits["high"] or 7))
     flag, variable = flag_name(field), env_name(field)
     by_flag, by_env = parse([flag, text], {}).settings, parse([], {variable: text}).settings
     assert by_flag == by_env

@@ -126,6 +126,7 @@ def render_configs(
             "precision": settings.precision,
             "threads": str(settings.effective_threads),
             "instances": str(settings.instances),
+            "gpu_memory_fraction": f"{settings.gpu_memory_fraction:.10g}",
             "max_batch_audio_s": f"{settings.max_batch_audio_s:.10g}",
         },
     )

@@ -95,6 +95,12 @@ class Settings:
         high=100_000,
         shown_default="0: 30 on a CPU, 320 on a GPU",
     )
+    gpu_memory_fraction: float = _flag(
+        0.9,
+        "share of each GPU's memory that the wav2vec2 processes on it may take together",
+        low=0.01,
+        high=1,
+    )
     max_queue_delay_us: int = _flag(
         2000,
         "microseconds that a window waits for others to share its batch",
