@@ -33,7 +33,8 @@ _leads: list[Lead] = []
 """The run that is on, if any."""
 _ended: list[Lead] = []
 """Those that were concluded."""
-_targets: list[Target] = []
+_fixed: dict[str, Any] = {}
+"""What names a server or a file: the command line's, whatever is sent to the web page."""
 
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
@@ -45,8 +46,8 @@ def _add_options(parser: LocustArgumentParser) -> None:
     add("--timeout-s", type=float, default=60.0, help="deadline of a call")
     add("--seed", type=int, default=0, help="of the clips and the schedule")
     add("--slo", default=DEFAULT_SLO, help="gates")
-    add("--output", default="", help="where to write the figures as JSON")
     hidden = {"include_in_web_ui": False}
+    add("--output", default="", help="where to write the figures as JSON", **hidden)
     add("--metrics-url", default="", help="the server's metrics page", **hidden)
     add("--server-pid", type=int, default=0, help="of asr-server on this machine", **hidden)
     add("--allow-remote", action="store_true", help="a host other than loopback", **hidden)
@@ -61,6 +62,7 @@ def _prepare(environment: Any, runner: Any, web_ui: Any, **_: Any) -> None:
     if isinstance(runner, WorkerRunner):
         runner.register_message(BEGIN, _begin_as_worker)
         return
+    _fixed["arrivals"] = options.arrivals
     try:
         _plan(environment), parse_slo(options.slo)
     except (ValueError, OSError) as error:
@@ -75,12 +77,15 @@ def _prepare(environment: Any, runner: Any, web_ui: Any, **_: Any) -> None:
     if web_ui is not None:
         web_ui.app.add_url_rule("/summary", view_func=_show_summary)
     metrics_url, pid = options.metrics_url or None, options.server_pid or None
-    _targets.append(Target(url=url, metrics_url=metrics_url, pid=pid))
+    _fixed["target"] = Target(url=url, metrics_url=metrics_url, pid=pid)
+    _fixed["output"] = Path(options.output) if options.output else None
 
 
 def _plan(environment: Any) -> Plan:
     options = environment.parsed_options
     scenario = SCENARIOS[options.scenario]
+    if options.arrivals.startswith("trace:") and options.arrivals != _fixed["arrivals"]:
+        raise ValueError("a trace can be named on the command line only")
     return Plan(
         name=options.scenario,
         # What was typed into the web page is found under another name.
@@ -122,15 +127,15 @@ def _begin(environment: Any) -> bool:
             environment.user_classes = [c for c in CALLERS if c.sends in callers]
             for caller in environment.user_classes:
                 caller.weight = callers[caller.sends]
-        output = Path(options.output) if options.output else None
-        lead = Lead(environment.runner, _targets[0], plan, parse_slo(options.slo), output)
+        gates = parse_slo(options.slo)
+        lead = Lead(environment.runner, _fixed["target"], plan, gates, _fixed["output"])
     except (AsrError, OSError, ValueError) as error:
         words = getattr(error, "server_message", "")
         print(f"gate broken: the run did not begin: {error} {words}", file=sys.stderr, flush=True)
         environment.process_exit_code = 1
         return False
     _leads.append(lead)
-    Caller.load, Caller.url = lead.run, _targets[0].url
+    Caller.load, Caller.url = lead.run, _fixed["target"].url
     return True
 
 

@@ -92,11 +92,23 @@ def test_locust_s_own_command_with_a_master_workers_and_the_web_page(server, tmp
     ]
     web = ("--web-host", "127.0.0.1", "--web-port", str(web_port))
     commands.append(
-        [*locust, "--master", "--master-bind-port", str(master_port), "--host", server.url, *web]
+        [
+            *locust,
+            "--master",
+            "--master-bind-port",
+            str(master_port),
+            "--host",
+            server.url,
+            *web,
+            "--output",
+            str(output),
+        ]
     )
     page = f"http://127.0.0.1:{web_port}"
-    form = {"user_count": "8", "spawn_rate": "8", "host": "127.0.0.1:9", "seed": "5"}
-    form |= {"scenario": "mixed", "duration_s": "2", "slo": "rps>1", "output": str(output)}
+    form = {"user_count": "8", "spawn_rate": "8", "seed": "5"}
+    form |= {"scenario": "mixed", "duration_s": "2", "slo": "rps>1"}
+    # Whoever reaches the page must not choose files or servers.
+    form |= {"output": str(tmp_path / "chosen"), "host": "127.0.0.1:9"}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with contextlib.ExitStack() as stack:
         for command in commands:
@@ -107,6 +119,7 @@ def test_locust_s_own_command_with_a_master_workers_and_the_web_page(server, tmp
         assert fetch(f"{page}/summary") == "no run has ended yet\n"
         fetch(f"{page}/swarm", urllib.parse.urlencode(form).encode())
         wait_until(lambda: "gates kept" in fetch(f"{page}/summary"))
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
     written = json.loads(output.read_text())
     # The clips are the master's, whatever the workers were told, and so is the address.
     mix = {"commands": 8, "meetings": 8}
