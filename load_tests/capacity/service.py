@@ -43,6 +43,9 @@ class Service:
     stretch: float = 1.0
     """How much longer all of it takes than its processor time says; see `calibrate`."""
 
+    max_forward_windows: int | None = None
+    """Most windows that a forward on the CPU takes; None for no such bound."""
+
     before_share: float = 0.5
     """What a front does before the network's turn, of `front_s`: assumed, and of little weight."""
 
@@ -57,7 +60,7 @@ def read_service(points: Sequence[Point], cores: int) -> Service:
     The two costs of a forward are the least squares of the processor time of `wav2vec2` over
     forwards and padded seconds, with no cost below 0. `second_thread` comes from points whose
     forwards had a second thread and free cores to run it on; it is 0 where there were none. All
-    others are means.
+    others are means. An engine that takes one window a forward never shows more.
 
     Args:
         points: of one sweep; forwards on GPUs do not count among the costs of cores.
@@ -92,6 +95,7 @@ def read_service(points: Sequence[Point], cores: int) -> Service:
         front_s=sum(cost.cpu_s["transcribe"] for cost in costs) / windows,
         triton_s=sum(cost.cpu_s["triton"] for cost in costs) / calls,
         caller_s=sum(cost.cpu_s["callers"] for cost in costs) / calls,
+        max_forward_windows=1 if all(cost.windows == cost.forwards for cost in costs) else None,
     )
 
 

@@ -191,7 +191,8 @@ class _Server:
                 self._clock.at(ready_at, self._fill_instances)
                 return
             batch = [self._windows.popleft() for _ in range(min(size, len(self._windows)))]
-            plan = plan_forwards(batch, self._machine.max_forward_s)
+            most = None if self._gpus else self._service.max_forward_windows
+            plan = plan_forwards(batch, self._machine.max_forward_s, most)
             self._forward(self._idle.pop(), plan)
 
     def _forward(self, device: Processors, plan: deque[list[_Window]]) -> None:
@@ -254,14 +255,17 @@ def windows_of(length_s: float) -> list[float]:
     return [*lengths, length_s]
 
 
-def plan_forwards(batch: Sequence[_Window], max_forward_s: float) -> deque[list[_Window]]:
+def plan_forwards(
+    batch: Sequence[_Window], max_forward_s: float, max_windows: int | None = None
+) -> deque[list[_Window]]:
     """Split a batch as the server does: the shortest first, little padding, a budget."""
     plan: deque[list[_Window]] = deque()
     own = 0.0
     for window in sorted(batch, key=lambda window: window.length_s):
         padded = window.length_s * (len(plan[-1]) + 1) if plan else 0.0
         waste = padded - own - window.length_s
-        if plan and padded <= max_forward_s and waste <= max(MAX_WASTE * padded, FREE_WASTE_S):
+        full = not plan or len(plan[-1]) == max_windows
+        if not full and padded <= max_forward_s and waste <= max(MAX_WASTE * padded, FREE_WASTE_S):
             plan[-1].append(window)
             own += window.length_s
         else:

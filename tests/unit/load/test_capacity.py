@@ -125,12 +125,17 @@ def test_the_same_seed_gives_the_same_outcome():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_forwards_are_planned_as_the_server_plans_them(seed):
+@pytest.mark.parametrize("max_windows", [None, 1, 3])
+def test_forwards_are_planned_as_the_server_plans_them(seed, max_windows):
     generator = random.Random(seed)
     samples = [generator.randint(8_000, 320_000) for _ in range(32)]
     batch = [simulation._Window(None, n / SAMPLE_RATE_HZ, 0.0) for n in samples]
-    ours = simulation.plan_forwards(batch, MAX_BATCH_AUDIO_S["cpu"])
-    theirs = plan_forwards(samples, max_padded=round(MAX_BATCH_AUDIO_S["cpu"] * SAMPLE_RATE_HZ))
+    ours = simulation.plan_forwards(batch, MAX_BATCH_AUDIO_S["cpu"], max_windows)
+    theirs = plan_forwards(
+        samples,
+        max_padded=round(MAX_BATCH_AUDIO_S["cpu"] * SAMPLE_RATE_HZ),
+        max_windows=max_windows,
+    )
     assert [[window.length_s for window in forward] for forward in ours] == [
         [samples[index] / SAMPLE_RATE_HZ for index in forward] for forward in theirs
     ]
