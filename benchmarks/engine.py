@@ -16,21 +16,27 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from asr_backend.engine import Engine
+from asr_backend.batching import plan_forwards
+from asr_backend.checkpoint import load_checkpoint
 from asr_client import Client
 from benchmarks.checkpoint import SIZES, make_checkpoint
 from benchmarks.machine import describe
 from tools.local_server import local_server
 
+if TYPE_CHECKING:
+    from asr_backend.engine import Engine
+
 BUILD = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
-PARTS = ("clips", "lengths", "grpc")
+PARTS = ("clips", "lengths", "budget", "grpc")
+BUDGETS_S = (4.0, 15.0, 30.0, 60.0)
 REFERENCE = "Hugging Face, fp32 eager"
 PEER = "OpenVINO's conversion, bf16"
 Samples = npt.NDArray[np.float32]
@@ -49,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(clips_table(runs, options.seconds, options.rounds))
     if "lengths" in options.parts:
         print(new_lengths(engines(folder, options.threads)))
+    if "budget" in options.parts:
+        print(budgets(folder, options.threads, options.rounds))
     if "grpc" in options.parts:
         print(through_grpc(folder, reference(folder, options.threads), options.callers))
     return 0
@@ -93,17 +101,20 @@ def reference(folder: Path, threads: int) -> Callable[[Samples], Any]:
 
 
 def peer(folder: Path, threads: int) -> Callable[[Samples], Any]:
-    """The same network as OpenVINO's own converter makes it, in bf16."""
+    """The same network as OpenVINO's own converter makes it, once for a checkpoint, in bf16."""
     import openvino
     import torch
     from transformers import Wav2Vec2ForCTC
 
-    model = Wav2Vec2ForCTC.from_pretrained(folder).eval()
-    with torch.inference_mode():
-        converted = openvino.convert_model(model, example_input=torch.zeros(1, 16_000))
+    kept = folder.with_suffix(".openvino.xml")
+    if not kept.exists():
+        model = Wav2Vec2ForCTC.from_pretrained(folder).eval()
+        with torch.inference_mode():
+            converted = openvino.convert_model(model, example_input=torch.zeros(1, 16_000))
+        openvino.save_model(converted, kept, compress_to_fp16=False)
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16"}
     compiled = openvino.Core().compile_model(
-        converted, "CPU", {**hints, "INFERENCE_NUM_THREADS": threads}
+        kept, "CPU", {**hints, "INFERENCE_NUM_THREADS": threads}
     )
     request = compiled.create_infer_request()
 
@@ -116,7 +127,6 @@ def peer(folder: Path, threads: int) -> Callable[[Samples], Any]:
 
 def engines(folder: Path, threads: int) -> dict[str, Callable[[Samples], Any]]:
     """This service's engines by name, what `auto` chooses first."""
-    from asr_backend.checkpoint import load_checkpoint
     from asr_backend.engine import load_engine
 
     made: dict[str, Callable[[Samples], Any]] = {}
@@ -132,16 +142,30 @@ def _forward(engine: Engine, samples: Samples) -> Any:
     return engine.forward([samples])
 
 
-def in_turn(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of each, after one call that does not count."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
+@dataclass(frozen=True)
+class Cost:
+    """Medians of one call: seconds by the clock, and seconds of processors."""
+
+    wall_s: float
+    processor_s: float
+
+
+def in_turn(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Cost]:
+    """What a call of each costs, after one that does not count."""
+    costs: dict[str, list[Cost]] = {name: [] for name in runs}
     for run in runs.values():
         run()
     for _, (name, run) in itertools.product(range(rounds), runs.items()):
-        started = time.perf_counter()
+        began, began_processor = time.perf_counter(), time.process_time()
         run()
-        times[name].append(time.perf_counter() - started)
-    return {name: statistics.median(each) for name, each in times.items()}
+        costs[name].append(Cost(time.perf_counter() - began, time.process_time() - began_processor))
+    return {
+        name: Cost(
+            statistics.median(cost.wall_s for cost in each),
+            statistics.median(cost.processor_s for cost in each),
+        )
+        for name, each in costs.items()
+    }
 
 
 def clips_table(
@@ -149,30 +173,35 @@ def clips_table(
 ) -> str:
     """Seconds of one forward, and how many times faster than the reference and the peer."""
     lines = [
-        f"One clip at a time, medians of {rounds} runs in turn.",
+        f"One clip at a time, medians of {rounds} runs in turn. Processor seconds are those of all",
+        "cores together, which other work on the machine changes less than seconds by the clock.",
         "",
-        "| audio | engine | seconds | times the reference's speed | times OpenVINO bf16's |",
-        "|---|---|---|---|---|",
+        f"| audio | engine | seconds | {REFERENCE} / it | {PEER} / it | processor seconds "
+        f"| {REFERENCE} / it |",
+        "|---|---|---|---|---|---|---|",
     ]
     for seconds in lengths_s:
         samples = clip(seconds)
-        bound = {name: partial(run, samples) for name, run in runs.items()}
-        medians = in_turn(bound, rounds)
-        for name, median in medians.items():
-            faster, beside = medians[REFERENCE] / median, medians[PEER] / median
-            lines.append(f"| {seconds:g} s | {name} | {median:.3f} | {faster:.2f} | {beside:.2f} |")
+        costs = in_turn({name: partial(run, samples) for name, run in runs.items()}, rounds)
+        reference, peer = costs[REFERENCE], costs[PEER]
+        for name, cost in costs.items():
+            lines.append(
+                f"| {seconds:g} s | {name} | {cost.wall_s:.3f} "
+                f"| {reference.wall_s / cost.wall_s:.2f} | {peer.wall_s / cost.wall_s:.2f} "
+                f"| {cost.processor_s:.3f} | {reference.processor_s / cost.processor_s:.2f} |"
+            )
     return "\n".join(lines) + "\n"
 
 
 def new_lengths(runs: Mapping[str, Callable[[Samples], Any]]) -> str:
     """What the first forward of a length costs beyond the next ones."""
     lines = [
-        "Thirty lengths of 1 to 12 s, each for the first time and then twice more; medians.",
+        "Fifteen lengths of 1 to 12 s, each for the first time and then twice more; medians.",
         "",
         "| engine | first, s | later, s | first beyond later |",
         "|---|---|---|---|",
     ]
-    lengths = np.random.default_rng(2).uniform(1, 12, 30)
+    lengths = np.random.default_rng(2).uniform(1, 12, 15)
     for name, run in runs.items():
         run(clip(5.0))
         first, later = [], []
@@ -189,6 +218,38 @@ def new_lengths(runs: Mapping[str, Callable[[Samples], Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def budgets(folder: Path, threads: int, rounds: int) -> str:
+    """What --max-batch-audio-s is worth on torch, in fp32."""
+    from asr_backend.engine import load_engine
+
+    engine = load_engine(load_checkpoint(folder), device="cpu", precision="fp32", threads=threads)
+    windows = [clip(seconds) for seconds in np.random.default_rng(3).uniform(1, 4, 16)]
+    lengths = [window.size for window in windows]
+
+    def run(budget_s: float) -> None:
+        for forward in plan_forwards(lengths, max_padded=round(budget_s * 16_000)):
+            engine.forward([windows[index] for index in forward])
+
+    costs = in_turn({f"{each:g}": partial(run, each) for each in BUDGETS_S}, rounds)
+    seconds = sum(lengths) / 16_000
+    rows = [
+        f"| {name} | {seconds / cost.wall_s:.1f} | {cost.processor_s / seconds:.3f} |"
+        for name, cost in costs.items()
+    ]
+    head = ["Sixteen windows of 1 to 4 s, fp32 on torch, by --max-batch-audio-s.", ""]
+    return (
+        "\n".join(
+            [
+                *head,
+                "| budget, s | audio a second, s | processor seconds a second |",
+                "|---|---|---|",
+                *rows,
+            ]
+        )
+        + "\n"
+    )
+
+
 def in_seconds(run: Callable[[Samples], Any], samples: Samples) -> float:
     """Seconds of one call."""
     started = time.perf_counter()
@@ -198,7 +259,7 @@ def in_seconds(run: Callable[[Samples], Any], samples: Samples) -> float:
 
 def through_grpc(folder: Path, run: Callable[[Samples], Any], callers: int) -> str:
     """Audio seconds per second of the service and of the reference, in turns of the same clips."""
-    lengths = np.random.default_rng(1).uniform(1, 12, 2 * callers)
+    lengths = np.random.default_rng(1).uniform(1, 12, callers)
     samples = [clip(seconds, seed) for seed, seconds in enumerate(lengths)]
     spoken = [np.round(each * 32767).astype(np.int16) for each in samples]
     rates: dict[str, list[float]] = {"reference": [], "service": []}
