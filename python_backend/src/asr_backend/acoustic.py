@@ -75,7 +75,7 @@ class AcousticModel:
         # Read once, when torch loads its OpenMP library. Threads that spin at a barrier while their
         # fellows wait for a core made forwards 25 times slower on a machine with other work.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        # Else oneDNN keeps what it prepared for a thousand lengths, 60 MB for a small network.
+        # Else oneDNN keeps a thousand prepared operations, tens of megabytes for a small network.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
         from asr_backend.engine import choose_device, limit_gpu_memory, load_engine
 

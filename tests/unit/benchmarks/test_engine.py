@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.checkpoint import make_checkpoint
+from benchmarks.engine import BUDGETS_S, PEER, REFERENCE, budgets, clips_table
+
+
+def rows(table: str) -> list[list[str]]:
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    return [line.strip("| ").split(" | ") for line in lines[2:]]
+
+
+def test_every_engine_hears_every_clip_in_turn() -> None:
+    heard: list[tuple[str, int]] = []
+    names = (REFERENCE, PEER, "ours")
+
+    def run(name: str):
+        return lambda samples: heard.append((name, samples.size))
+
+    table = rows(clips_table({name: run(name) for name in names}, [0.5, 1.0], 2))
+    assert [row[:2] for row in table] == [[s, name] for s in ("0.5 s", "1 s") for name in names]
+    assert heard == [(name, size) for size in (8_000, 16_000) for name in names * 3]
+    assert table[0][3] == table[1][4] == table[0][6] == "1.00"
+
+
+def test_budgets_of_the_tiny_network(tmp_path: Path) -> None:
+    table = rows(budgets(make_checkpoint(tmp_path, "tiny"), threads=1, rounds=1))
+    assert [float(row[0]) for row in table] == list(BUDGETS_S)
+    assert all(float(cell) > 0 for row in table for cell in row)
