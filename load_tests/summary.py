@@ -96,16 +96,17 @@ class Summary:
         if len(kinds) > 1:
             for kind in kinds:
                 rows.append((kind, self._part(run.total(kind=kind), self.seen.duration_s)))
-        stages = plan.scenario.stages
-        if len(stages) > 1:
-            for index, stage in enumerate(stages):
-                tally = run.total(stage=index)
-                if tally.requests:
-                    load = f"{plan.callers(index)} callers"
-                    if plan.arrivals is not None:
-                        load = f"{stage.load:.0%} of the rate"
-                    part = self._part(tally, stage.time * plan.duration_s)
-                    rows.append((f"part {index + 1}, {load}", part))
+        stages, end_s = plan.scenario.stages, 0.0
+        for index, stage in enumerate(stages if len(stages) > 1 else ()):
+            begin_s, end_s = end_s, end_s + stage.time * plan.duration_s
+            tally = run.total(stage=index)
+            if tally.requests:
+                load = f"{plan.callers(index)} callers"
+                if plan.arrivals is not None:
+                    load = f"{stage.load:.0%} of the rate"
+                # The run may have ended in the middle of a part.
+                part_s = max(1e-3, min(end_s, self.seen.duration_s) - begin_s)
+                rows.append((f"part {index + 1}, {load}", self._part(tally, part_s)))
         return [*rows, ("all", self.seen)]
 
     def _part(self, tally: Tally, duration_s: float) -> Figures:

@@ -2,6 +2,8 @@ import dataclasses
 import json
 import time
 
+import pytest
+
 from load_tests.arrivals import Arrivals
 from load_tests.figures import figures
 from load_tests.run import Plan, Run, Share
@@ -9,7 +11,7 @@ from load_tests.summary import Summary
 from tests.unit.load.made import server_figures
 
 
-def made(name="steady", arrivals=None, knee=None, server=None):
+def made(name="steady", arrivals=None, knee=None, server=None, duration_s=60.0):
     """A run whose every call took a second and heard "wrong" beside the right words."""
     plan = Plan(
         name=name,
@@ -28,7 +30,7 @@ def made(name="steady", arrivals=None, knee=None, server=None):
     seen = figures(
         run.total(),
         run.corpus,
-        duration_s=60.0,
+        duration_s=duration_s,
         concurrency=None if arrivals else 8,
         offered_rps=1.0 if arrivals else None,
         alone=alone,
@@ -76,6 +78,13 @@ def test_parts_and_the_knee():
     assert "knee: 2 callers" in text
     # 30 s of 60 are the fifth of nine parts.
     assert "\npart 5, 2 callers " in text
+
+
+def test_a_part_that_was_cut_short_has_the_rate_of_its_time():
+    whole, cut = (dict(made("ramp", duration_s=d).rows()) for d in (60.0, 28.0))
+    (part,) = [name for name in whole if name.startswith("part")]
+    # Of the 6 2/3 s from 26 2/3 s on there were 1 1/3.
+    assert cut[part].throughput_rps == pytest.approx(5 * whole[part].throughput_rps)
 
 
 def test_the_data_are_plain():
