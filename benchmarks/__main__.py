@@ -33,11 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     options.output.mkdir(parents=True, exist_ok=True)
-    machine = describe()
     results = Results()
     logs = Path(tempfile.mkdtemp(prefix="benchmarks-"))
     console.print(f"the servers' logs go to {logs}")
     plan = _plan(options, console)
+    machine = f"{describe()}; clips: {', '.join(map(str, plan.mixes))}"
     for names in _groups(options.systems):
         systems = [SYSTEMS[name](options.full) for name in names]
         measure_together(systems, plan, logs, results)
@@ -56,8 +56,7 @@ def _plan(options: argparse.Namespace, console: Console) -> Plan:
     for name in options.mixes:
         count = {"librispeech": options.sentences, "commands": options.commands}[name]
         clips = MIXES[name](count, options.seed)
-        seconds = sum(clip.duration_s for clip in clips)
-        console.print(f"{name}: {len(clips)} clips, {seconds:.0f} s; hearing the reference")
+        console.print(f"hearing the reference of {name}")
         heard = reference_texts(checkpoint, clips, folder=options.build / "references")
         mixes.append(Mix(name=name, clips=clips, reference=heard))
     return Plan(

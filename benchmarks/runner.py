@@ -23,6 +23,10 @@ class Mix:
     clips: Sequence[Clip]
     reference: Sequence[str]
 
+    def __str__(self) -> str:
+        seconds = sum(clip.duration_s for clip in self.clips)
+        return f"{self.name} {len(self.clips)} of {seconds:.0f} s"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:

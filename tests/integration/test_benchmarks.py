@@ -35,5 +35,6 @@ def test_a_small_run(
         assert (float(row["equal"]), float(row["padding_waste"])) == (1, 0)
     page = (tmp_path / "output" / "table.md").read_text()
     assert page in capsys.readouterr().out
+    assert "clips: commands 4 of 8 s" in page
     assert "commands, fp32: one caller waits no longer" in page
     assert (tmp_path / "output" / "rtfx.svg").exists()
