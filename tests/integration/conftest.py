@@ -14,7 +14,7 @@ from tools.local_server import LocalServer, local_server
 def narrow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     """A server of one front that takes 5 s and 200,000 bytes, and waits to fill its batches.
 
-    Its beam search has a language model of the true words of all recordings.
+    40 calls may wait. Its beam search has a language model of the true words of all recordings.
     """
     words = [word for text in recordings.texts().values() for word in text.upper().split()]
     lm = tmp_path_factory.mktemp("lm") / "recordings.arpa"
@@ -22,6 +22,10 @@ def narrow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSer
     # Only in fp32 does one forward on the CPU take several windows everywhere.
     limits = ("--max-audio-s=5", "--max-audio-bytes=200000", "--precision=fp32")
     with local_server(
-        "--frontends=1", "--max-queue-delay-us=50000", f"--lm={lm}", *limits
+        "--frontends=1",
+        "--max-queue-delay-us=50000",
+        "--max-queue-size=40",
+        f"--lm={lm}",
+        *limits,
     ) as running:
         yield running

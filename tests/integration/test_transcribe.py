@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import wave
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asr_client import Client
+from asr_client import AsyncClient, Client, RetryPolicy, ServerBusy, Transcript
 from tests import recordings
 from tests.integration import metrics_page, reference
 from tools.local_server import LocalServer
@@ -100,6 +101,25 @@ def test_one_front_fills_forwards_with_more_than_six_windows(narrow_server: Loca
     assert metrics_page.value(page, "asr_forward_windows_bucket", le="6") < metrics_page.value(
         page, "asr_forward_windows_count"
     )
+
+
+async def test_more_than_may_wait_is_refused_at_once_and_the_rest_is_heard(
+    narrow_server: LocalServer,
+):
+    audio = np.tile(recordings.pcm("cards-004-five-five.wav"), 4)[: 5 * recordings.RATE_HZ]
+    clip, busy = recordings.wav(audio), RetryPolicy(max_attempts=1)
+    async with AsyncClient(narrow_server.url, timeout_s=120, retry=busy) as client:
+        alone = await client.transcribe(clip)
+        outcomes = await asyncio.gather(
+            *(client.transcribe(clip) for _ in range(150)), return_exceptions=True
+        )
+        refused = [outcome for outcome in outcomes if isinstance(outcome, ServerBusy)]
+        heard = [outcome for outcome in outcomes if isinstance(outcome, Transcript)]
+        assert len(refused) + len(heard) == len(outcomes)
+        assert all("Exceeds maximum queue size" in error.server_message for error in refused)
+        assert refused
+        assert {transcript.text for transcript in heard} == {alone.text}
+        assert (await client.transcribe(clip)).text == alone.text
 
 
 def noisy_clips() -> list[bytes]:

@@ -1,0 +1,81 @@
+"""How long a killed process of each model is missing, beside the time that the models take to load.
+
+    python -m benchmarks.healing --kills 5
+
+Starts servers of its own, idle, with one `wav2vec2` and two fronts, and prints a Markdown table.
+Healing is counted from SIGKILL until `/readyz` says ready again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Iterator
+
+import psutil
+
+from benchmarks.machine import describe
+from tools.local_server import LocalServer, local_server
+
+MODELS = ("wav2vec2", "transcribe")
+STARTS = 3
+LONGEST_S = 120.0
+_POLL_S = 0.02
+
+
+def stub(server: LocalServer, model: str) -> psutil.Process:
+    """One of a model's processes."""
+    for process in psutil.Process(server.process.pid).children(recursive=True):
+        command = process.cmdline()
+        if command and "python_backend_stub" in command[0] and f"/{model}/" in " ".join(command):
+            return process
+    raise RuntimeError(f"no process of {model}")
+
+
+def wait_for(server: LocalServer, *, ready: bool) -> None:
+    """Return when the health endpoint says so."""
+    deadline = time.perf_counter() + LONGEST_S
+    while (server.health()[0] == 200) is not ready:
+        if time.perf_counter() > deadline:
+            raise RuntimeError(f"not {'ready' if ready else 'noticed'} within {LONGEST_S:.0f} s")
+        time.sleep(_POLL_S)
+
+
+def heal_s(server: LocalServer, model: str) -> float:
+    """Kill a process; seconds until it is replaced."""
+    victim = stub(server, model)
+    started = time.perf_counter()
+    victim.kill()
+    wait_for(server, ready=False)
+    wait_for(server, ready=True)
+    return time.perf_counter() - started
+
+
+def rows(kills: int) -> Iterator[tuple[str, list[float]]]:
+    """The name and the seconds of each row."""
+    starts = []
+    for _ in range(STARTS):
+        started = time.perf_counter()
+        with open(os.devnull, "wb") as log, local_server("--frontends=2", log=log) as server:
+            starts.append(time.perf_counter() - started)
+            if len(starts) == STARTS:
+                healed = {model: [heal_s(server, model) for _ in range(kills)] for model in MODELS}
+    yield "start of the server, both models loaded", starts
+    for model, values in healed.items():
+        yield f"a killed `{model}` replaced", values
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--kills", type=int, default=5, help="of each model, up to 5")
+    arguments = parser.parse_args()
+    print(f"{describe()}\n\n| | median, s | longest, s |\n|---|---|---|")
+    for name, values in rows(arguments.kills):
+        print(f"| {name} | {statistics.median(values):.1f} | {max(values):.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
