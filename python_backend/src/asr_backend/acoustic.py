@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from asr_backend.batching import plan_forwards
+from asr_backend.batching import MAX_BATCH_AUDIO_S, plan_forwards
 from asr_backend.checkpoint import SAMPLE_RATE_HZ
 from asr_backend.errors import AsrError, ErrorCode, internal_error
 from asr_backend.metrics import Metrics
@@ -26,9 +26,6 @@ from asr_backend.triton_values import model_parameters, served_checkpoint, trito
 
 if TYPE_CHECKING:
     from asr_backend.engine import Engine
-
-MAX_BATCH_AUDIO_S = {"cpu": 30.0, "cuda": 320.0}
-"""Default budget of one forward in seconds of audio, padding counted, by kind of device."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+MAX_BATCH_AUDIO_S = {"cpu": 30.0, "cuda": 320.0}
+"""Default budget of one forward in seconds of audio, padding counted, by kind of device."""
+
 MAX_WASTE = 0.2
 """The share of a forward that may be padding."""
 

@@ -95,7 +95,7 @@ class Transcribe:
             max_window_s=max_window_s,
             overlap_s=min(OVERLAP_S, max_window_s / 4),
             windows_in_flight=windows_in_flight(
-                instances=int(parameters["wav2vec2_instances"]),
+                wanted=int(parameters["long_windows"]),
                 fronts=int(parameters["frontends"]),
             ),
             decode_pool=ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode"),
@@ -222,10 +222,10 @@ class Transcribe:
         return triton_error(self._pb_utils, error)
 
 
-def windows_in_flight(*, instances: int, fronts: int) -> int:
+def windows_in_flight(*, wanted: int, fronts: int) -> int:
     """Windows of long recordings that one front keeps with the acoustic model.
 
-    All fronts together keep each instance busy and one window waiting for it: more would only
+    All fronts together keep what the devices need to stay busy, and no more: the rest would only
     lengthen the queue that short recordings stand in.
     """
-    return max(1, math.ceil(2 * instances / fronts))
+    return max(1, math.ceil(wanted / fronts))

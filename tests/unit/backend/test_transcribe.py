@@ -267,7 +267,7 @@ async def test_less_than_a_frame_is_silence_without_a_forward(front: Front):
 
 
 @pytest.mark.parametrize(
-    ("instances", "fronts", "wanted"), [(1, 1, 2), (1, 2, 1), (1, 4, 1), (4, 2, 4), (3, 4, 2)]
+    ("wanted", "fronts", "each"), [(2, 1, 2), (2, 2, 1), (2, 4, 1), (8, 2, 4), (6, 4, 2)]
 )
-def test_all_fronts_together_keep_every_instance_busy(instances: int, fronts: int, wanted: int):
-    assert windows_in_flight(instances=instances, fronts=fronts) == wanted
+def test_all_fronts_together_keep_every_instance_busy(wanted: int, fronts: int, each: int):
+    assert windows_in_flight(wanted=wanted, fronts=fronts) == each

@@ -72,9 +72,25 @@ def test_settings_reach_the_front():
     assert (group.count, group.kind) == (3, model_config_pb2.ModelInstanceGroup.KIND_CPU)
     given = parameters(config)
     assert given["frontends"] == "3"
-    assert given["wav2vec2_instances"] == "8"
+    assert given["long_windows"] == str(2 * 7 * 2 * 4)
     assert float(given["max_audio_s"]) == 123456.5
     assert given["max_audio_bytes"] == "99"
+
+
+@pytest.mark.parametrize(
+    ("given", "gpus", "windows"),
+    [
+        ({}, 0, 2),
+        ({"instances": 4}, 0, 8),
+        ({"max_batch_audio_s": 60}, 0, 6),
+        ({"max_batch_audio_s": 10}, 0, 2),
+        ({}, 1, 32),
+        ({"instances": 2, "max_window_s": 40}, 2, 64),
+    ],
+)
+def test_long_recordings_keep_a_forward_in_work_and_one_waiting(given, gpus, windows):
+    front = configs(Settings(**given), gpus=gpus)["transcribe"]
+    assert parameters(front)["long_windows"] == str(windows)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from asr_backend.batching import MAX_BATCH_AUDIO_S
 from asr_backend.server import pbtxt
 from asr_backend.server.errors import StartError
 from asr_backend.server.hub import Source
@@ -143,10 +144,17 @@ def render_configs(
             "max_audio_s": f"{settings.max_audio_s:.10g}",
             "max_audio_bytes": str(settings.max_audio_bytes),
             "frontends": str(settings.effective_frontends),
-            "wav2vec2_instances": str(settings.instances * max(1, gpus)),
+            "long_windows": str(_long_windows(settings, gpus)),
         },
     )
     return {"wav2vec2": pbtxt.dumps(acoustic), "transcribe": pbtxt.dumps(front)}
+
+
+def _long_windows(settings: Settings, gpus: int) -> int:
+    """One forward of the longest windows in work and one waiting, for each instance."""
+    budget_s = settings.max_batch_audio_s or MAX_BATCH_AUDIO_S["cuda" if gpus else "cpu"]
+    forward = min(settings.max_batch_size, max(1, int(budget_s // settings.max_window_s)))
+    return 2 * forward * settings.instances * max(1, gpus)
 
 
 def _put_instances(config: pbtxt.Message, count: int, kind: str) -> None:
