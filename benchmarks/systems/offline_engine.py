@@ -14,7 +14,6 @@ NAME = "its engine offline, {}"
 
 def load(checkpoint: Path, precision: str) -> Transcriber:
     """The engine, whole clips, planned into forwards as the model `wav2vec2` plans them."""
-    from asr_backend.acoustic import MAX_BATCH_AUDIO_S
     from asr_backend.batching import MAX_BATCH_AUDIO_S, plan_forwards
     from asr_backend.checkpoint import SAMPLE_RATE_HZ, load_checkpoint
     from asr_backend.ctc import GreedyDecoder
