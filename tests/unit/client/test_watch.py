@@ -115,6 +115,22 @@ def test_questions_about_health_are_no_attempts(driver: Driver, server: FakeServ
     assert told == []
 
 
+def test_looking_a_name_up_is_no_attempt(driver: Driver, server: FakeServer) -> None:
+    told: list[Attempt] = []
+    client = driver.open(f"dns:///{server.url}", on_attempt=told.append)
+    say(client)
+    assert [(attempt.number, attempt.address) for attempt in told] == [(1, server.url)]
+
+
+def test_a_name_that_nobody_knows_is_one(driver: Driver) -> None:
+    told: list[Attempt] = []
+    client = driver.open("dns:///no-such-host.invalid:1", on_attempt=told.append)
+    with pytest.raises(AsrError) as raised:
+        say(client, retry=RetryPolicy(max_attempts=2, initial_backoff_s=0.001))
+    assert [attempt.number for attempt in told] == [1, 2]
+    assert told[-1].error is raised.value
+
+
 def test_a_hook_that_fails_costs_no_transcript(
     driver: Driver, server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
