@@ -130,14 +130,31 @@ class AsyncSender:
                 timeout_s = call.attempt()
                 if method == "ModelInfer":
                     _wire.set_timeout(request, timeout_s)
-                send = getattr(self._stub(choice.address), method)
-                metadata = (*self._access.metadata, *call.watch.headers())
-                response = await send(request, timeout=timeout_s, metadata=metadata)
+                response = await self._exchange(call, choice.address, method, request, timeout_s)
                 call.succeeded()
                 return response
             finally:
                 if call.servers.release(choice.address):
                     await self._let_go(choice.address)
+
+    async def _exchange(
+        self, call: _core.Call, address: str, method: str, request: Any, timeout_s: float
+    ) -> Any:
+        self._check()
+        connection, heard = self.connections.begin(address), None
+        try:
+            send = getattr(connection.stub, method)
+            metadata = (*self._access.metadata, *call.watch.headers())
+            response = await send(request, timeout=timeout_s, metadata=metadata)
+            heard = True
+            return response
+        except grpc.RpcError as error:
+            heard = error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
+            raise
+        finally:
+            useless = self.connections.end(connection, heard=heard)
+            if useless is not None:
+                await useless.close()
 
     async def _probe(self, servers: Servers, address: str, timeout_s: float) -> bool:
         """Ask a server whether the model is ready, and tell `servers`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -19,17 +20,44 @@ _MESSAGE = (
 )
 
 
+SILENCE_S = 1.0
+"""How long nothing may come from a server that requests wait for before a deadline that passes
+there has its connection replaced."""
+
+
+class Connection:
+    """A channel to a server."""
+
+    def __init__(self, address: str, channel: Any) -> None:
+        self.address = address
+        self.channel = channel
+        self.stub = _wire.stub(channel)
+        self.requests = 0
+        """In flight."""
+        self.waiting_since_s: float | None = None
+        """When the first request was sent that nothing has come after."""
+
+
 class Connections:
     """One channel for each server, opened when it is first needed.
 
+    A connection may fall silent without anybody being told. So when a request runs into its
+    deadline, and nothing at all came while it waited, the next request gets a new connection; those
+    in flight on the old one may still be answered.
+
     Args:
         open_channel: makes a channel to an address.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, open_channel: Callable[[str], Any]) -> None:
+    def __init__(
+        self, open_channel: Callable[[str], Any], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._open_channel = open_channel
+        self._clock = clock
         self._lock = threading.Lock()
-        self._held: dict[str, tuple[Any, Any]] = {}
+        self._held: dict[str, Connection] = {}
+        self._replaced: set[Connection] = set()
         self.closed = False
         self.forked = False
         """They were open in the parent of this process."""
@@ -50,31 +78,72 @@ class Connections:
             RuntimeError: closed, or the parent's.
         """
         with self._lock:
-            self.check()
-            if address not in self._held:
-                channel = self._open_channel(address)
-                self._held[address] = (channel, _wire.stub(channel))
-            return self._held[address][1]
+            return self._open(address).stub
+
+    def begin(self, address: str) -> Connection:
+        """The connection for a request; to be given back with `end`. Raises as `stub` does."""
+        with self._lock:
+            connection = self._open(address)
+            connection.requests += 1
+            if connection.waiting_since_s is None:
+                connection.waiting_since_s = self._clock()
+            return connection
+
+    def end(self, connection: Connection, *, heard: bool | None) -> Any:
+        """Note how a request ended.
+
+        Args:
+            connection: what it was sent by.
+            heard: something came back; False is a deadline, None is that nobody waited so long.
+
+        Returns:
+            A channel that is of no more use, which is the caller's to close, or None.
+        """
+        with self._lock:
+            now = self._clock()
+            connection.requests -= 1
+            if heard:
+                connection.waiting_since_s = now if connection.requests else None
+            elif heard is False and self._is_silent(connection, now):
+                del self._held[connection.address]
+                self._replaced.add(connection)
+            if connection in self._replaced and not connection.requests:
+                self._replaced.discard(connection)
+                return connection.channel
+            return None
 
     def drop(self, address: str) -> Any:
         """Forget a channel; it is the caller's to close. None when there is none."""
         with self._lock:
-            return self._held.pop(address, (None,))[0]
+            connection = self._held.pop(address, None)
+            return None if connection is None else connection.channel
 
     def close(self) -> list[Any]:
         """Open no more; the channels that are left are the caller's to close."""
         with self._lock:
             self.closed = True
-            channels = [channel for channel, _ in self._held.values()]
+            channels = [one.channel for one in (*self._held.values(), *self._replaced)]
             self._held.clear()
+            self._replaced.clear()
             return channels
+
+    def _is_silent(self, connection: Connection, now: float) -> bool:
+        since = connection.waiting_since_s
+        current = self._held.get(connection.address) is connection
+        return current and since is not None and now - since >= SILENCE_S
+
+    def _open(self, address: str) -> Connection:
+        self.check()
+        if address not in self._held:
+            self._held[address] = Connection(address, self._open_channel(address))
+        return self._held[address]
 
     def _leave_to_parent(self) -> None:
         # Another thread of the parent may have held the lock, and does not exist here.
         self._lock = threading.Lock()
-        if self._held:
-            _parents.append(self._held)
-            self._held = {}
+        if self._held or self._replaced:
+            _parents.append((self._held, self._replaced))
+            self._held, self._replaced = {}, set()
             self.forked = True
 
 

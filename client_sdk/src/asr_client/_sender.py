@@ -138,18 +138,34 @@ class Sender:
                 timeout_s = call.attempt()
                 if method == "ModelInfer":
                     _wire.set_timeout(request, timeout_s)
-                send = getattr(self.connections.stub(choice.address), method)
-                metadata = (*self._access.metadata, *call.watch.headers())
-                settings = {"timeout": timeout_s, "metadata": metadata}
-                if call.cancellable:
-                    response = self._await(call, send.future(request, **settings))
-                else:
-                    response = send(request, **settings)
+                response = self._exchange(call, choice.address, method, request, timeout_s)
                 call.succeeded()
                 return response
             finally:
                 if call.servers.release(choice.address):
                     self._let_go(choice.address)
+
+    def _exchange(
+        self, call: _core.Call, address: str, method: str, request: Any, timeout_s: float
+    ) -> Any:
+        connection, heard = self.connections.begin(address), None
+        try:
+            send = getattr(connection.stub, method)
+            metadata = (*self._access.metadata, *call.watch.headers())
+            settings = {"timeout": timeout_s, "metadata": metadata}
+            if call.cancellable:
+                response = self._await(call, send.future(request, **settings))
+            else:
+                response = send(request, **settings)
+            heard = True
+            return response
+        except grpc.RpcError as error:
+            heard = error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
+            raise
+        finally:
+            useless = self.connections.end(connection, heard=heard)
+            if useless is not None:
+                useless.close()
 
     def _probe(self, servers: Servers, address: str, timeout_s: float) -> Any:
         """Ask a server whether the model is ready; the answer goes to `servers` by itself."""

@@ -275,7 +275,8 @@ async def test_a_cancellation_at_the_moment_of_a_failure_is_not_lost(
     async with AsyncClient(server.url, timeout_s=3000, retry=slow) as client:
         await client.transcribe(SILENCE, sample_rate=16000)
         stub = SimpleNamespace(ModelInfer=fails_when_cancelled)
-        monkeypatch.setattr(client._sender, "_stub", lambda address: stub)
+        connection = client._sender.connections._held[server.url]
+        monkeypatch.setattr(connection, "stub", stub)
         task = asyncio.create_task(client.transcribe(SILENCE, sample_rate=16000))
         await sent.wait()
         task.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from asr_client import DeadlineExceeded, RetryPolicy, ServerUnavailable
+from asr_client._connections import SILENCE_S
 from asr_client.testing import FakeServer, Fault, FlakyNetwork
 from tests.unit.client.conftest import Driver
 
@@ -62,16 +64,33 @@ def test_a_reset_is_an_unavailable_server_and_the_next_call_connects_again(
         say(client, retry=ONCE)
 
 
-def test_silence_is_met_by_the_deadline(driver: Driver, network: FlakyNetwork) -> None:
+def test_silence_is_met_by_the_deadline_and_the_next_call_connects_anew(
+    driver: Driver, network: FlakyNetwork
+) -> None:
     client = driver.open(network.url)
     say(client)
     network.silence()
     assert network.connections == 0
-    with pytest.raises(DeadlineExceeded):
-        say(client, timeout_s=0.2)
+    began = time.monotonic()
     # Both ends are still connected, and neither knows.
-    network.reset()
+    while time.monotonic() - began < SILENCE_S:
+        with pytest.raises(DeadlineExceeded):
+            say(client, timeout_s=0.3)
     assert say(client) == "seven of clubs"
+    assert network.connections == 1
+
+
+def test_a_slow_answer_is_no_silence(
+    driver: Driver, network: FlakyNetwork, server: FakeServer
+) -> None:
+    client = driver.open(network.url)
+    say(client)
+    server.delay_s = 60
+    with pytest.raises(DeadlineExceeded):
+        say(client, timeout_s=0.3)
+    server.delay_s = 0
+    say(client)
+    assert network.connections == 1
 
 
 def test_stopping_breaks_what_is_open(driver: Driver, server: FakeServer) -> None:
