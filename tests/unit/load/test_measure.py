@@ -18,12 +18,13 @@ def run(server, **more):
 
 def test_callers_keep_so_many_calls_in_flight():
     with FakeServer(delay_s=0.05) as server:
-        figures = run(server, concurrency=8)
+        figures = run(server, concurrency=8, duration_s=2.0)
     assert figures.concurrency == 8
     assert figures.failed == 0
     # Little's law: what is in flight is the rate times the time of each.
     in_flight = figures.throughput_rps * figures.latency_mean_s
-    assert in_flight == pytest.approx(8, rel=0.3)
+    # Calls that were in flight at either end of a window of some thirty rounds blur it.
+    assert in_flight == pytest.approx(8, rel=0.4)
     assert figures.latency_p50_s >= 0.05
     assert figures.latency_p50_s <= figures.latency_p90_s <= figures.latency_p99_s
     mean_s = sum(clip.duration_s for clip in CORPUS) / len(CORPUS)
