@@ -38,9 +38,8 @@ def test_a_sweep_of_one_instance(tmp_path):
         assert costs["cpu_s"]["wav2vec2"] > costs["cpu_s"]["triton"]
         assert 0 < costs["forward_s"] <= costs["seconds"]
         assert costs["padded_s"] >= costs["audio_s"] > 0
-    # Windows of four callers meet in batches; those of one caller cannot.
-    assert one["mean_batch"] == 1.0
-    assert four["mean_batch"] > 1.0
+    # Windows of four callers meet in batches; those of one caller only where a clip has two.
+    assert four["mean_batch"] > max(1.0, one["mean_batch"])
     assert four["queue_s"] > one["queue_s"]
     assert "<svg" not in (report := (tmp_path / "report.html").read_text())
     assert report.count("data:image/svg+xml;base64,") == 7
