@@ -59,7 +59,6 @@ def test_the_options_are_those_of_the_server():
     ("key", "value"),
     [
         ("language", "deu"),
-        ("channel", "separate"),
     ],
 )
 def test_what_is_not_supported_yet_says_so_on_both_sides(key: str, value: object):

@@ -95,6 +95,28 @@ def test_two_channels(client: Client) -> None:
         client.transcribe(stereo, sample_rate=16_000, channel=2)
 
 
+def test_channels_kept_apart(client: Client) -> None:
+    stereo = np.stack([samples(NAME), np.roll(samples(NAME), 1600)], axis=1)
+    stereo[:1600, 1] = 0
+    alone = [client.transcribe(stereo, sample_rate=16_000, channel=channel) for channel in (0, 1)]
+    both = client.transcribe(stereo, sample_rate=16_000, channel="separate", timestamps="char")
+    assert [(one.channel, one.text) for one in both.channels] == [
+        (channel, transcript.text) for channel, transcript in enumerate(alone)
+    ]
+    assert both.text == "\n".join(transcript.text for transcript in alone)
+    assert both.duration_s == alone[0].duration_s
+    for spans in (both.words, both.chars):
+        starts = [span.start_s for span in spans]
+        assert starts == sorted(starts)
+    for channel, transcript in enumerate(alone):
+        words = [(w.text, w.start_s) for w in both.words if w.channel == channel]
+        assert words == [(w.text, w.start_s) for w in transcript.words]
+        chars = "".join(c.text for c in both.chars if c.channel == channel)
+        assert chars == transcript.text.replace(" ", "")
+    mono = client.transcribe(stereo[:, 0], sample_rate=16_000, channel="separate")
+    assert [one.text for one in mono.channels] == [mono.text] == [alone[0].text]
+
+
 def test_another_rate_keeps_the_duration(client: Client) -> None:
     transcript = client.transcribe(np.zeros(44_100, np.int16), sample_rate=44_100)
     check(transcript)
@@ -192,7 +214,6 @@ def test_what_is_refused_is_refused_once_and_named(
     "options",
     [
         {"language": "deu"},
-        {"channel": "separate"},
     ],
     ids=lambda options: next(iter(options)),
 )

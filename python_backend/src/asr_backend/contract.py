@@ -133,8 +133,6 @@ def _check_together(options: Options) -> None:
                 _refuse(f'{key} is for decoder "beam" only')
     if sum(len(hotword.split()) for hotword in options.hotwords or ()) > MAX_HOTWORDS:
         _refuse_value("hotwords", options.hotwords)
-    if options.channel == "separate":
-        _refuse('channel "separate" is not supported yet; use "mix" or a channel index')
     for key in _NOT_SUPPORTED_YET:
         if key in given:
             _refuse(f"{key} is not supported yet")
@@ -184,18 +182,24 @@ def encode_result(
         result["words"] = [_span(word) for word in transcription.words]
     if timestamps == "char":
         result["chars"] = [_span(char) for char in transcription.chars]
+    if transcription.channels:
+        result["channels"] = [
+            {"channel": index, "text": one.text, "confidence": _confidence(one.confidence)}
+            for index, one in enumerate(transcription.channels)
+        ]
     result["model"] = {"id": model_id, "revision": model_revision}
     result["timing_ms"] = {stage: _rounded(ms, 1) for stage, ms in timing_ms.items()}
     return json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _span(span: Span) -> dict[str, str | float]:
-    return {
+    value: dict[str, str | float] = {
         "text": span.text,
         "start_s": _rounded(span.start_s, 3),
         "end_s": _rounded(span.end_s, 3),
         "confidence": _confidence(span.confidence),
     }
+    return value if span.channel is None else {**value, "channel": span.channel}
 
 
 def _rounded(value: float, digits: int) -> float:

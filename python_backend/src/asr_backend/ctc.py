@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -25,6 +26,17 @@ class Span:
     """Seconds; at most the duration of the audio."""
     confidence: float
     """In [0, 1]."""
+    channel: int | None = None
+    """The channel it was heard on, where channels are kept apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelText:
+    """What was said on one channel."""
+
+    text: str
+    confidence: float
+    """In [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +49,8 @@ class Transcription:
     words: tuple[Span, ...]
     chars: tuple[Span, ...]
     """The visible characters in order, without the spaces between words."""
+    channels: tuple[ChannelText, ...] = ()
+    """One for each channel, in order, where channels are kept apart."""
 
 
 class Decoder(Protocol):
@@ -179,6 +193,32 @@ def transcription(
         words=spans,
         chars=tuple(span([run]) for run in chars),
     )
+
+
+def side_by_side(channels: Sequence[Transcription]) -> Transcription:
+    """The transcript of a recording whose channels were transcribed each for itself.
+
+    Words and characters are sorted by their start, and the confidence is the geometric mean over
+    all characters, or over the channels where there are none.
+    """
+    chars = _merged([channel.chars for channel in channels])
+    confidences = [span.confidence for span in chars] or [one.confidence for one in channels]
+    return Transcription(
+        text="\n".join(channel.text for channel in channels),
+        confidence=_geometric_mean([math.log(max(value, 1e-300)) for value in confidences]),
+        words=_merged([channel.words for channel in channels]),
+        chars=chars,
+        channels=tuple(
+            ChannelText(text=channel.text, confidence=channel.confidence) for channel in channels
+        ),
+    )
+
+
+def _merged(channels: Sequence[Sequence[Span]]) -> tuple[Span, ...]:
+    spans = [
+        replace(span, channel=channel) for channel, heard in enumerate(channels) for span in heard
+    ]
+    return tuple(sorted(spans, key=attrgetter("start_s")))
 
 
 def _geometric_mean(log_probs: Sequence[float]) -> float:

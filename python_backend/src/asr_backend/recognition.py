@@ -20,10 +20,10 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from asr_backend.audio import AudioLimits, decode, estimate_duration_s
+from asr_backend.audio import AudioLimits, count_channels, decode, estimate_duration_s
 from asr_backend.checkpoint import Checkpoint
 from asr_backend.contract import Options
-from asr_backend.ctc import Transcription
+from asr_backend.ctc import Transcription, side_by_side
 from asr_backend.decoders import Decoders
 from asr_backend.stitching import Stitcher
 from asr_backend.windows import Window, windows
@@ -31,6 +31,9 @@ from asr_backend.windows import Window, windows
 Samples = npt.NDArray[np.float32]
 IsCancelled = Callable[[], bool]
 T = TypeVar("T")
+
+CHANNELS_AT_ONCE = 2
+"""Channels of one recording in work at a time: those of a telephone call."""
 
 
 class AcousticModel(Protocol):
@@ -132,6 +135,61 @@ class Recognizer:
             UpstreamError: Triton's words, to be passed on.
         """
         stages = Stages()
+        if options.channel != "separate":
+            transcription, duration_s = await self._hear(
+                audio, options, is_cancelled, on_long, stages
+            )
+        else:
+            transcription, duration_s = await self._hear_each_channel(
+                audio, options, is_cancelled, on_long, stages
+            )
+        return Recognition(transcription=transcription, duration_s=duration_s, stages=stages)
+
+    async def _hear_each_channel(
+        self,
+        audio: bytes,
+        options: Options,
+        is_cancelled: IsCancelled,
+        on_long: Callable[[float], None],
+        stages: Stages,
+    ) -> tuple[Transcription, float]:
+        """The channels beside each other, CHANNELS_AT_ONCE of them in work at a time.
+
+        Each decodes the audio for itself, so that none has to wait in memory for the others.
+        """
+        counting = partial(count_channels, audio, options=options, limits=self._limits)
+        count = await self._in_decode_pool(counting)
+        at_once = asyncio.Semaphore(CHANNELS_AT_ONCE)
+
+        async def hear(channel: int) -> tuple[Transcription, float]:
+            async with at_once:
+                return await self._hear(
+                    audio,
+                    options.model_copy(update={"channel": channel}),
+                    is_cancelled,
+                    lambda audio_s: on_long(count * audio_s),
+                    stages,
+                )
+
+        tasks = [asyncio.create_task(hear(channel)) for channel in range(count)]
+        try:
+            heard = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        transcriptions, durations_s = zip(*heard, strict=True)
+        return side_by_side(transcriptions), max(durations_s)
+
+    async def _hear(
+        self,
+        audio: bytes,
+        options: Options,
+        is_cancelled: IsCancelled,
+        on_long: Callable[[float], None],
+        stages: Stages,
+    ) -> tuple[Transcription, float]:
+        """The transcript of one channel or of the mix, and the audio's seconds."""
         stitcher = Stitcher(self._checkpoint)
         decoder = self._decoders.decoder(options)
         read = self._in_search_pool if options.decoder == "beam" else _at_once
@@ -181,7 +239,7 @@ class Recognizer:
         await read(partial(decoder.push, stitcher.finish()))
         transcription = await read(partial(decoder.finish, duration_s))
         stages.ctc_s += time.perf_counter() - read_from
-        return Recognition(transcription=transcription, duration_s=duration_s, stages=stages)
+        return transcription, duration_s
 
     async def _next_window(self, source: Iterator[Window], stages: Stages) -> Window | None:
         started = time.perf_counter()

@@ -136,9 +136,8 @@ class Transcribe:
         task.add_done_callback(self._unfinished.pop)
         return task
 
-    def _weigh(self, share: float) -> None:
-        """Count the running task's recording as at least this share of a full one."""
-        task = asyncio.current_task()
+    def _weigh(self, task: asyncio.Task[None] | None, share: float) -> None:
+        """Count a task's recording as at least this share of a full one."""
         assert task is not None
         self._unfinished[task] = max(self._unfinished[task], share)
 
@@ -155,12 +154,14 @@ class Transcribe:
     async def _transcribe(self, request: Any) -> Any:
         options = parse_options(self._element(request, "OPTIONS"))
         audio = self._element(request, "AUDIO")
-        self._weigh(len(audio) / self._limits.max_audio_bytes)
+        # A recording whose channels are kept apart is heard by tasks of its own.
+        task = asyncio.current_task()
+        self._weigh(task, len(audio) / self._limits.max_audio_bytes)
         recognition = await self._recognizer.recognize(
             audio,
             options,
             request.is_cancelled,
-            lambda audio_s: self._weigh(audio_s / self._limits.max_audio_s),
+            lambda audio_s: self._weigh(task, audio_s / self._limits.max_audio_s),
         )
         result = self._result(recognition, options)
         return self._pb_utils.InferenceResponse(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from asr_backend.contract import MAX_OPTIONS_BYTES, Options, encode_result, parse_options
-from asr_backend.ctc import Span, Transcription
+from asr_backend.ctc import Span, Transcription, side_by_side
 from asr_backend.errors import AsrError, ErrorCode
 
 PCM = {"encoding": "pcm_s16le", "sample_rate": 8000, "channels": 2}
@@ -121,7 +121,6 @@ def test_wrong_value_names_key_and_range(value: dict[str, Any], says: str) -> No
     "value",
     [
         {"language": "deu"},
-        {"channel": "separate"},
     ],
 )
 def test_not_supported_yet(value: dict[str, Any]) -> None:
@@ -197,6 +196,29 @@ def test_result_by_the_contract() -> None:
         "model": {"id": "demo", "revision": "0.1.0"},
         "timing_ms": {"decode": 1.3, "acoustic": 100.0, "ctc": 0.0, "total": 103.2},
     }
+
+
+def test_channels_by_the_contract() -> None:
+    def heard(text: str, start_s: float, confidence: float) -> Transcription:
+        span = Span(text=text, start_s=start_s, end_s=start_s + 1, confidence=confidence)
+        return Transcription(text=text, confidence=confidence, words=(span,), chars=(span,))
+
+    nothing = Transcription(text="", confidence=0.5, words=(), chars=())
+    value = result(transcription=side_by_side([heard("B", 2, 0.4), heard("A", 1, 0.9), nothing]))
+    assert value["text"] == "B\nA\n"
+    assert value["confidence"] == 0.6
+    assert value["words"] == [
+        {"text": "A", "start_s": 1, "end_s": 2, "confidence": 0.9, "channel": 1},
+        {"text": "B", "start_s": 2, "end_s": 3, "confidence": 0.4, "channel": 0},
+    ]
+    assert value["chars"] == value["words"]
+    assert value["channels"] == [
+        {"channel": 0, "text": "B", "confidence": 0.4},
+        {"channel": 1, "text": "A", "confidence": 0.9},
+        {"channel": 2, "text": "", "confidence": 0.5},
+    ]
+    silent = result(transcription=side_by_side([nothing, nothing]))
+    assert (silent["text"], silent["confidence"], silent["words"]) == ("\n", 0.5, [])
 
 
 def test_what_was_not_asked_for_is_absent() -> None:

@@ -143,6 +143,49 @@ async def test_a_long_recording_is_windows_in_flight_together_and_loses_no_lette
     assert front.reader.most_in_flight <= 2
 
 
+def side_by_side(*texts: str) -> bytes:
+    """Interleaved channels of levels; a space for each letter that the longest has more."""
+    longest = max(map(len, texts))
+    channels = [np.frombuffer(levels(text.ljust(longest)), "<i2") for text in texts]
+    return np.stack(channels, axis=1).tobytes()
+
+
+async def test_channels_apart_are_each_what_they_are_alone(front: Front):
+    texts = ("HELLO WORLD", "A", "", "OF MAY " * 60)
+    options = PCM | {"channels": len(texts), "channel": "separate", "timestamps": "char"}
+    asked = request(side_by_side(*texts), options)
+    await front.answer(asked)
+    result = json.loads(asked.output("RESULT")[0, 0])
+    expected = [text.strip() for text in texts]
+    assert [one["text"] for one in result["channels"]] == expected
+    assert result["text"] == text_of(asked) == "\n".join(expected)
+    assert {word["channel"] for word in result["words"]} == {0, 1, 3}
+    starts = [char["start_s"] for char in result["chars"]]
+    assert starts == sorted(starts)
+    assert front.reader.most_in_flight <= 2
+
+
+async def test_one_channel_that_fails_is_the_recording_s_failure(front: Front):
+    front.reader.error = UpstreamError("no", "UNAVAILABLE")
+    options = PCM | {"channels": 3, "channel": "separate"}
+    asked = request(side_by_side("A" * 200, "B", "C"), options)
+    await front.answer(asked)
+    assert asked.failure() == ("no", "UNAVAILABLE")
+    assert not [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+
+
+async def test_beam_search_runs_in_a_front_too(front: Front):
+    words = "HELLO WORLD " * 40
+    asked = request(levels(words), PCM | {"decoder": "beam", "beam_width": 5})
+    await front.answer(asked)
+    assert text_of(asked) == words.strip()
+    unwritable = request(levels("A"), PCM | {"decoder": "beam", "hotwords": ["\u00e9"]})
+    await front.answer(unwritable)
+    message, status = unwritable.failure()
+    assert message.startswith("BAD_OPTIONS: hotwords has")
+    assert status == "INVALID_ARG"
+
+
 async def test_long_recordings_share_the_bound_and_short_ones_pass_them(front: Front):
     long = [request(levels("ABCD " * 200)) for _ in range(3)]
     short = request(levels("OK"))

@@ -126,7 +126,7 @@ RULES: Mapping[str, _Rule] = {
     "beam_width": _Rule(range=(1, 1000)),
     "hotwords": _Rule(strings=True),
     "hotword_weight": _Rule(range=(0, 100), whole=False),
-    "channel": _Rule(words=("mix",), range=(0, 63)),
+    "channel": _Rule(words=("mix", "separate"), range=(0, 63)),
 }
 NOT_SUPPORTED_YET = ("language",)
 
@@ -140,7 +140,7 @@ def options(document: bytes) -> dict[str, Any]:
     if not isinstance(given, dict):
         _refuse("BAD_OPTIONS: OPTIONS must be a JSON object")
     for key, value in given.items():
-        if key in NOT_SUPPORTED_YET or (key, value) in _LATER:
+        if key in NOT_SUPPORTED_YET:
             _refuse(f"BAD_OPTIONS: {key} {value!r} is not supported yet")
         if key not in RULES:
             _refuse(f'BAD_OPTIONS: unknown key "{key}"; the keys are {", ".join(RULES)}')
@@ -158,11 +158,8 @@ def options(document: bytes) -> dict[str, Any]:
     return given
 
 
-_LATER = (("channel", "separate"),)
-
-
-def duration_s(audio: bytes, given: Mapping[str, Any]) -> float:
-    """Length of the audio in seconds, or the model's complaint about it."""
+def measure(audio: bytes, given: Mapping[str, Any]) -> tuple[int, float]:
+    """Channels and seconds of the audio, or the model's complaint about it."""
     if not audio:
         _refuse("EMPTY_AUDIO: AUDIO has 0 bytes")
     encoding = given.get("encoding", "container")
@@ -177,9 +174,9 @@ def duration_s(audio: bytes, given: Mapping[str, Any]) -> float:
             _refuse("NON_FINITE_SAMPLES: a sample is NaN or infinite")
         duration = len(audio) / frame_bytes / given["sample_rate"]
     channel = given.get("channel", "mix")
-    if channels is not None and channel != "mix" and channel >= channels:
+    if channels is not None and isinstance(channel, int) and channel >= channels:
         _refuse(f"BAD_OPTIONS: channel is {channel}, the audio has {channels}")
-    return duration
+    return channels or 1, duration
 
 
 _MAGIC = (
@@ -211,9 +208,18 @@ def _container(audio: bytes) -> tuple[int | None, float]:
     _refuse("CORRUPT_AUDIO: a WAV without a format or samples")
 
 
-def response(text: str, *, given: Mapping[str, Any], duration: float, request_id: str) -> Any:
+def response(
+    text: str, *, given: Mapping[str, Any], channels: int, duration: float, request_id: str
+) -> Any:
     """A ModelInferResponse with words and characters spread evenly over the audio."""
-    timestamps = given.get("timestamps", "word")
+    timestamps, channel = given.get("timestamps", "word"), given.get("channel", "mix")
+    lines = text.split("\n")
+    lines += lines[-1:] * (channels - len(lines))
+    if channel == "separate":
+        heard: dict[int | None, str] = dict(enumerate(lines[:channels]))
+    else:
+        heard = {None: " ".join(text.split("\n")) if channel == "mix" else lines[channel]}
+    text = "\n".join(heard.values())
     result: dict[str, Any] = {
         "contract": 1,
         "text": text,
@@ -223,9 +229,13 @@ def response(text: str, *, given: Mapping[str, Any], duration: float, request_id
         "timing_ms": {"decode": 0.1, "acoustic": 0.1, "ctc": 0.1, "total": 0.3},
     }
     if timestamps != "none":
-        result["words"] = _spans(r"\S+", text, result["duration_s"])
+        result["words"] = _spans(r"\S+", heard, result["duration_s"])
     if timestamps == "char":
-        result["chars"] = _spans(r"\S", text, result["duration_s"])
+        result["chars"] = _spans(r"\S", heard, result["duration_s"])
+    if channel == "separate":
+        result["channels"] = [
+            {"channel": index, "text": line, "confidence": 1.0} for index, line in heard.items()
+        ]
     answer = messages.ModelInferResponse(model_name="transcribe", model_version="1", id=request_id)
     for name, value in zip(OUTPUTS, (text, json.dumps(result)), strict=True):
         answer.outputs.add(name=name, datatype="BYTES", shape=(1, 1))
@@ -233,14 +243,15 @@ def response(text: str, *, given: Mapping[str, Any], duration: float, request_id
     return answer
 
 
-def _spans(pattern: str, text: str, duration: float) -> list[dict[str, object]]:
-    step = duration / max(1, len(text))
-    return [
-        {
-            "text": match.group(),
-            "start_s": round(match.start() * step, 3),
-            "end_s": round(match.end() * step, 3),
-            "confidence": 1.0,
-        }
-        for match in re.finditer(pattern, text)
-    ]
+def _spans(
+    pattern: str, heard: Mapping[int | None, str], duration: float
+) -> list[dict[str, object]]:
+    """What the pattern finds on each channel, None for all of them in one, by its start."""
+    spans = []
+    for channel, text in heard.items():
+        step = duration / max(1, len(text))
+        for match in re.finditer(pattern, text):
+            start, end = (round(edge * step, 3) for edge in match.span())
+            found = {"text": match.group(), "start_s": start, "end_s": end, "confidence": 1.0}
+            spans.append(found if channel is None else {**found, "channel": channel})
+    return sorted(spans, key=lambda span: float(str(span["start_s"])))

@@ -72,7 +72,8 @@ class FakeServer:
     formats by their first bytes, and decodes none of them.
 
     Args:
-        text: the transcript of audio that `answer` does not know.
+        text: the transcript of audio that `answer` does not know. One of several lines has a line
+            for each channel; further channels hear the last one.
         delay_s: seconds that each answer takes.
         port: of the loopback interface; 0 picks a free one, which is kept over `stop` and `start`.
         token: what callers have to send, except to ask for health; None lets everybody call.
@@ -240,12 +241,14 @@ class FakeServer:
             if fault is not None:
                 raise _model.Refused(fault.status, fault.message)
             given = _model.options(options)
-            duration = _model.duration_s(audio, given)
+            channels, duration = _model.measure(audio, given)
         except _model.Refused as refused:
             context.abort(grpc.StatusCode[refused.status], refused.message)
         with self._lock:
             text = self._answers.get(audio, self.text)
-        return _model.response(text, given=given, duration=duration, request_id=request.id)
+        return _model.response(
+            text, given=given, channels=channels, duration=duration, request_id=request.id
+        )
 
     def _record(self, request: Any, audio: bytes, options: bytes, context: Any) -> Fault | None:
         """Note the request, take its time, and give the failure that is scripted for it."""

@@ -1,5 +1,5 @@
 """Submitted audio to blocks of mono samples at 16 kHz, decoded as they are asked for."""
 
-from asr_backend.audio.decoding import AudioLimits, decode, estimate_duration_s
+from asr_backend.audio.decoding import AudioLimits, count_channels, decode, estimate_duration_s
 
-__all__ = ["AudioLimits", "decode", "estimate_duration_s"]
+__all__ = ["AudioLimits", "count_channels", "decode", "estimate_duration_s"]

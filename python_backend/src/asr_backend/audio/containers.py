@@ -103,6 +103,16 @@ def stated_duration_s(view: memoryview) -> float | None:
         return container.duration / av.time_base if container.duration else None
 
 
+def stated_channels(view: memoryview) -> int:
+    """Channels of the stream that container_pieces takes.
+
+    Raises:
+        AsrError: as container_pieces.
+    """
+    with closing(_Memory(view)) as memory, _open(memory) as container:
+        return _audio_stream(container).codec_context.channels
+
+
 class _Memory:
     """The submitted bytes as the file object that PyAV reads."""
 

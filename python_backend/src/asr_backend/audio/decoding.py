@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr_backend.audio.containers import container_pieces, stated_duration_s
+from asr_backend.audio.containers import (
+    container_pieces,
+    stated_channels,
+    stated_duration_s,
+)
 from asr_backend.audio.pcm import pcm_duration_s, pcm_pieces
 from asr_backend.audio.pieces import FloatArray, too_long
 from asr_backend.audio.resampling import Resampler
@@ -57,17 +61,20 @@ def decode(
             CORRUPT_AUDIO, BAD_SAMPLE_RATE, NON_FINITE_SAMPLES, or BAD_OPTIONS for a channel
             that the audio has not.
     """
-    view = memoryview(data).cast("B")
-    if not view.nbytes:
-        raise AsrError(ErrorCode.EMPTY_AUDIO, "AUDIO has 0 bytes")
-    if view.nbytes > limits.max_audio_bytes:
-        raise AsrError(
-            ErrorCode.AUDIO_TOO_LARGE,
-            f"{view.nbytes} bytes, the limit is {limits.max_audio_bytes} bytes",
-        )
+    view = _checked(data, limits)
     pieces = container_pieces if options.encoding == "container" else pcm_pieces
     with closing(pieces(view, options=options, max_audio_s=limits.max_audio_s)) as source:
         yield from _resampled(source, limits)
+
+
+def count_channels(data: bytes | memoryview, *, options: Options, limits: AudioLimits) -> int:
+    """Channels of the audio, without decoding it.
+
+    Raises:
+        AsrError: as decode.
+    """
+    view = _checked(data, limits)
+    return options.channels or stated_channels(view)
 
 
 def estimate_duration_s(
@@ -87,6 +94,18 @@ def estimate_duration_s(
     else:
         seconds = pcm_duration_s(view, options)
     return min(limits.max_audio_s, limits.max_audio_s if seconds is None else seconds)
+
+
+def _checked(data: bytes | memoryview, limits: AudioLimits) -> memoryview:
+    view = memoryview(data).cast("B")
+    if not view.nbytes:
+        raise AsrError(ErrorCode.EMPTY_AUDIO, "AUDIO has 0 bytes")
+    if view.nbytes > limits.max_audio_bytes:
+        raise AsrError(
+            ErrorCode.AUDIO_TOO_LARGE,
+            f"{view.nbytes} bytes, the limit is {limits.max_audio_bytes} bytes",
+        )
+    return view
 
 
 def _resampled(
