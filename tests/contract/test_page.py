@@ -21,10 +21,9 @@ from asr_backend.contract import (
     MAX_OPTIONS_BYTES,
     Options,
     encode_result,
-    parse_options,
 )
 from asr_backend.ctc import Span, Transcription
-from asr_backend.errors import UNAVAILABLE_CODES, AsrError, ErrorCode
+from asr_backend.errors import UNAVAILABLE_CODES, ErrorCode
 from asr_backend.server.settings import Settings
 from asr_client._core import classify
 from asr_client._retry import RETRIES_PER_CALL
@@ -53,19 +52,6 @@ def test_the_options_are_those_of_the_server():
         assert table[key][1] == field.description
         assert table[key][2] == ("" if field.default is None else json.dumps(field.default))
     assert f"at most {MAX_OPTIONS_BYTES} bytes" in section("OPTIONS")
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("language", "deu"),
-    ],
-)
-def test_what_is_not_supported_yet_says_so_on_both_sides(key: str, value: object):
-    (row,) = (row for row in rows("OPTIONS") if row[0] == f"`{key}`")
-    assert "not supported yet" in row[3]
-    with pytest.raises(AsrError, match=r"BAD_OPTIONS.*not supported yet"):
-        parse_options(json.dumps({key: value}).encode())
 
 
 def test_the_result_is_that_of_the_server():

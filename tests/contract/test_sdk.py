@@ -189,6 +189,7 @@ def test_the_async_client_hears_the_same(url: str, client: Client) -> None:
         (RECORDING, {"channel": "left"}, asr_client.InvalidOptions, "BAD_OPTIONS"),
         (RECORDING, {"timestamps": "sentence"}, asr_client.InvalidOptions, "BAD_OPTIONS"),
         (RECORDING, {"decoder": "viterbi"}, asr_client.InvalidOptions, "BAD_OPTIONS"),
+        (RECORDING, {"language": "tlh"}, asr_client.InvalidOptions, "UNKNOWN_LANGUAGE"),
         (RECORDING, {"hotwords": ["ace"]}, asr_client.InvalidOptions, "BAD_OPTIONS"),
         (RECORDING, {"decoder": "beam", "beam_width": 0}, asr_client.InvalidOptions, "BAD_OPTIONS"),
         (
@@ -208,20 +209,6 @@ def test_what_is_refused_is_refused_once_and_named(
     assert caught.value.status == "INVALID_ARGUMENT"
     assert caught.value.attempts == 1
     assert caught.value.server_message.partition(": ")[2] != ""
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"language": "deu"},
-    ],
-    ids=lambda options: next(iter(options)),
-)
-def test_what_is_not_supported_yet_is_said_to_be(client: Client, options: dict[str, Any]) -> None:
-    with pytest.raises(asr_client.InvalidOptions) as caught:
-        client.transcribe(RECORDING, **options)
-    assert caught.value.code == "BAD_OPTIONS"
-    assert "not supported yet" in caught.value.server_message
 
 
 def test_status_names_both_models(client: Client) -> None:

@@ -34,6 +34,7 @@ class _Window:
 
     request: Any
     samples: npt.NDArray[np.float32]
+    language: str | None
 
 
 class AcousticModel:
@@ -108,28 +109,29 @@ class AcousticModel:
         windows = []
         for request in requests:
             try:
-                windows.append(_Window(request, self._samples(request)))
+                language = self._language(request)
+                windows.append(_Window(request, self._samples(request), language))
             except Exception as error:
                 self._fail(request, error)
-        lengths = [window.samples.size for window in windows]
-        plan = plan_forwards(
-            lengths, max_padded=self._max_padded, max_windows=self._engine.max_windows
-        )
-        forwards = [[windows[index] for index in forward] for forward in plan]
+        forwards = [
+            forward
+            for language in dict.fromkeys(window.language for window in windows)
+            for forward in self._plan([window for window in windows if window.language == language])
+        ]
         for forward, upcoming in zip(forwards, [*forwards[1:], []], strict=True):
             self._run(forward, upcoming)
 
     def finalize(self) -> None:
         """Nothing is held that the end of the process does not release."""
 
+    def _language(self, request: Any) -> str | None:
+        """The language that the request names, None for the checkpoint's own."""
+        given = json.loads(request.parameters() or "{}").get("language")
+        language = str(given) if given else None
+        return self._engine.checkpoint.in_language(language).language
+
     def _samples(self, request: Any) -> npt.NDArray[np.float32]:
         """The request's window, checked against the contract."""
-        language = json.loads(request.parameters() or "{}").get("language")
-        if language:
-            raise AsrError(
-                ErrorCode.UNKNOWN_LANGUAGE,
-                f"{language!r} was asked for, this checkpoint has 0 language adapters",
-            )
         samples: npt.NDArray[np.float32] = self._pb_utils.get_input_tensor_by_name(
             request, "SAMPLES"
         ).as_numpy()
@@ -158,6 +160,15 @@ class AcousticModel:
         short = self._engine.checkpoint.receptive_field_samples - samples.size
         return np.pad(samples, (0, short)) if short > 0 else samples
 
+    def _plan(self, windows: list[_Window]) -> list[list[_Window]]:
+        """Windows of one language in as many forwards as the budget asks for."""
+        plan = plan_forwards(
+            [window.samples.size for window in windows],
+            max_padded=self._max_padded,
+            max_windows=self._engine.max_windows,
+        )
+        return [[windows[index] for index in forward] for forward in plan]
+
     def _run(self, windows: list[_Window], upcoming: list[_Window]) -> None:
         """Run windows in one forward; where that fails, in halves, down to the one at fault."""
         windows = [window for window in windows if not self._drop_if_cancelled(window.request)]
@@ -184,6 +195,8 @@ class AcousticModel:
         self, windows: list[_Window], upcoming: list[_Window]
     ) -> list[npt.NDArray[np.float32]]:
         started = time.perf_counter()
+        if (language := windows[0].language) is not None:
+            self._engine.use_language(language)
         log_probs = self._engine.forward(
             [window.samples for window in windows], [window.samples for window in upcoming]
         )

@@ -73,13 +73,17 @@ class AcousticCalls:
         metrics.set("asr_windows_in_flight", 0, front=front)
 
     async def log_probs(
-        self, samples: npt.NDArray[np.float32], is_cancelled: Callable[[], bool]
+        self,
+        samples: npt.NDArray[np.float32],
+        is_cancelled: Callable[[], bool],
+        language: str | None = None,
     ) -> npt.NDArray[np.float32]:
         """The log-probabilities of one window.
 
         Args:
             samples: float32 [n], 16 kHz mono, full scale 1.
             is_cancelled: whether anybody still waits for the answer; asked before each try.
+            language: of the adapter to hear it with; None is the checkpoint's own.
 
         Returns:
             float32 [frames, vocabulary].
@@ -95,7 +99,7 @@ class AcousticCalls:
             if is_cancelled():
                 raise Cancelled
             try:
-                return await self._call(samples)
+                return await self._call(samples, language)
             except UpstreamError as error:
                 if not _is_restarting(error.message):
                     raise
@@ -110,11 +114,14 @@ class AcousticCalls:
             await asyncio.sleep(random.uniform(0.5, 1.0) * backoff_s)
             backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
 
-    async def _call(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    async def _call(
+        self, samples: npt.NDArray[np.float32], language: str | None
+    ) -> npt.NDArray[np.float32]:
         request = self._pb_utils.InferenceRequest(
             model_name="wav2vec2",
             requested_output_names=["LOG_PROBS"],
             inputs=[self._pb_utils.Tensor("SAMPLES", samples[np.newaxis])],
+            parameters={"language": language} if language else {},
         )
         self._metrics.add("asr_windows_in_flight", 1, front=self._front)
         try:

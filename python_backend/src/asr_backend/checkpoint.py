@@ -10,11 +10,12 @@ import json
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from asr_backend import __version__
+from asr_backend.errors import AsrError, ErrorCode
 
 MODEL_TYPES = frozenset(
     {"wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat"}
@@ -34,8 +35,22 @@ _SPECIAL_TOKENS = {
 }
 
 
+_SHOWN_LANGUAGES = 200
+"""A gRPC message of more would not fit the caller's limit for metadata."""
+
+
 class CheckpointError(Exception):
     """The folder cannot be served; the message is one line for a person."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Symbols:
+    """What the outputs of a network stand for; the attributes are those of Checkpoint."""
+
+    vocabulary: tuple[str, ...]
+    blank_id: int
+    word_delimiter_id: int | None
+    special_ids: frozenset[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +70,9 @@ class Checkpoint:
         sample_rate_hz: of the audio that the network hears; always 16000.
         conv_kernel: widths of the feature extractor's convolutions.
         conv_stride: strides of the same.
+        language: whose symbols these are; None where the checkpoint has no language adapters.
+        languages: the languages that it has adapters for, its default among them, each with the
+            symbols that its outputs stand for; empty where it has none.
     """
 
     path: Path
@@ -69,6 +87,27 @@ class Checkpoint:
     sample_rate_hz: int
     conv_kernel: tuple[int, ...]
     conv_stride: tuple[int, ...]
+    language: str | None = None
+    languages: Mapping[str, Symbols] = field(default_factory=dict)
+
+    def in_language(self, language: str | None) -> Checkpoint:
+        """The same checkpoint with the symbols of a language; None is its default.
+
+        Raises:
+            AsrError: UNKNOWN_LANGUAGE, with the languages that there are.
+        """
+        if language in (None, self.language):
+            return self
+        if language not in self.languages:
+            shown = ", ".join(sorted(self.languages)[:_SHOWN_LANGUAGES])
+            more = max(0, len(self.languages) - _SHOWN_LANGUAGES)
+            raise AsrError(
+                ErrorCode.UNKNOWN_LANGUAGE,
+                f"{language[:40]!a} was asked for, this checkpoint has {len(self.languages)} "
+                f"language adapters{': ' * bool(shown)}{shown}{f' and {more} more' * bool(more)}",
+            )
+        symbols = self.languages[language]
+        return replace(self, language=language, **vars(symbols))
 
     @property
     def stride_samples(self) -> int:
@@ -123,17 +162,16 @@ def _read_checkpoint(path: Path, id: str | None, revision: str | None) -> Checkp
     _check_model(path, config)
     extractor = _feature_extractor(path)
     _check_weights(path)
-    vocabulary, blank_id, word_delimiter_id, special_ids = _read_vocabulary(path, config)
+    symbols, language, languages = _read_languages(path, config)
     is_demo = path.resolve() == demo_checkpoint().resolve()
     return Checkpoint(
         path=path,
         id=id or ("demo" if is_demo else path.resolve().name),
         revision=revision or (__version__ if is_demo else "local"),
         model_type=config["model_type"],
-        vocabulary=vocabulary,
-        blank_id=blank_id,
-        word_delimiter_id=word_delimiter_id,
-        special_ids=special_ids,
+        **vars(symbols),
+        language=language,
+        languages=languages,
         do_normalize=bool(extractor.get("do_normalize", True)),
         sample_rate_hz=SAMPLE_RATE_HZ,
         conv_kernel=tuple(config.get("conv_kernel", _CONV_KERNEL)),
@@ -204,8 +242,8 @@ def _check_weights(path: Path) -> None:
         _check_safetensors(path / shard)
 
 
-def _check_safetensors(path: Path) -> None:
-    """A download that was cut short, or a Git LFS pointer, is found here and not in torch."""
+def _check_safetensors(path: Path) -> dict[str, Any]:
+    """The file's header; what was cut short, or a Git LFS pointer, is found here, not in torch."""
     try:
         with path.open("rb") as file:
             (header_size,) = struct.unpack("<Q", file.read(8))
@@ -223,17 +261,41 @@ def _check_safetensors(path: Path) -> None:
             f"{path}: {size} bytes, its header says {8 + header_size + data_size}; "
             "was the download cut short?"
         )
+    return dict(header)
 
 
-def _read_vocabulary(
+def adapter_file(path: Path, language: str) -> Path:
+    """Where a checkpoint's folder has the adapter of a language, if it has one."""
+    return path / f"adapter.{language}.safetensors"
+
+
+def _read_languages(
     path: Path, config: Mapping[str, Any]
-) -> tuple[tuple[str, ...], int, int | None, frozenset[int]]:
-    """The symbols by id, the blank's id, the word delimiter's, and the ids that are never text."""
-    ids = _read_json(path / "vocab.json")
-    if any(isinstance(value, dict) for value in ids.values()):
-        raise CheckpointError(
-            f"{path}: a vocabulary for each language (language adapters) is not supported yet"
-        )
+) -> tuple[Symbols, str | None, dict[str, Symbols]]:
+    """The default symbols, and the languages where vocab.json has a vocabulary for each.
+
+    A language is served when its adapter's file is there; the default one is in the weights.
+    """
+    vocabularies = _read_json(path / "vocab.json")
+    size = config.get("vocab_size", _VOCAB_SIZE)
+    if not any(isinstance(value, dict) for value in vocabularies.values()):
+        return _read_symbols(path, config, vocabularies, size), None, {}
+    if config.get("adapter_attn_dim") is None:
+        raise CheckpointError(f"{path}: a vocabulary for each language, but no adapters")
+    default = _read_json_if_there(path / "tokenizer_config.json").get("target_lang") or "eng"
+    if default not in vocabularies:
+        raise CheckpointError(f"{path}: vocab.json has nothing for its language {default!r}")
+    symbols = {default: _read_symbols(path, config, vocabularies[default], size)}
+    for language, ids in vocabularies.items():
+        file = adapter_file(path, language)
+        if language != default and file.exists():
+            outputs = _check_safetensors(file)["lm_head.weight"]["shape"][0]
+            symbols[language] = _read_symbols(path, config, ids, outputs)
+    return symbols[default], default, symbols
+
+
+def _read_symbols(path: Path, config: Mapping[str, Any], ids: dict[str, int], size: int) -> Symbols:
+    """What `size` outputs stand for, by the vocabulary and the tokenizer's settings."""
     tokenizer = {
         **_read_json_if_there(path / "special_tokens_map.json"),
         **_read_json_if_there(path / "tokenizer_config.json"),
@@ -243,7 +305,6 @@ def _read_vocabulary(
         for index, entry in tokenizer.get("added_tokens_decoder", {}).items()
     }
     ids = {**_read_json_if_there(path / "added_tokens.json"), **added, **ids}
-    size = config.get("vocab_size", _VOCAB_SIZE)
     # Tokens that a tokenizer added behind the network's outputs can never be heard.
     symbols = {index: symbol for symbol, index in ids.items() if 0 <= index < size}
 
@@ -260,11 +321,11 @@ def _read_vocabulary(
     special_ids = {
         index for index in range(size) if index not in symbols or symbols[index] in special
     }
-    return (
-        tuple(symbols.get(index, "") for index in range(size)),
-        blank_id,
-        word_delimiter_id if word_delimiter_id in symbols else None,
-        frozenset(special_ids | {blank_id}),
+    return Symbols(
+        vocabulary=tuple(symbols.get(index, "") for index in range(size)),
+        blank_id=blank_id,
+        word_delimiter_id=word_delimiter_id if word_delimiter_id in symbols else None,
+        special_ids=frozenset(special_ids | {blank_id}),
     )
 
 

@@ -67,7 +67,6 @@ class Options(BaseModel):
     )
 
 
-_NOT_SUPPORTED_YET = ("language",)
 _PCM_ONLY = ("sample_rate", "channels")
 _BEAM_ONLY = ("beam_width", "hotwords", "hotword_weight")
 
@@ -111,7 +110,7 @@ def parse_options(raw: bytes) -> Options:
 
 
 def _check_together(options: Options) -> None:
-    """Refuse combinations, and what a later version of the service will answer."""
+    """Refuse combinations."""
     given = options.model_fields_set
     if options.encoding == "container":
         for key in _PCM_ONLY:
@@ -133,9 +132,6 @@ def _check_together(options: Options) -> None:
                 _refuse(f'{key} is for decoder "beam" only')
     if sum(len(hotword.split()) for hotword in options.hotwords or ()) > MAX_HOTWORDS:
         _refuse_value("hotwords", options.hotwords)
-    for key in _NOT_SUPPORTED_YET:
-        if key in given:
-            _refuse(f"{key} is not supported yet")
 
 
 def check_channel(channel: int, channels: int) -> None:

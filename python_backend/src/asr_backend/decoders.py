@@ -34,24 +34,30 @@ class Decoders:
 
     def __init__(self, checkpoint: Checkpoint, ngrams: NgramFiles | None = None) -> None:
         self._checkpoint = checkpoint
-        self._search: BeamSearch | None = None
+        self._searches: dict[str | None, BeamSearch] = {}
         if can_search():
             # It warns of small vocabularies.
             logging.getLogger("pyctcdecode").setLevel(logging.ERROR)
             from asr_backend.beam import BeamSearch
 
-            self._search = BeamSearch(checkpoint, ngrams)
+            # The language model is of the checkpoint's own language.
+            for language in checkpoint.languages or [None]:
+                own = language == checkpoint.language
+                self._searches[language] = BeamSearch(
+                    checkpoint.in_language(language), ngrams if own else None
+                )
 
     def decoder(self, options: Options) -> Decoder:
-        """A decoder for one recording.
+        """A decoder for one recording in `options.language`.
 
         Raises:
-            AsrError: BAD_OPTIONS where the server lacks what beam search needs, and for hot words
-                that the checkpoint cannot write.
+            AsrError: UNKNOWN_LANGUAGE; BAD_OPTIONS where the server lacks what beam search needs,
+                and for hot words that the checkpoint cannot write.
         """
+        checkpoint = self._checkpoint.in_language(options.language)
         if options.decoder == "greedy":
-            return GreedyDecoder(self._checkpoint)
-        if self._search is None:
+            return GreedyDecoder(checkpoint)
+        if not self._searches:
             raise AsrError(
                 ErrorCode.BAD_OPTIONS,
                 'decoder "beam" needs more on the server: install asr-backend[beam]',
@@ -60,7 +66,7 @@ class Decoders:
 
         weight = options.hotword_weight
         return BeamDecoder(
-            self._search,
+            self._searches[checkpoint.language],
             beam_width=options.beam_width or DEFAULT_BEAM_WIDTH,
             hotwords=options.hotwords or (),
             hotword_weight=DEFAULT_HOTWORD_WEIGHT if weight is None else weight,

@@ -37,7 +37,7 @@ class Engine(Protocol):
         windows: Sequence[npt.NDArray[np.float32]],
         upcoming: Sequence[npt.NDArray[np.float32]] = (),
     ) -> list[npt.NDArray[np.float32]]:
-        """Run one padded forward.
+        """Run one padded forward in the language used last, at first the checkpoint's own.
 
         Args:
             windows: float32 [samples], 16 kHz mono with full scale 1, each at least the
@@ -52,6 +52,10 @@ class Engine(Protocol):
         Raises:
             MemoryError: the batch does not fit; fewer windows may.
         """
+        ...
+
+    def use_language(self, language: str) -> None:
+        """Hear one of the checkpoint's `languages` from now on."""
         ...
 
 

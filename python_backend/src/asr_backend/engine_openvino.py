@@ -89,6 +89,10 @@ class OpenVinoEngine:
         )
         self._request = compiled.create_infer_request()
 
+    def use_language(self, language: str) -> None:
+        """See Engine; `reproduces` refuses what has adapters."""
+        raise NotImplementedError("networks with language adapters run on torch")
+
     def forward(
         self,
         windows: Sequence[npt.NDArray[np.float32]],

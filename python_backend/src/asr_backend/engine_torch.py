@@ -27,6 +27,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from asr_backend.adapters import Adapters
 from asr_backend.checkpoint import Checkpoint
 from asr_backend.int8_linear import use_int8
 from asr_backend.samples import network_input
@@ -58,8 +59,14 @@ class TorchEngine:
             use_int8(model.base_model.encoder)
         self._model = model.to(self._device, self._dtype)
         self._uploads = Uploads(self._device, self._fill) if self._device.type == "cuda" else None
+        self._adapters = Adapters(checkpoint, model) if checkpoint.languages else None
         # TF32 convolutions, torch's default on a GPU, keep three digits only: not what fp32 says.
         torch.backends.cudnn.allow_tf32 = False
+
+    def use_language(self, language: str) -> None:
+        """See Engine."""
+        assert self._adapters is not None, "the checkpoint has no languages"
+        self._adapters.use(language)
 
     @torch.inference_mode()
     def forward(

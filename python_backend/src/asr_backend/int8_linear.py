@@ -34,8 +34,13 @@ def _quantize(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def use_int8(module: nn.Module) -> None:
-    """Put an Int8Linear in the place of every linear layer under `module`."""
+    """Put an Int8Linear in the place of every linear layer under `module`.
+
+    Language adapters stay as they are: they are small, and exchanged while the network serves.
+    """
     for name, child in module.named_children():
+        if name == "adapter_layer":
+            continue
         if isinstance(child, nn.Linear):
             setattr(module, name, Int8Linear(child))
         else:

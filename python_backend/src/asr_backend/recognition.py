@@ -39,8 +39,10 @@ CHANNELS_AT_ONCE = 2
 class AcousticModel(Protocol):
     """Whatever turns a window into log-probabilities; `AcousticCalls` in the service."""
 
-    async def log_probs(self, samples: Samples, is_cancelled: IsCancelled) -> Samples:
-        """Float32 [n] at 16 kHz to float32 [frames, vocabulary]."""
+    async def log_probs(
+        self, samples: Samples, is_cancelled: IsCancelled, language: str | None
+    ) -> Samples:
+        """Float32 [n] at 16 kHz to float32 [frames, vocabulary of the language]."""
         ...
 
 
@@ -190,7 +192,7 @@ class Recognizer:
         stages: Stages,
     ) -> tuple[Transcription, float]:
         """The transcript of one channel or of the mix, and the audio's seconds."""
-        stitcher = Stitcher(self._checkpoint)
+        stitcher = Stitcher(self._checkpoint.in_language(options.language))
         decoder = self._decoders.decoder(options)
         read = self._in_search_pool if options.decoder == "beam" else _at_once
         pending: deque[tuple[int, asyncio.Task[Samples]]] = deque()
@@ -221,7 +223,9 @@ class Recognizer:
                 is_long = window.index > 0 or not window.last
                 if is_long and window.index == 0:
                     on_long(await self._in_decode_pool(estimate))
-                call = self._emissions(window.samples, is_cancelled, is_long=is_long)
+                call = self._emissions(
+                    window.samples, is_cancelled, options.language, is_long=is_long
+                )
                 pending.append((window.start_sample, asyncio.create_task(call)))
                 while len(pending) > self._windows_in_flight or (pending and pending[0][1].done()):
                     await collect()
@@ -254,12 +258,12 @@ class Recognizer:
         return await asyncio.get_running_loop().run_in_executor(self._search_pool, work)
 
     async def _emissions(
-        self, samples: Samples, is_cancelled: IsCancelled, *, is_long: bool
+        self, samples: Samples, is_cancelled: IsCancelled, language: str | None, *, is_long: bool
     ) -> Samples:
         if not is_long:
-            return await self._acoustic.log_probs(samples, is_cancelled)
+            return await self._acoustic.log_probs(samples, is_cancelled, language)
         async with self._long_windows:
-            return await self._acoustic.log_probs(samples, is_cancelled)
+            return await self._acoustic.log_probs(samples, is_cancelled, language)
 
 
 async def _at_once(work: Callable[[], T]) -> T:

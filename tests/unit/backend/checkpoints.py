@@ -90,3 +90,41 @@ def write_checkpoint(folder: Path, shape: str, *, do_normalize: bool = True, **s
     model.save_pretrained(folder)
     config_json = json.loads((folder / "config.json").read_text())
     return write_settings(folder, config_json, do_normalize=do_normalize)
+
+
+LANGUAGES = {"eng": "ETAONIHSRD'", "deu": "EINSRATDHUÄÖÜ", "kat": "აბგდეზი"}
+
+
+def write_language_checkpoint(folder: Path, **sizes: Any) -> Path:
+    """A checkpoint shaped like MMS: a vocabulary and an adapter for each language, "eng" first."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    vocabularies = {
+        language: {symbol: id_ for id_, symbol in enumerate((*SYMBOLS[:5], *letters))}
+        for language, letters in LANGUAGES.items()
+    }
+    write_checkpoint(
+        folder,
+        "large-960h-lv60-self",
+        adapter_attn_dim=8,
+        vocab_size=len(vocabularies["eng"]),
+        **sizes,
+    )
+    (folder / "vocab.json").write_text(json.dumps(vocabularies))
+    tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**tokenizer, "target_lang": "eng"}))
+    base = load_file(folder / "model.safetensors")
+    for seed, (language, vocabulary) in enumerate(vocabularies.items()):
+        torch.manual_seed(seed)
+        adapter = {
+            name: weights if language == "eng" else torch.randn_like(weights) * 0.3
+            for name, weights in base.items()
+            if "adapter_layer" in name
+        }
+        width = base["lm_head.weight"].shape[1]
+        adapter["lm_head.weight"] = torch.randn(len(vocabulary), width)
+        adapter["lm_head.bias"] = torch.randn(len(vocabulary))
+        if language != "eng":
+            save_file(adapter, folder / f"adapter.{language}.safetensors")
+    return folder

@@ -37,12 +37,18 @@ class FakeEngine:
         self.poison = poison
         self.forwards: list[list[int]] = []
         self.upcoming: list[list[int]] = []
+        self.language: str | None = None
+        self.languages: list[str | None] = []
+
+    def use_language(self, language: str) -> None:
+        self.language = language
 
     def forward(
         self, windows: Sequence[np.ndarray], upcoming: Sequence[np.ndarray] = ()
     ) -> list[np.ndarray]:
         self.forwards.append([window.size for window in windows])
         self.upcoming.append([window.size for window in upcoming])
+        self.languages.append(self.language)
         if len(windows) > self.capacity:
             raise MemoryError
         if any(window[0] == self.poison for window in windows):

@@ -41,7 +41,9 @@ class Reader:
         self.gate.set()
         self.error: Exception | None = None
 
-    async def log_probs(self, samples: np.ndarray, is_cancelled: Any) -> np.ndarray:
+    async def log_probs(
+        self, samples: np.ndarray, is_cancelled: Any, language: str | None
+    ) -> np.ndarray:
         if is_cancelled():
             raise Cancelled
         if self.error:

@@ -126,9 +126,9 @@ RULES: Mapping[str, _Rule] = {
     "beam_width": _Rule(range=(1, 1000)),
     "hotwords": _Rule(strings=True),
     "hotword_weight": _Rule(range=(0, 100), whole=False),
+    "language": _Rule(),
     "channel": _Rule(words=("mix", "separate"), range=(0, 63)),
 }
-NOT_SUPPORTED_YET = ("language",)
 
 
 def options(document: bytes) -> dict[str, Any]:
@@ -140,8 +140,8 @@ def options(document: bytes) -> dict[str, Any]:
     if not isinstance(given, dict):
         _refuse("BAD_OPTIONS: OPTIONS must be a JSON object")
     for key, value in given.items():
-        if key in NOT_SUPPORTED_YET:
-            _refuse(f"BAD_OPTIONS: {key} {value!r} is not supported yet")
+        if key == "language" and isinstance(value, str) and value:
+            _refuse(f"UNKNOWN_LANGUAGE: {value!r} was asked for, the fake has 0 language adapters")
         if key not in RULES:
             _refuse(f'BAD_OPTIONS: unknown key "{key}"; the keys are {", ".join(RULES)}')
         if not RULES[key].allows(value):

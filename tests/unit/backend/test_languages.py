@@ -1,0 +1,128 @@
+"""Language adapters, held to Hugging Face's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import Wav2Vec2ForCTC
+
+from asr_backend.acoustic import AcousticModel
+from asr_backend.checkpoint import CheckpointError, load_checkpoint
+from asr_backend.contract import parse_options
+from asr_backend.decoders import Decoders
+from asr_backend.engine import load_engine
+from asr_backend.errors import AsrError, ErrorCode
+from asr_backend.metrics import Metrics
+from tests.unit.backend.checkpoints import LANGUAGES, SYMBOLS, write_language_checkpoint
+from tests.unit.backend.doubles import PbUtils, Request
+from tests.unit.backend.emissions import emissions
+from tests.unit.backend.test_acoustic import FakeEngine
+
+WINDOW = np.random.default_rng(0).uniform(-0.5, 0.5, 4000).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_language_checkpoint(tmp_path_factory.mktemp("languages") / "mms")
+
+
+def test_what_the_folder_says(folder: Path) -> None:
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint.language == "eng"
+    assert set(checkpoint.languages) == set(LANGUAGES)
+    for language, letters in LANGUAGES.items():
+        spoken = checkpoint.in_language(language)
+        assert spoken.vocabulary == (*SYMBOLS[:5], *letters)
+        assert (spoken.language, spoken.blank_id, spoken.word_delimiter_id) == (language, 0, 4)
+    assert checkpoint.in_language(None) is checkpoint
+    with pytest.raises(AsrError, match=r"'tlh' was .* has 3 language adapters: deu, eng, kat") as e:
+        checkpoint.in_language("tlh")
+    assert e.value.code is ErrorCode.UNKNOWN_LANGUAGE
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 1.5), ("int8", 1.5)])
+def test_each_language_is_hugging_face_s_and_the_first_comes_back(
+    folder: Path, precision: str, tolerance: float
+) -> None:
+    checkpoint = load_checkpoint(folder)
+    engine = load_engine(checkpoint, device="cpu", precision=precision, threads=1)
+    model = Wav2Vec2ForCTC.from_pretrained(folder, local_files_only=True).eval()
+    normal = (WINDOW - WINDOW.mean()) / np.sqrt(WINDOW.var() + 1e-7)
+
+    def reference() -> np.ndarray:
+        with torch.inference_mode():
+            logits = model(torch.from_numpy(normal)[None]).logits[0]
+        return torch.log_softmax(logits, dim=-1).numpy()
+
+    expected = {"eng": reference()}
+    for language in ("deu", "kat"):
+        model.load_adapter(language, local_files_only=True)
+        expected[language] = reference()
+        assert expected[language].shape[1] == 5 + len(LANGUAGES[language])
+    for language in ("eng", "deu", "kat", "deu", "eng"):
+        engine.use_language(language)
+        found = engine.forward([WINDOW, WINDOW[:3000]])[0]
+        np.testing.assert_allclose(found, expected[language], atol=tolerance)
+
+
+def test_requests_of_unlike_languages_never_share_a_forward(folder: Path) -> None:
+    pb_utils = PbUtils()
+    engine = FakeEngine(load_checkpoint(folder))
+    model = AcousticModel(
+        engine=engine,
+        pb_utils=pb_utils,
+        metrics=Metrics(pb_utils),
+        max_window_s=1,
+        max_batch_audio_s=20,
+    )
+    asked = ["eng", "deu", None, "deu", "tlh", "kat", "eng"]
+    requests = [
+        Request(SAMPLES=WINDOW[None], parameters={} if name is None else {"language": name})
+        for name in asked
+    ]
+    model.execute(requests)
+    assert engine.languages == ["eng", "deu", "kat"]
+    assert [len(forward) for forward in engine.forwards] == [3, 2, 1]
+    message, status = requests[4].failure()
+    assert message.startswith("UNKNOWN_LANGUAGE: 'tlh'")
+    assert status == "INVALID_ARG"
+    assert all(
+        request.output("LOG_PROBS").size for request in requests if request is not requests[4]
+    )
+
+
+def test_words_are_of_the_language_s_letters(folder: Path) -> None:
+    checkpoint = load_checkpoint(folder)
+    decoders = Decoders(checkpoint)
+    for language, word in (("deu", "TÜR"), ("kat", "გზა"), ("eng", "TEN")):
+        vocabulary = checkpoint.in_language(language).vocabulary
+        for decoder in ("greedy", "beam"):
+            options = json.dumps({"decoder": decoder, "language": language}).encode()
+            reader = decoders.decoder(parse_options(options))
+            reader.push(emissions([*word, "<pad>"], vocabulary))
+            assert reader.finish(1).text == word
+    with pytest.raises(AsrError, match="never writes"):
+        decoders.decoder(parse_options(b'{"decoder": "beam", "hotwords": ["TUR"]}'))
+
+
+def test_an_adapter_that_does_not_fit_is_one_line(folder: Path) -> None:
+    path = folder / "adapter.deu.safetensors"
+    whole = path.read_bytes()
+    weights = load_file(path)
+    weights.pop(next(name for name in weights if "adapter_layer" in name))
+    try:
+        save_file(weights, path)
+        with pytest.raises(CheckpointError, match=r"adapter_layer.* is None, not"):
+            load_engine(load_checkpoint(folder), device="cpu", precision="fp32", threads=1)
+        path.write_bytes(whole[:-1])
+        with pytest.raises(CheckpointError, match="cut short"):
+            load_checkpoint(folder)
+        path.unlink()
+        assert set(load_checkpoint(folder).languages) == {"eng", "kat"}
+    finally:
+        path.write_bytes(whole)
