@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_backend.beam import BeamDecoder, BeamSearch
+from asr_backend.beam import MOST_SEGMENT_S, BeamDecoder, BeamSearch
 from asr_backend.beam import spell as spell_ids
 from asr_backend.contract import parse_options
 from asr_backend.ctc import GreedyDecoder, Transcription
@@ -110,6 +110,15 @@ def test_long_speech_does_not_depend_on_the_pushes(sizes: list[int], seed: int) 
     assert whole.text == text
     starts = [word.start_s for word in whole.words]
     assert starts == sorted(starts)
+
+
+def test_it_holds_a_segment_whatever_it_is_given() -> None:
+    decoder = BeamDecoder(SEARCH, beam_width=2, hotwords=(), hotword_weight=0)
+    frames = spoken("A BOOK OF HEARTS ")
+    for _ in range(200):
+        decoder.push(frames)
+        assert len(decoder._segments._open) < MOST_SEGMENT_S * 50
+    assert decoder.finish(1e9).text == " ".join(["A BOOK OF HEARTS"] * 200)
 
 
 def test_silence_and_nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from asr_backend.acoustic_calls import Cancelled, UpstreamError
 from asr_backend.audio import AudioLimits
+from asr_backend.beam import BeamSearch
 from asr_backend.decoders import Decoders
 from asr_backend.metrics import Metrics
 from asr_backend.recognition import Recognizer
@@ -83,7 +85,7 @@ class Front:
                 windows_in_flight=2,
                 decode_pool=ThreadPoolExecutor(2),
                 decoders=Decoders(checkpoint()),
-                search_pool=ThreadPoolExecutor(1),
+                search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),
             ),
             pb_utils=self.pb_utils,
             metrics=self.metrics,
@@ -176,11 +178,20 @@ async def test_one_channel_that_fails_is_the_recording_s_failure(front: Front):
     assert not [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
 
 
-async def test_beam_search_runs_in_a_front_too(front: Front):
+async def test_beam_search_runs_in_a_front_too_and_beside_its_loop(front: Front, monkeypatch):
+    threads = set()
+    search = BeamSearch.search
+
+    def watched(*args: Any, **options: Any) -> Any:
+        threads.add(threading.current_thread().name.partition("_")[0])
+        return search(*args, **options)
+
+    monkeypatch.setattr(BeamSearch, "search", watched)
     words = "HELLO WORLD " * 40
     asked = request(levels(words), PCM | {"decoder": "beam", "beam_width": 5})
     await front.answer(asked)
     assert text_of(asked) == words.strip()
+    assert threads == {"search"}
     unwritable = request(levels("A"), PCM | {"decoder": "beam", "hotwords": ["\u00e9"]})
     await front.answer(unwritable)
     message, status = unwritable.failure()

@@ -1,0 +1,151 @@
+"""Both decoders on the demo's test recordings: word errors, calibration and cost, as Markdown.
+
+    python -m tools.measure_decoding --spoken-digits DIGITS --speakers lucas
+
+The network runs in fp32, one clip a forward. Words and their confidences are those of a RESULT;
+the cost of a decoder, in time of the CPU, is the median of runs taken in turn over all clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from asr_backend.checkpoint import demo_checkpoint, load_checkpoint
+from asr_backend.contract import Options
+from asr_backend.ctc import Transcription
+from asr_backend.decoders import Decoders
+from asr_backend.engine import load_engine
+from tools.calibration import BINS, expected_calibration_error, reliability, said
+from tools.evaluation_sets import evaluation_sets
+from tools.pcm import Clip
+from tools.word_errors import word_errors
+
+Emissions = npt.NDArray[np.float32]
+
+RUNS = 5
+FRAME_S = 0.02
+HOUR_FRAMES = round(3600 / FRAME_S)
+DECODERS = {
+    "greedy": Options(),
+    "beam, width 10": Options(decoder="beam", beam_width=10),
+    "beam, width 100": Options(decoder="beam", beam_width=100),
+}
+
+
+@dataclass
+class Measured:
+    """One decoder over all clips."""
+
+    errors: int = 0
+    words: list[tuple[float, bool]] = field(default_factory=list)
+    """Confidence of each word heard, and whether it was said."""
+    times_s: list[float] = field(default_factory=list)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--recordings", type=Path, default=Path("tests/data"))
+    parser.add_argument("--spoken-digits", type=Path, help="folder of {digit}_{speaker}_{n}.wav")
+    parser.add_argument("--speakers", nargs="*", default=[], help="speakers to judge")
+    arguments = parser.parse_args()
+    sets = evaluation_sets(arguments.recordings, None, arguments.spoken_digits, arguments.speakers)
+    clips = [clip for part in sets.values() for clip in part]
+    checkpoint = load_checkpoint(demo_checkpoint())
+    engine = load_engine(checkpoint, device="cpu", precision="fp32", threads=1)
+    emissions = [engine.forward([clip.samples])[0] for clip in clips]
+    decoders = Decoders(checkpoint)
+    measured = measure(decoders, clips, emissions)
+    said_words = sum(len(clip.text.split()) for clip in clips)
+    audio_s = sum(clip.duration_s for clip in clips)
+    print(f"{len(clips)} clips, {said_words} words, {audio_s:.0f} s\n")
+    print("| decoder | word error rate | expected calibration error | CPU ms per second of audio |")
+    print("|---|---|---|---|")
+    for name, one in measured.items():
+        error = expected_calibration_error(reliability(one.words))
+        cost_ms = 1000 * statistics.median(one.times_s) / audio_s
+        print(f"| {name} | {one.errors / said_words:.3f} | {error:.3f} | {cost_ms:.2f} |")
+    print("\n" + reliability_table(measured))
+    print("\nAn hour of them, one after the other:\n")
+    print("| decoder | CPU ms per second of audio | memory grows by at most |")
+    print("|---|---|---|")
+    for name, options in DECODERS.items():
+        cost_ms, grown = an_hour(decoders, options, emissions)
+        print(f"| {name} | {cost_ms:.2f} | {grown / 2**20:.0f} MiB |")
+
+
+def measure(
+    decoders: Decoders, clips: Sequence[Clip], emissions: Sequence[Emissions]
+) -> dict[str, Measured]:
+    """Decode all clips with each decoder, RUNS times in turn."""
+    measured = {name: Measured() for name in DECODERS}
+    for run in range(RUNS):
+        for name, options in DECODERS.items():
+            started = time.process_time()
+            heard = [decode(decoders, options, log_probs) for log_probs in emissions]
+            measured[name].times_s.append(time.process_time() - started)
+            if run:
+                continue
+            for clip, transcription in zip(clips, heard, strict=True):
+                text = transcription.text.lower()
+                measured[name].errors += word_errors(clip.text, text)
+                confidences = [word.confidence for word in transcription.words]
+                measured[name].words += zip(confidences, said(clip.text, text), strict=True)
+    return measured
+
+
+def an_hour(
+    decoders: Decoders, options: Options, emissions: Sequence[Emissions]
+) -> tuple[float, int]:
+    """Milliseconds of CPU per second of audio, and the most bytes that the process grew by."""
+    process = psutil.Process()
+    before = most = process.memory_info().rss
+    decoder = decoders.decoder(options)
+    started = time.process_time()
+    frames = 0
+    for log_probs in itertools.cycle(emissions):
+        decoder.push(log_probs)
+        frames += len(log_probs)
+        most = max(most, process.memory_info().rss)
+        if frames >= HOUR_FRAMES:
+            break
+    decoder.finish(frames * FRAME_S)
+    most = max(most, process.memory_info().rss)
+    return 1000 * (time.process_time() - started) / (frames * FRAME_S), most - before
+
+
+def decode(decoders: Decoders, options: Options, log_probs: Emissions) -> Transcription:
+    """One clip's transcript."""
+    decoder = decoders.decoder(options)
+    decoder.push(log_probs)
+    return decoder.finish(len(log_probs))
+
+
+def reliability_table(measured: dict[str, Measured]) -> str:
+    """Of each tenth of [0, 1]: words heard, their mean confidence, and how many were said."""
+    rows = [
+        "| confidence | " + " | ".join(f"{name}: words, mean, right" for name in measured) + " |",
+        "|---|" + "---|" * len(measured),
+    ]
+    bins = [reliability(one.words) for one in measured.values()]
+    for index in range(BINS):
+        cells = [
+            "" if part is None else f"{part.words}, {part.mean_confidence:.2f}, {part.right:.2f}"
+            for part in (column[index] for column in bins)
+        ]
+        rows.append(f"| {index / BINS:.1f} to {(index + 1) / BINS:.1f} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    main()
