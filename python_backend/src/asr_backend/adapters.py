@@ -10,7 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from asr_backend.checkpoint import Checkpoint, CheckpointError, adapter_file
+from asr_backend.checkpoint import Checkpoint
+from asr_backend.checkpoint_files import CheckpointError, adapter_file
 
 MAX_IN_MEMORY = 32
 """Adapters that are kept; one of MMS takes 9 MB in fp32. Others are read when they are needed."""

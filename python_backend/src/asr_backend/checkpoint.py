@@ -6,15 +6,20 @@ a folder that cannot be served; neither needs the weights in memory.
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from asr_backend import __version__
+from asr_backend.checkpoint_files import (
+    CheckpointError,
+    adapter_file,
+    check_safetensors,
+    read_json,
+    read_json_if_there,
+)
 from asr_backend.errors import AsrError, ErrorCode
 
 MODEL_TYPES = frozenset(
@@ -37,10 +42,6 @@ _SPECIAL_TOKENS = {
 
 _SHOWN_LANGUAGES = 200
 """A gRPC message of more would not fit the caller's limit for metadata."""
-
-
-class CheckpointError(Exception):
-    """The folder cannot be served; the message is one line for a person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,7 @@ def load_checkpoint(
 
 
 def _read_checkpoint(path: Path, id: str | None, revision: str | None) -> Checkpoint:
-    config = _read_json(path / "config.json")
+    config = read_json(path / "config.json")
     _check_model(path, config)
     extractor = _feature_extractor(path)
     _check_weights(path)
@@ -179,22 +180,6 @@ def _read_checkpoint(path: Path, id: str | None, revision: str | None) -> Checkp
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path.parent}: has no {path.name}") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: is not a JSON object")
-    return content
-
-
-def _read_json_if_there(path: Path) -> dict[str, Any]:
-    return _read_json(path) if path.exists() else {}
-
-
 def _check_model(path: Path, config: Mapping[str, Any]) -> None:
     architectures = config.get("architectures") or []
     if not any(str(name).endswith("ForCTC") for name in architectures):
@@ -211,8 +196,8 @@ def _check_model(path: Path, config: Mapping[str, Any]) -> None:
 
 def _feature_extractor(path: Path) -> dict[str, Any]:
     """Settings of the feature extractor, from a file of its own or from the processor's."""
-    settings = _read_json_if_there(path / "preprocessor_config.json")
-    settings = settings or _read_json_if_there(path / "processor_config.json").get(
+    settings = read_json_if_there(path / "preprocessor_config.json")
+    settings = settings or read_json_if_there(path / "processor_config.json").get(
         "feature_extractor", {}
     )
     if not settings:
@@ -227,7 +212,7 @@ def _check_weights(path: Path) -> None:
     if (path / "model.safetensors").is_file():
         shards = {"model.safetensors"}
     elif (path / "model.safetensors.index.json").is_file():
-        index = _read_json(path / "model.safetensors.index.json")
+        index = read_json(path / "model.safetensors.index.json")
         shards = set(index.get("weight_map", {}).values())
     elif any(path.glob("pytorch_model*.bin")):
         raise CheckpointError(
@@ -239,34 +224,7 @@ def _check_weights(path: Path) -> None:
     if not shards:
         raise CheckpointError(f"{path}: has no weights (model.safetensors)")
     for shard in sorted(shards):
-        _check_safetensors(path / shard)
-
-
-def _check_safetensors(path: Path) -> dict[str, Any]:
-    """The file's header; what was cut short, or a Git LFS pointer, is found here, not in torch."""
-    try:
-        with path.open("rb") as file:
-            (header_size,) = struct.unpack("<Q", file.read(8))
-            size = path.stat().st_size
-            header = json.loads(file.read(header_size)) if header_size < size else {}
-        data_size = max(
-            entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"
-        )
-    except FileNotFoundError:
-        raise CheckpointError(f"{path.parent}: has no {path.name}") from None
-    except (OSError, ValueError, struct.error, LookupError, TypeError, AttributeError):
-        raise CheckpointError(f"{path}: not a safetensors file") from None
-    if size != 8 + header_size + data_size:
-        raise CheckpointError(
-            f"{path}: {size} bytes, its header says {8 + header_size + data_size}; "
-            "was the download cut short?"
-        )
-    return dict(header)
-
-
-def adapter_file(path: Path, language: str) -> Path:
-    """Where a checkpoint's folder has the adapter of a language, if it has one."""
-    return path / f"adapter.{language}.safetensors"
+        check_safetensors(path / shard)
 
 
 def _read_languages(
@@ -276,20 +234,20 @@ def _read_languages(
 
     A language is served when its adapter's file is there; the default one is in the weights.
     """
-    vocabularies = _read_json(path / "vocab.json")
+    vocabularies = read_json(path / "vocab.json")
     size = config.get("vocab_size", _VOCAB_SIZE)
     if not any(isinstance(value, dict) for value in vocabularies.values()):
         return _read_symbols(path, config, vocabularies, size), None, {}
     if config.get("adapter_attn_dim") is None:
         raise CheckpointError(f"{path}: a vocabulary for each language, but no adapters")
-    default = _read_json_if_there(path / "tokenizer_config.json").get("target_lang") or "eng"
+    default = read_json_if_there(path / "tokenizer_config.json").get("target_lang") or "eng"
     if default not in vocabularies:
         raise CheckpointError(f"{path}: vocab.json has nothing for its language {default!r}")
     symbols = {default: _read_symbols(path, config, vocabularies[default], size)}
     for language, ids in vocabularies.items():
         file = adapter_file(path, language)
         if language != default and file.exists():
-            outputs = _check_safetensors(file)["lm_head.weight"]["shape"][0]
+            outputs = check_safetensors(file)["lm_head.weight"]["shape"][0]
             symbols[language] = _read_symbols(path, config, ids, outputs)
     return symbols[default], default, symbols
 
@@ -297,14 +255,14 @@ def _read_languages(
 def _read_symbols(path: Path, config: Mapping[str, Any], ids: dict[str, int], size: int) -> Symbols:
     """What `size` outputs stand for, by the vocabulary and the tokenizer's settings."""
     tokenizer = {
-        **_read_json_if_there(path / "special_tokens_map.json"),
-        **_read_json_if_there(path / "tokenizer_config.json"),
+        **read_json_if_there(path / "special_tokens_map.json"),
+        **read_json_if_there(path / "tokenizer_config.json"),
     }
     added = {
         str(_token(entry)): int(index)
         for index, entry in tokenizer.get("added_tokens_decoder", {}).items()
     }
-    ids = {**_read_json_if_there(path / "added_tokens.json"), **added, **ids}
+    ids = {**read_json_if_there(path / "added_tokens.json"), **added, **ids}
     # Tokens that a tokenizer added behind the network's outputs can never be heard.
     symbols = {index: symbol for symbol, index in ids.items() if 0 <= index < size}
 

@@ -13,7 +13,8 @@ import torch
 from transformers import AutoModelForCTC
 from transformers.utils import logging as transformers_logging
 
-from asr_backend.checkpoint import Checkpoint, CheckpointError
+from asr_backend.checkpoint import Checkpoint
+from asr_backend.checkpoint_files import CheckpointError
 from asr_backend.engine_torch import TorchEngine, fold_weight_norms
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr_backend.checkpoint import Checkpoint, CheckpointError
+from asr_backend.checkpoint import Checkpoint
+from asr_backend.checkpoint_files import CheckpointError
 
 FOLDER = "language_model"
 _SUFFIXES = (".arpa", ".bin", ".binary")

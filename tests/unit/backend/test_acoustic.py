@@ -12,7 +12,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 import asr_backend
 from asr_backend.acoustic import AcousticModel
-from asr_backend.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from asr_backend.checkpoint import Checkpoint, load_checkpoint
+from asr_backend.checkpoint_files import CheckpointError
 from asr_backend.metrics import Metrics
 from tests.unit.backend.checkpoints import write_checkpoint
 from tests.unit.backend.doubles import PbUtils, Request

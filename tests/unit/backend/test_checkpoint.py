@@ -9,7 +9,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from asr_backend import __version__
-from asr_backend.checkpoint import CheckpointError, demo_checkpoint, load_checkpoint
+from asr_backend.checkpoint import demo_checkpoint, load_checkpoint
+from asr_backend.checkpoint_files import CheckpointError
 from tests.unit.backend.checkpoints import SYMBOLS, write_settings
 
 CONFIG = {"architectures": ["Wav2Vec2ForCTC"], "model_type": "wav2vec2", "vocab_size": 32}

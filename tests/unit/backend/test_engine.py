@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCTC, Wav2Vec2FeatureExtractor
 
 from asr_backend import engine as engine_module
-from asr_backend.checkpoint import CheckpointError, load_checkpoint
+from asr_backend.checkpoint import load_checkpoint
+from asr_backend.checkpoint_files import CheckpointError
 from asr_backend.engine import (
     Engine,
     choose_device,

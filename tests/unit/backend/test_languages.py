@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from transformers import Wav2Vec2ForCTC
 
 from asr_backend.acoustic import AcousticModel
-from asr_backend.checkpoint import CheckpointError, load_checkpoint
+from asr_backend.checkpoint import load_checkpoint
+from asr_backend.checkpoint_files import CheckpointError
 from asr_backend.contract import parse_options
 from asr_backend.decoders import Decoders
 from asr_backend.engine import load_engine

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from asr_backend.beam import BeamDecoder, BeamSearch
-from asr_backend.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from asr_backend.checkpoint import Checkpoint, load_checkpoint
+from asr_backend.checkpoint_files import CheckpointError
 from asr_backend.contract import parse_options
 from asr_backend.decoders import Decoders
 from asr_backend.language_model import Ngrams

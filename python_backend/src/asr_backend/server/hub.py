@@ -6,12 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr_backend.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    demo_checkpoint,
-    load_checkpoint,
-)
+from asr_backend.checkpoint import Checkpoint, demo_checkpoint, load_checkpoint
+from asr_backend.checkpoint_files import CheckpointError
 from asr_backend.decoders import can_search
 from asr_backend.ngram_files import find_ngrams
 from asr_backend.server.errors import StartError
