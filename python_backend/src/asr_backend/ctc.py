@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from statistics import fmean
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -154,7 +155,7 @@ class Silence:
         """Geometric mean of the best symbol's probability over all frames; 0 if there are none."""
         if not self.frame_count:
             return 0.0
-        return _geometric_mean([self._log_prob_sum / self.frame_count])
+        return _probability(self._log_prob_sum / self.frame_count)
 
 
 def silent_ids(checkpoint: Checkpoint) -> frozenset[int]:
@@ -169,45 +170,48 @@ def transcription(
 ) -> Transcription:
     """The transcript of words of at least one character each.
 
-    Confidences: of a character, the highest probability of its symbol in its frames; of a word and
-    of the text, the geometric mean over its characters. A text without characters has that of
-    `silence`.
+    Confidences: of a character, the highest probability of its symbol in its frames; of a word, the
+    product over its characters, which is the probability that all of them are right if each is by
+    itself; of the text, the mean over its words, the share of them to expect right. In a vocabulary
+    without a word delimiter the word and the text have the mean over the characters. A text without
+    characters has that of `silence`.
     """
     frame_s = checkpoint.stride_samples / checkpoint.sample_rate_hz
 
-    def span(runs: Sequence[Run]) -> Span:
+    def span(runs: Sequence[Run], confidence: float) -> Span:
         return Span(
             text="".join(checkpoint.vocabulary[run.id] for run in runs),
             start_s=min(runs[0].start * frame_s, duration_s),
             end_s=min(runs[-1].end * frame_s, duration_s),
-            confidence=_geometric_mean([run.log_prob for run in runs]),
+            confidence=confidence,
         )
 
-    spans = tuple(span(word) for word in words)
-    chars = [run for word in words for run in word]
+    spelled = [[span([run], _probability(run.log_prob)) for run in word] for word in words]
+    together = math.prod if checkpoint.word_delimiter_id is not None else fmean
+    spans = tuple(
+        span(word, together([char.confidence for char in chars]))
+        for word, chars in zip(words, spelled, strict=True)
+    )
     return Transcription(
         text=" ".join(word.text for word in spans),
-        confidence=(
-            _geometric_mean([run.log_prob for run in chars]) if chars else silence.confidence
-        ),
+        confidence=fmean(word.confidence for word in spans) if spans else silence.confidence,
         words=spans,
-        chars=tuple(span([run]) for run in chars),
+        chars=tuple(char for chars in spelled for char in chars),
     )
 
 
 def side_by_side(channels: Sequence[Transcription]) -> Transcription:
     """The transcript of a recording whose channels were transcribed each for itself.
 
-    Words and characters are sorted by their start, and the confidence is the geometric mean over
-    all characters, or over the channels where there are none.
+    Words and characters are sorted by their start. The confidence is the mean over all words, or
+    over the channels where there are none.
     """
-    chars = _merged([channel.chars for channel in channels])
-    confidences = [span.confidence for span in chars] or [one.confidence for one in channels]
+    words = _merged([channel.words for channel in channels])
     return Transcription(
         text="\n".join(channel.text for channel in channels),
-        confidence=_geometric_mean([math.log(max(value, 1e-300)) for value in confidences]),
-        words=_merged([channel.words for channel in channels]),
-        chars=chars,
+        confidence=fmean(one.confidence for one in words or channels),
+        words=words,
+        chars=_merged([channel.chars for channel in channels]),
         channels=tuple(
             ChannelText(text=channel.text, confidence=channel.confidence) for channel in channels
         ),
@@ -221,5 +225,5 @@ def _merged(channels: Sequence[Sequence[Span]]) -> tuple[Span, ...]:
     return tuple(sorted(spans, key=attrgetter("start_s")))
 
 
-def _geometric_mean(log_probs: Sequence[float]) -> float:
-    return math.exp(min(0.0, sum(log_probs) / len(log_probs)))
+def _probability(log_prob: float) -> float:
+    return math.exp(min(0.0, log_prob))

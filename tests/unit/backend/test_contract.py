@@ -195,7 +195,7 @@ def test_channels_by_the_contract() -> None:
     nothing = Transcription(text="", confidence=0.5, words=(), chars=())
     value = result(transcription=side_by_side([heard("B", 2, 0.4), heard("A", 1, 0.9), nothing]))
     assert value["text"] == "B\nA\n"
-    assert value["confidence"] == 0.6
+    assert value["confidence"] == 0.65
     assert value["words"] == [
         {"text": "A", "start_s": 1, "end_s": 2, "confidence": 0.9, "channel": 1},
         {"text": "B", "start_s": 2, "end_s": 3, "confidence": 0.4, "channel": 0},
