@@ -71,6 +71,13 @@ def never() -> bool:
     return False
 
 
+async def test_a_language_travels_as_a_parameter():
+    script = Script(Response())
+    for language in (None, "deu"):
+        await calls(script).log_probs(SAMPLES, never, language)
+    assert [request["parameters"] for request in script.requests] == [{}, {"language": "deu"}]
+
+
 async def test_a_window_goes_out_with_a_batch_dimension_and_comes_back_without():
     script = Script(Response())
     emissions = await calls(script).log_probs(SAMPLES, never)
