@@ -41,12 +41,25 @@ class Detail(str, Enum):
     CHAR = "char"
 
 
+class DecoderName(str, Enum):
+    """How the server reads the text."""
+
+    GREEDY = "greedy"
+    BEAM = "beam"
+
+
 Url = Annotated[
     str, typer.Option(metavar="HOST:PORT", help="The server's gRPC address.", envvar="ASR_URL")
 ]
 Concurrency = Annotated[int, typer.Option(min=1, help="Recordings in work at once.")]
 Timeout = Annotated[float, typer.Option(help="Seconds for each recording.")]
 ChannelName = Annotated[str, typer.Option(help='"mix", "separate" or an index.')]
+Decoding = Annotated[DecoderName, typer.Option(help="How the server reads the text.")]
+Hotwords = Annotated[
+    list[str] | None,
+    typer.Option("--hotword", help="A word that --decoder beam should expect; may be repeated."),
+]
+Language = Annotated[str | None, typer.Option(help="For checkpoints with language adapters.")]
 
 
 @app.command()
@@ -61,6 +74,9 @@ def transcribe(
     timeout: Timeout = 600.0,
     timestamps: Annotated[Detail, typer.Option(help="Times in JSON.")] = Detail.WORD,
     channel: ChannelName = "mix",
+    decoder: Decoding = DecoderName.GREEDY,
+    hotwords: Hotwords = None,
+    language: Language = None,
     token_file: TokenFile = None,
     tls: Tls = False,
     tls_ca: TlsCa = None,
@@ -75,7 +91,13 @@ def transcribe(
     if output_dir is None and len(files) > 1 and format.value not in ON_STDOUT_TOGETHER:
         raise _usage(f"--format {format.value} of several files needs --output-dir")
     times: dict[Format, Timestamps] = {Format.TEXT: "none", Format.JSON: timestamps.value}
-    options = {"timestamps": times.get(format, "word"), "channel": _channel(channel)}
+    options = {
+        "timestamps": times.get(format, "word"),
+        "channel": _channel(channel),
+        "decoder": decoder.value,
+        "hotwords": hotwords or None,
+        "language": language,
+    }
     try:
         caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
         with Client(url, timeout_s=timeout, **caller) as client:

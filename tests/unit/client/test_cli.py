@@ -40,6 +40,18 @@ def test_one_file_is_its_text(server: FakeServer) -> None:
     assert json.loads(server.requests[0].options)["timestamps"] == "none"
 
 
+def test_what_is_asked_of_the_decoder(server: FakeServer) -> None:
+    words = ("--hotword", "clubs", "--hotword", "ace of spades")
+    result = asr("transcribe", CARDS[0], "--decoder", "beam", *words, url=server.url)
+    assert (result.exit_code, result.stderr) == (0, "")
+    options = json.loads(server.requests[0].options)
+    assert (options["decoder"], options["hotwords"]) == ("beam", ["clubs", "ace of spades"])
+    assert "language" not in options
+    result = asr("transcribe", CARDS[0], "--language", "tlh", url=server.url)
+    assert result.exit_code == 1
+    assert "UNKNOWN_LANGUAGE" in result.stderr
+
+
 def test_several_files_keep_their_order_and_names(server: FakeServer) -> None:
     server.answer(CARDS[1], "the second")
     result = asr("transcribe", *CARDS, "--concurrency", "3", url=server.url)
