@@ -121,7 +121,7 @@ class AcousticCalls:
             model_name="wav2vec2",
             requested_output_names=["LOG_PROBS"],
             inputs=[self._pb_utils.Tensor("SAMPLES", samples[np.newaxis])],
-            parameters={"language": language} if language else {},
+            parameters={"language": language} if language else None,
         )
         self._metrics.add("asr_windows_in_flight", 1, front=self._front)
         try:

@@ -75,7 +75,7 @@ async def test_a_language_travels_as_a_parameter():
     script = Script(Response())
     for language in (None, "deu"):
         await calls(script).log_probs(SAMPLES, never, language)
-    assert [request["parameters"] for request in script.requests] == [{}, {"language": "deu"}]
+    assert [request["parameters"] for request in script.requests] == [None, {"language": "deu"}]
 
 
 async def test_a_window_goes_out_with_a_batch_dimension_and_comes_back_without():

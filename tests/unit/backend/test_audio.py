@@ -17,7 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_backend.audio import AudioLimits, containers, decode, estimate_duration_s
+from asr_backend.audio import (
+    AudioLimits,
+    containers,
+    count_channels,
+    decode,
+    estimate_duration_s,
+)
 from asr_backend.contract import Options, parse_options
 from asr_backend.errors import AsrError, ErrorCode
 from tests.unit.backend.audio_files import encode, mov_with_samples_elsewhere, s16, tone, wav
@@ -323,6 +329,19 @@ def test_a_length_is_estimated_without_decoding() -> None:
     assert estimate(bytes(64_000 * 70), **pcm) == LIMITS.max_audio_s
     with pytest.raises(AsrError, match="UNSUPPORTED_FORMAT"):
         estimate(b"text")
+
+
+def test_channels_are_counted_without_decoding() -> None:
+    def count(data: bytes, **values: Any) -> int:
+        return count_channels(data, options=options(**values), limits=LIMITS)
+
+    for kind in KINDS:
+        expected = {"mono": 1, "stereo": 2, "5.1": 6}[kind[3]]
+        assert count(sample_file(*kind[:4])) == expected, kind
+    assert count(bytes(80), encoding="pcm_s16le", sample_rate=8_000, channels=5) == 5
+    for data, code in ((b"", "EMPTY_AUDIO"), (b"text", "UNSUPPORTED_FORMAT")):
+        with pytest.raises(AsrError, match=code):
+            count(data)
 
 
 def test_empty() -> None:

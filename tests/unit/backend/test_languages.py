@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from transformers import Wav2Vec2ForCTC
 
 from asr_backend.acoustic import AcousticModel
+from asr_backend.acoustic_calls import AcousticCalls
+from asr_backend.audio import AudioLimits
 from asr_backend.checkpoint import load_checkpoint
 from asr_backend.checkpoint_files import CheckpointError
 from asr_backend.contract import parse_options
@@ -19,6 +24,8 @@ from asr_backend.decoders import Decoders
 from asr_backend.engine import load_engine
 from asr_backend.errors import AsrError, ErrorCode
 from asr_backend.metrics import Metrics
+from asr_backend.recognition import Recognizer
+from tests import recordings
 from tests.unit.backend.checkpoints import LANGUAGES, SYMBOLS, write_language_checkpoint
 from tests.unit.backend.doubles import PbUtils, Request
 from tests.unit.backend.emissions import emissions
@@ -95,6 +102,72 @@ def test_requests_of_unlike_languages_never_share_a_forward(folder: Path) -> Non
     assert all(
         request.output("LOG_PROBS").size for request in requests if request is not requests[4]
     )
+
+
+class Bls(PbUtils):
+    """A double of Triton in which `transcribe` calls a `wav2vec2` beside it."""
+
+    TritonModelException = RuntimeError
+
+    def __init__(self, engine: Any) -> None:
+        super().__init__()
+        self._acoustic = AcousticModel(
+            engine=engine,
+            pb_utils=self,
+            metrics=Metrics(self),
+            max_window_s=20,
+            max_batch_audio_s=20,
+        )
+
+    def InferenceRequest(self, *, inputs: Any, parameters: Any, **names: Any) -> Any:
+        (samples,) = inputs
+        asked = Request(SAMPLES=samples.as_numpy(), parameters=parameters)
+
+        async def answer() -> Any:
+            self._acoustic.execute([asked])
+            assert asked.response is not None
+            return SimpleNamespace(has_error=lambda: False, tensors=asked.response.tensors)
+
+        return SimpleNamespace(async_exec=answer)
+
+    @staticmethod
+    def get_output_tensor_by_name(response: Any, name: str) -> Any:
+        return response.tensors[name]
+
+
+async def test_a_front_hears_each_language_through_the_acoustic_model(folder: Path) -> None:
+    checkpoint = load_checkpoint(folder)
+    engine = load_engine(checkpoint, device="cpu", precision="fp32", threads=1)
+    pb_utils = Bls(engine)
+    limits = AudioLimits(max_audio_s=60, max_audio_bytes=10**7)
+    with ThreadPoolExecutor(1) as decode, ThreadPoolExecutor(1) as search:
+        recognizer = Recognizer(
+            checkpoint=checkpoint,
+            acoustic=AcousticCalls(pb_utils, metrics=Metrics(pb_utils), front="front"),
+            limits=limits,
+            max_window_s=20,
+            overlap_s=1,
+            windows_in_flight=1,
+            decode_pool=decode,
+            decoders=Decoders(checkpoint),
+            search_pool=search,
+        )
+
+        async def heard(**options: Any) -> str:
+            given = parse_options(json.dumps(options).encode())
+            audio = recordings.wav(recordings.pcm(min(recordings.texts())))
+            recognition = await recognizer.recognize(audio, given, lambda: False, lambda _: None)
+            return recognition.transcription.text
+
+        texts = {language: await heard(language=language) for language in LANGUAGES}
+        assert len(set(texts.values())) == len(LANGUAGES)
+        for language, letters in LANGUAGES.items():
+            assert texts[language]
+            assert set(texts[language]) <= {*letters, " "}
+            assert await heard(language=language, channel="separate") == texts[language]
+        assert await heard() == texts["eng"]
+        with pytest.raises(AsrError, match="UNKNOWN_LANGUAGE"):
+            await heard(language="tlh")
 
 
 def test_words_are_of_the_language_s_letters(folder: Path) -> None:
