@@ -37,6 +37,8 @@ GROUP_SIZE = 128
 """Values of a frame that share one scale in int8; it divides every published layer's width."""
 
 _END = 2**31 - 1
+_UNTOUCHED = np.float32(-1.2345e30)
+"""No logit, so that an output which was not written can be told."""
 
 _SAME_MODULES = frozenset({"wav2vec2", "hubert", "unispeech", "unispeech-sat"})
 
@@ -114,8 +116,14 @@ class OpenVinoEngine:
         inputs = [samples, own]
         if self._first_norm is not None:
             inputs += self._first_norm.scale_and_shift(values)
+        before = self._request.get_output_tensor(0).data
+        before[:, :1, :1] = _UNTOUCHED
         self._request.infer(inputs, share_inputs=True)
-        return log_softmax(self._request.get_output_tensor(0).data[0, :frames])
+        logits = self._request.get_output_tensor(0).data
+        # Where memory ends, OpenVINO may return as if all were well, with the last clip's output.
+        if logits.shape[1] != padded_frames or logits[0, 0, 0] == _UNTOUCHED:
+            raise MemoryError(f"OpenVINO gave no output for {frames} frames")
+        return log_softmax(logits[0, :frames])
 
 
 def bucket(frames: int) -> int:

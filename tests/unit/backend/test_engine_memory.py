@@ -67,3 +67,39 @@ def test_memory_does_not_grow(tmp_path: Path, precision: str) -> None:
     )
     before, after = json.loads(done.stdout)
     assert after - before < MOST_GROWTH_BYTES
+
+
+OUT_OF_MEMORY = """
+import resource, sys
+import numpy as np, psutil
+from pathlib import Path
+from asr_backend.checkpoint import load_checkpoint
+from asr_backend.engine import load_engine
+
+engine = load_engine(
+    load_checkpoint(Path(sys.argv[1])), device="cpu", precision=sys.argv[2], threads=1
+)
+random = np.random.default_rng(0)
+short, long = (random.standard_normal(count, dtype=np.float32) for count in (16_000, 2**23))
+(before,) = engine.forward([short])
+limit = psutil.Process().memory_info().vms + (8 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    engine.forward([long])
+except MemoryError:
+    print("MemoryError", (engine.forward([short])[0] == before).all())
+"""
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_clip_beyond_the_memory_is_a_memory_error(tmp_path: Path, precision: str) -> None:
+    """OpenVINO itself may return without a word then, and with the clip before's output."""
+    folder = write_checkpoint(tmp_path / "tiny", "base-960h", num_hidden_layers=1)
+    done = subprocess.run(
+        [sys.executable, "-c", OUT_OF_MEMORY, str(folder), precision],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["MemoryError", "True"]
