@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -96,13 +95,9 @@ async def test_a_wrong_dtype_is_tritons_own_complaint(client: InferenceServerCli
     assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 
-async def test_windows_of_callers_who_left_are_not_computed(
-    client: InferenceServerClient, server: LocalServer
-) -> None:
-    window = clip(20 * 16_000)
-    dropped = value(server.metrics(), "asr_cancelled_total")
-    calls = [asyncio.ensure_future(log_probs(client, window)) for _ in range(24)]
-    # The first call makes a batch of its own; at the second answer the others are in `execute`.
+async def leave_early(client: InferenceServerClient, window: np.ndarray, *, callers: int) -> None:
+    """Cancel all calls when two are answered; return when the model is through with them."""
+    calls = [asyncio.ensure_future(log_probs(client, window)) for _ in range(callers)]
     while sum(call.done() for call in calls) < 2:
         await asyncio.wait(
             [call for call in calls if not call.done()], return_when=asyncio.FIRST_COMPLETED
@@ -110,8 +105,19 @@ async def test_windows_of_callers_who_left_are_not_computed(
     for call in calls:
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
-    deadline = time.monotonic() + CALL_S
-    while value(server.metrics(), "asr_cancelled_total") == dropped:
-        assert time.monotonic() < deadline, "no window was dropped"
-        await asyncio.sleep(0.05)
+    await log_probs(client, clip(800))
+
+
+async def test_windows_of_callers_who_left_are_not_computed(
+    client: InferenceServerClient, server: LocalServer
+) -> None:
+    before = value(server.metrics(), "asr_cancelled_total")
+    # How the windows fall into batches is Triton's affair: those of a batch in work are dropped by
+    # the model, those that still wait by Triton itself, and a batch of one leaves none to drop.
+    for _ in range(10):
+        await leave_early(client, clip(20 * 16_000), callers=24)
+        if value(server.metrics(), "asr_cancelled_total") > before:
+            break
+    else:
+        pytest.fail("no window was dropped")
     assert (await log_probs(client, clip(800))).shape == (1, 2, 32)
