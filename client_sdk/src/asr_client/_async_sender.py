@@ -33,7 +33,8 @@ class AsyncSender:
         self.connections = Connections(
             lambda address: access.channel(
                 grpc.aio, address, servers.name_of(address), compression=compression
-            )
+            ),
+            by_asyncio=True,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Event()
