@@ -18,6 +18,8 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[1]
 STARTS = ("*.md", "docs/*.md", "*/README.md")
 """Pages that no other page has to lead to."""
+_TARGET = re.compile(r"\]\((?!\w+:)([^)#]+)(?:#[^)]*)?\)")
+"""Of a link or a picture."""
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!\w+:)([^)#]+)(#[^)]*)?\)")
 
 
@@ -56,7 +58,7 @@ def reachable(names: list[str]) -> set[str]:
 
 
 def links(name: str) -> Iterator[str]:
-    """What a page links to inside the tree; of a folder, its README."""
-    for match in _LINK.finditer((ROOT / name).read_text(encoding="utf-8")):
-        target = normpath(PurePosixPath(name).parent / match[2])
+    """What a page links to or shows inside the tree; of a folder, its README."""
+    for match in _TARGET.finditer((ROOT / name).read_text(encoding="utf-8")):
+        target = normpath(PurePosixPath(name).parent / match[1])
         yield f"{target}/README.md" if (ROOT / target).is_dir() else target

@@ -19,7 +19,8 @@ MKDOCS = Path(sys.executable).with_name("mkdocs")
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    command = [MKDOCS, "build", "--strict", "--quiet", "--site-dir", folder]
+    # Not --quiet: it hides the warnings from --strict as well.
+    command = [MKDOCS, "build", "--strict", "--site-dir", folder]
     done = subprocess.run(
         command, cwd=docs_pages.ROOT, capture_output=True, text=True, timeout=200, check=False
     )
