@@ -27,14 +27,7 @@ _POLL_S = 0.02
 
 def newest(server: LocalServer, model: str) -> psutil.Process:
     """A model's newest process: after a heal an older one may still be finishing its work."""
-    found = []
-    for process in psutil.Process(server.process.pid).children(recursive=True):
-        # One that was killed stays in the table until tritonserver asks for its status.
-        dead = process.status() == psutil.STATUS_ZOMBIE
-        command = [] if dead else process.cmdline()
-        if command and "python_backend_stub" in command[0] and f"/{model}/" in " ".join(command):
-            found.append(process)
-    return max(found, key=psutil.Process.create_time)
+    return max(server.stubs(model), key=psutil.Process.create_time)
 
 
 def wait_for(server: LocalServer, *, ready: bool) -> None:

@@ -98,12 +98,6 @@ def flac(samples: Pcm) -> bytes:
     return file.getvalue()
 
 
-def front_processes(server: LocalServer) -> list[psutil.Process]:
-    """The fronts' stubs."""
-    stubs = psutil.Process(server.process.pid).children(recursive=True)
-    return [stub for stub in stubs if any("/transcribe/" in part for part in stub.cmdline())]
-
-
 def anonymous_mib(process: psutil.Process) -> float:
     """Anonymous resident memory, in MiB: not the pages shared with Triton or files."""
     text = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
@@ -145,7 +139,7 @@ def latencies(client: Client, clip: bytes) -> list[float]:
 
 def measure(server: LocalServer, whole: Recording, part: Recording, files: int) -> Iterator[str]:
     """Yield the rows of the table as they are known."""
-    fronts = front_processes(server)
+    fronts = server.stubs("transcribe")
     with Client(server.url, timeout_s=3600) as client:
         client.transcribe(whole.utterances[0].audio)
         idle = {front: anonymous_mib(front) for front in fronts}

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
+
 READY_S = 300.0
 """Longest wait for the models to load, in seconds."""
 STOP_S = 90.0
@@ -45,6 +47,16 @@ class LocalServer:
     def metrics_url(self) -> str:
         """Of Triton's metrics page."""
         return f"http://127.0.0.1:{self.metrics_port}/metrics"
+
+    def stubs(self, model: str) -> list[psutil.Process]:
+        """The living processes of a model's instances, those of earlier loads too."""
+        return [
+            process
+            for process in psutil.Process(self.process.pid).children(recursive=True)
+            if process.status() != psutil.STATUS_ZOMBIE
+            and any("triton_python_backend_stub" in part for part in process.cmdline()[:1])
+            and any(f"/{model}/" in part for part in process.cmdline())
+        ]
 
     def health(self, path: str = "/readyz") -> tuple[int, dict[str, Any]]:
         """Status and JSON of one of the health endpoints; (0, {}) where nobody listens."""

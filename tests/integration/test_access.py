@@ -27,7 +27,6 @@ from asr_client import (
     ServerUnavailable,
     TlsConfig,
 )
-from tests.integration.stubs import stubs
 from tests.recordings import FOLDER
 from tools.local_server import LocalServer, local_server
 
@@ -229,7 +228,7 @@ def test_every_method_is_open_gated_or_locked(guarded: Guarded):
 
 
 def test_a_healed_server_asks_for_the_same(guarded: Guarded):
-    (front,) = stubs(guarded.server, "transcribe")
+    (front,) = guarded.server.stubs("transcribe")
     front.kill()
     deadline = time.monotonic() + 60
     while guarded.server.health()[1]["models"]["transcribe"]["heals"] == 0:

@@ -15,7 +15,6 @@ from asr_client import AsrError, Client, RetryPolicy, Transcript
 from tests import recordings
 from tests.integration import metrics_page
 from tests.integration.long_recordings import long_recording
-from tests.integration.stubs import stubs
 from tools.local_server import LocalServer, local_server
 
 pytestmark = pytest.mark.server
@@ -54,7 +53,7 @@ def test_a_dead_acoustic_model_costs_latency_and_no_work(
     audio, _ = long_recording(300)
     whole = client.transcribe(audio).text
     clip = client.transcribe(CLIP).text
-    (stub,) = stubs(fragile_server, "wav2vec2")
+    (stub,) = fragile_server.stubs("wav2vec2")
     with ThreadPoolExecutor(8) as pool:
         before = forwards(fragile_server)
         long = pool.submit(client.transcribe, audio)
@@ -69,7 +68,7 @@ def test_a_dead_acoustic_model_costs_latency_and_no_work(
         assert long.result().text == whole
     wait_until(lambda: fragile_server.health()[0] == 200, "ready again")
     assert asr_status(fragile_server).returncode == 0
-    (fresh,) = stubs(fragile_server, "wav2vec2")
+    (fresh,) = fragile_server.stubs("wav2vec2")
     assert fresh.pid != stub.pid
 
 
@@ -90,7 +89,7 @@ def asr_status(server: LocalServer) -> subprocess.CompletedProcess[str]:
 
 def test_a_dead_front_fails_its_own_calls_only(fragile_server: LocalServer, client: Client):
     clip = client.transcribe(CLIP).text
-    victim, survivor = stubs(fragile_server, "transcribe")
+    victim, survivor = fragile_server.stubs("transcribe")
     victim.kill()
     outcomes: list[str] = []
     wait_until(lambda: fragile_server.health()[0] == 503, "not ready")
@@ -104,7 +103,7 @@ def test_a_dead_front_fails_its_own_calls_only(fragile_server: LocalServer, clie
     assert set(outcomes) - {"failed"} == {clip}
     # Healed: every call is answered, as many as there are fronts and more.
     assert [client.transcribe(CLIP).text for _ in range(8)] == [clip] * 8
-    fresh = {stub.pid for stub in stubs(fragile_server, "transcribe")}
+    fresh = {stub.pid for stub in fragile_server.stubs("transcribe")}
     assert victim.pid not in fresh
     assert len(fresh - {survivor.pid}) == 2
 
@@ -112,7 +111,7 @@ def test_a_dead_front_fails_its_own_calls_only(fragile_server: LocalServer, clie
 def test_the_sdk_s_retries_hide_a_dead_front(fragile_server: LocalServer):
     with Client(fragile_server.url, timeout_s=200) as client, ThreadPoolExecutor(4) as pool:
         clip = client.transcribe(CLIP).text
-        stubs(fragile_server, "transcribe")[0].kill()
+        fragile_server.stubs("transcribe")[0].kill()
         # Calls that were in the dead front's background would hang to their deadline: the clips
         # are short, so none is.
         texts = [one.text for one in pool.map(client.transcribe, [CLIP] * 16)]

@@ -18,7 +18,6 @@ from asr_client import Client, DeadlineExceeded
 from tests import recordings
 from tests.integration import metrics_page
 from tests.integration.long_recordings import long_recording
-from tests.integration.stubs import stubs
 from tools.local_server import LocalServer
 
 pytestmark = pytest.mark.server
@@ -77,7 +76,7 @@ def test_ten_minutes_have_their_utterances_in_order_and_in_flat_memory(
 ):
     short, _ = long_recording(60)
     audio, utterances = long_recording(600)
-    fronts = stubs(server, "transcribe")
+    fronts = server.stubs("transcribe")
     with peak_anonymous_memory(fronts) as minute:
         for _ in fronts:
             client.transcribe(short)
@@ -101,7 +100,7 @@ def test_long_files_on_every_front_do_not_keep_a_clip_waiting(client: Client, se
     audio, _ = long_recording(900)
     clip = recordings.wav(recordings.pcm("cards-004-five-five.wav"))
     alone = client.transcribe(clip).text
-    count = 2 * len(stubs(server, "transcribe"))
+    count = 2 * len(server.stubs("transcribe"))
     before = forwards(server)
     with ThreadPoolExecutor(count) as pool:
         files = [pool.submit(client.transcribe, audio) for _ in range(count)]
