@@ -36,3 +36,13 @@ def test_only_the_last_requests_are_kept():
             client.transcribe(SECOND + value, sample_rate=16_000)
         kept = [request.audio[:1] for request in server.requests]
         assert kept == [b"\2", b"\3"]
+
+
+def test_the_end_of_a_with_block_says_goodbye_to_open_connections(capfd):
+    # gRPC writes "Got goaway" to stderr where a server cancels instead.
+    with FakeServer() as server:
+        client = Client(server.url)
+        client.transcribe(SECOND, sample_rate=16_000)
+    with client:
+        assert not client.is_ready()
+    assert capfd.readouterr().err == ""

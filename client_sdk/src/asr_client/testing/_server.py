@@ -21,6 +21,8 @@ from asr_client.testing import _model
 from asr_client.testing._faults import Fault
 
 MAX_WORKERS = 32
+PARTING_GRACE_S = 1.0
+"""How long the end of a `with` block waits for calls that end by themselves."""
 
 _METHODS = ("ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata")
 
@@ -184,9 +186,12 @@ class FakeServer:
 
     def stop(self) -> None:
         """Drop all connections, as a killed server would; may be called again."""
+        self._stop(grace_s=None)
+
+    def _stop(self, grace_s: float | None) -> None:
         server, self._server = self._server, None
         if server is not None:
-            server.stop(None).wait()
+            server.stop(grace_s).wait()
         if self._workers is not None:
             self._workers.shutdown()
 
@@ -200,7 +205,8 @@ class FakeServer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.stop()
+        # Without grace a client's connection, still closing, logs "Got goaway" to stderr.
+        self._stop(grace_s=PARTING_GRACE_S)
 
     def _ServerLive(self, request: Any, context: Any) -> Any:
         return messages.ServerLiveResponse(live=True)
