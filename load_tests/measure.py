@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import time
@@ -111,14 +112,19 @@ def closed_loop(
     seed: int = 0,
     server_pid: int | None = None,
     call_timeout_s: float = CALL_TIMEOUT_S,
+    drain_s: float | None = None,
 ) -> Stretch:
-    """The load of `measure`, which says what the arguments are, before it is summed up.
+    """The load of `measure`, before it is summed up.
+
+    Args as those of `measure`, and:
+        drain_s: what calls in flight at the end have for ending, seconds; then they are cancelled.
+            None waits for all.
 
     Raises:
         OSError: the metrics page cannot be fetched.
     """
     watch = None if metrics_url is None else Watch(metrics_url, server_pid)
-    loop = _ClosedLoop(url, endless(corpus, seed), call_timeout_s)
+    loop = _ClosedLoop(url, endless(corpus, seed), call_timeout_s, drain_s)
     asyncio.run(loop.run(concurrency, warm_up_s, duration_s, watch))
     return Stretch(tally=loop.tally, duration_s=loop.duration_s, server=loop.server)
 
@@ -149,9 +155,12 @@ def endless(corpus: Sequence[Clip], seed: int | str) -> Iterator[Clip]:
 class _ClosedLoop:
     """Callers that each send the next clip when the last one was answered."""
 
-    def __init__(self, url: str, clips: Iterator[Clip], call_timeout_s: float) -> None:
+    def __init__(
+        self, url: str, clips: Iterator[Clip], call_timeout_s: float, drain_s: float | None
+    ) -> None:
         self._client = AsyncClient(url, timeout_s=call_timeout_s, retry=ONCE)
         self._clips = clips
+        self._drain_s = drain_s
         self._tally: Tally | None = None
         self._over = False
         self.tally = Tally()
@@ -171,7 +180,8 @@ class _ClosedLoop:
             self.duration_s, self._tally, self._over = time.perf_counter() - began, None, True
             if watch is not None:
                 self.server = await asyncio.to_thread(watch.stop)
-            await asyncio.gather(*callers)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*callers), self._drain_s)
 
     async def _call_on(self) -> None:
         while not self._over:

@@ -89,12 +89,12 @@ class LocalServer:
                 raise RuntimeError(f"asr-server was not ready within {timeout_s:.0f} s")
             time.sleep(_POLL_S)
 
-    def stop(self) -> int:
-        """Ask the server to drain and end; returns its exit status."""
+    def stop(self, timeout_s: float = STOP_S) -> int:
+        """Ask the server to drain and end, then kill it; returns its exit status."""
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            return self.process.wait(STOP_S)
+            return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
@@ -106,6 +106,8 @@ def local_server(
     log: IO[bytes] | None = None,
     env: Mapping[str, str] | None = None,
     ports: tuple[int, int, int] | None = None,
+    ready_s: float = READY_S,
+    stop_s: float = STOP_S,
 ) -> Iterator[LocalServer]:
     """Start asr-server, wait until both models are ready, and stop it in the end.
 
@@ -114,6 +116,8 @@ def local_server(
         log: where its output goes; None is this process's own.
         env: its environment; None is this process's own.
         ports: for gRPC, metrics and health; None picks free ones.
+        ready_s: longest wait for the models to load.
+        stop_s: longest wait for its end; then it is killed.
 
     Raises:
         RuntimeError: it is not installed beside this Python, ended early or was not ready in time.
@@ -138,10 +142,10 @@ def local_server(
         process=process, grpc_port=grpc_port, metrics_port=metrics_port, health_port=health_port
     )
     try:
-        server.wait_until_ready()
+        server.wait_until_ready(ready_s)
         yield server
     finally:
-        server.stop()
+        server.stop(stop_s)
 
 
 def free_ports(count: int) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,14 +17,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from load_tests.corpus import Clip, build_corpus, digest
+from load_tests.sweep.budget import STOP_S, Budget
 from load_tests.sweep.machine import describe_machine
 from load_tests.sweep.plan import Defaults, ask_for_defaults, plan
 from load_tests.sweep.recommendation import Target, recommend
-from load_tests.sweep.run import Runner, take_slice
+from load_tests.sweep.run import NoTime, Runner, take_slice
 from load_tests.sweep.settings import DEVICES, ServerSetting
 from load_tests.sweep.stability import StabilityRule
 from load_tests.sweep.store import OtherSweep, Store, Sweep, read_sweep
-from tools.local_server import LocalServer, local_server
+from tools.local_server import READY_S, LocalServer, local_server
 
 T = TypeVar("T")
 
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(arguments)
     try:
         sweep = read_sweep(options.output / "sweep.json") if options.report else _sweep(options)
-    except (RuntimeError, OtherSweep, OSError, ValueError) as error:
+    except (RuntimeError, OtherSweep, NoTime, OSError, ValueError) as error:
         print(f"sweep: {error}", file=sys.stderr)
         return 1
     # Drawing needs a second to load, which no measurement should wait for.
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> Sweep:
+    budget = Budget(options.time_limit_s or math.inf)
     shared = [f"--model={options.model}"] if options.model else []
     defaults = ask_for_defaults(shared)
     named = {
@@ -81,13 +84,21 @@ def _sweep(options: argparse.Namespace) -> Sweep:
         seed=options.seed,
         store=store,
         log=partial(print, flush=True),
+        budget=budget,
     )
     return store.write(runner.run(settings, options.concurrency, done=done))
 
 
 @contextlib.contextmanager
-def _start(flags: Sequence[str], log: Path, setting: ServerSetting) -> Iterator[LocalServer]:
-    with log.open("ab") as file, local_server(*flags, *setting.flags(), log=file) as server:
+def _start(
+    flags: Sequence[str], log: Path, setting: ServerSetting, *, ready_s: float
+) -> Iterator[LocalServer]:
+    with (
+        log.open("ab") as file,
+        local_server(
+            *flags, *setting.flags(), log=file, ready_s=min(ready_s, READY_S), stop_s=STOP_S
+        ) as server,
+    ):
         yield server
 
 
@@ -143,6 +154,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--slices", type=int, default=rule.slices, help="slices that must agree")
     add("--max-slices", type=int, default=rule.max_slices, help="limit of slices of a point")
     add("--tolerance", type=float, default=rule.tolerance, help="how far they may lie apart")
+    add("--time-limit-s", type=float, default=840.0, help="of all measuring, seconds; 0 for none")
     add("--seed", type=int, default=0, help="of the clips and their order")
     return parser
 

@@ -67,6 +67,9 @@ class Measured:
     costs: Costs
     """What the server spent, warm-ups included."""
 
+    capped: bool = False
+    """Whether the sweep's time limit ended it before it had settled or had all its slices."""
+
     @property
     def failure_share(self) -> float:
         """Failed calls among all."""
@@ -106,7 +109,9 @@ class Slice:
         return self.stretch.tally.audio_s / self.stretch.duration_s
 
 
-def pool(slices: Sequence[Slice], corpus: Sequence[Clip], *, stable: bool) -> Measured:
+def pool(
+    slices: Sequence[Slice], corpus: Sequence[Clip], *, stable: bool, capped: bool = False
+) -> Measured:
     """One point's figures from its slices, all calls together.
 
     The server's means are weighted with the windows of each slice.
@@ -115,6 +120,7 @@ def pool(slices: Sequence[Slice], corpus: Sequence[Clip], *, stable: bool) -> Me
         slices: at least one, each with the server's side.
         corpus: what was sent.
         stable: whether their throughput had settled.
+        capped: whether there was no time for another one.
     """
     tally = Tally()
     for each in slices:
@@ -153,6 +159,7 @@ def pool(slices: Sequence[Slice], corpus: Sequence[Clip], *, stable: bool) -> Me
         },
         memory_bytes=max(server.memory_bytes or 0 for server in servers),
         costs=costs,
+        capped=capped,
     )
 
 

@@ -59,7 +59,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Measured], str]], ...] = (
     ("windows a batch", lambda m: f"{m.mean_batch:.2f}"),
     ("padding", lambda m: f"{m.padding_share:.0%}"),
     ("memory MiB", lambda m: f"{m.memory_bytes / 2**20:.0f}"),
-    ("watched s", lambda m: f"{m.seconds:.0f}{'' if m.stable else ' *'}"),
+    ("watched s", lambda m: f"{m.seconds:.0f}{' †' if m.capped else '' if m.stable else ' *'}"),
 )
 
 
@@ -77,7 +77,7 @@ def render(sweep: Sweep) -> str:
         _table(sweep.points, names, best),
         "<p>Times of calls are the callers' own, failed calls included. Queue and batch are a "
         "window's means, as the server counts them. * : the throughput had not settled at the "
-        "limit of slices.</p>",
+        "limit of slices; † : nor when the point's share of the time limit was over.</p>",
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -1,12 +1,13 @@
 """A closed loop against the fake server, and a metrics page that counts what it answered."""
 
+import time
 from collections import Counter
 
 import pytest
 
 from asr_client.testing import FakeServer, Fault
 from load_tests.corpus import build_corpus
-from load_tests.measure import endless, measure, transcripts_alone
+from load_tests.measure import closed_loop, endless, measure, transcripts_alone
 
 CORPUS = build_corpus(seed=1, mix={"commands": 6})
 
@@ -35,6 +36,15 @@ def test_the_warm_up_is_not_counted():
     with FakeServer(delay_s=0.02) as server:
         figures = run(server, warm_up_s=0.5)
         assert 0 < figures.requests < len(server.requests)
+
+
+def test_calls_in_flight_at_the_end_are_waited_for_no_longer_than_allowed():
+    load = {"concurrency": 2, "duration_s": 0.5, "warm_up_s": 0.1, "corpus": CORPUS}
+    with FakeServer(delay_s=30.0) as server:
+        began = time.perf_counter()
+        stretch = closed_loop(server.url, None, drain_s=0.2, **load)
+        assert time.perf_counter() - began < 20.0
+    assert stretch.tally.requests == 0
 
 
 def test_failures_are_counted_by_code_and_not_sent_again():
