@@ -40,6 +40,23 @@ def test_one_file_is_its_text(server: FakeServer) -> None:
     assert json.loads(server.requests[0].options)["timestamps"] == "none"
 
 
+@pytest.mark.parametrize("command", ["transcribe", "status", "--help"])
+def test_a_reader_that_leaves_early_is_no_fault(server: FakeServer, command: str) -> None:
+    arguments = {
+        "transcribe": ["transcribe", *CARDS, "--url", server.url],
+        "status": ["status", "--url", server.url],
+    }.get(command, [command])
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ended = subprocess.run(
+            [*ASR, *arguments], stdout=writer, stderr=subprocess.PIPE, timeout=60
+        )
+    finally:
+        os.close(writer)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
 def test_what_is_asked_of_the_decoder(server: FakeServer) -> None:
     words = ("--hotword", "clubs", "--hotword", "ace of spades")
     result = asr("transcribe", CARDS[0], "--decoder", "beam", *words, url=server.url)

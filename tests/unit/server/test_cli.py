@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -207,6 +209,19 @@ def test_print_config_fetches_nothing(capsys, monkeypatch):
     assert cli.main([*FREE, "--print-config", "--model", "someone/something"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["checkpoint"]["path"] == "to be fetched from the hub"
+
+
+@pytest.mark.parametrize("flag", ["--print-config", "--help"])
+def test_a_reader_that_leaves_early_is_no_fault(monkeypatch, flag):
+    monkeypatch.undo()
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "asr_backend.server.cli", flag]
+    try:
+        ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    finally:
+        os.close(writer)
+    assert (ended.returncode, ended.stderr) == (1, b"")
 
 
 class TestConvert:

@@ -16,6 +16,7 @@ from asr_backend.server.access import read_access, warnings
 from asr_backend.server.devices import gpu_count
 from asr_backend.server.errors import StartError
 from asr_backend.server.hub import locate
+from asr_backend.server.output import say
 from asr_backend.server.run_directory import SHARED_MEMORY, packaged_repository, render_configs
 from asr_backend.server.settings import Parser, Settings, parse
 from asr_backend.server.supervisor import Supervisor, log
@@ -29,8 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _convert(argv[1:])
         command_line = parse(argv, os.environ)
         if command_line.print_config:
-            print(json.dumps(describe(command_line.settings), indent=2))
-            return 0
+            return 0 if say(json.dumps(describe(command_line.settings), indent=2)) else 1
         return serve(command_line.settings)
     except StartError as error:
         print(f"asr-server: {error}", file=sys.stderr)

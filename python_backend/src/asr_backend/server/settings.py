@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from asr_backend import __version__
 from asr_backend.server.errors import StartError
+from asr_backend.server.output import say
 
 ENV_PREFIX = "ASR_"
 
@@ -205,6 +206,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """What argparse calls for anything wrong."""
         raise StartError(f"{message}; see {self.prog} --help")
+
+    def print_help(self, file: Any = None) -> None:
+        """What argparse calls for --help."""
+        if not say(self.format_help()):
+            self.exit(1)
 
 
 def parse(argv: Sequence[str], env: Mapping[str, str]) -> CommandLine:

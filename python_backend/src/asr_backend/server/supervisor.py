@@ -17,6 +17,7 @@ from asr_backend.server.access import Access, client_flags
 from asr_backend.server.errors import StartError
 from asr_backend.server.healing import ModelKeeper, State
 from asr_backend.server.health import Health, HealthServer
+from asr_backend.server.output import say
 from asr_backend.server.ports import Ports, reachable, triton_answers
 from asr_backend.server.process import TritonProcess
 from asr_backend.server.run_directory import RunDirectory
@@ -145,13 +146,12 @@ class Supervisor:
         host, ports = self._settings.host, self._ports
         http = f", http {host}:{ports.http}" if ports.http else ""
         log(f"both models are ready after {load_s:.1f} s")
-        print(
+        say(
             f"asr-server ready: grpc {host}:{ports.grpc}{http}, "
             f"metrics http://{host}:{ports.metrics}/metrics, "
             f"health http://{host}:{ports.health}/readyz\n"
             f"try: {_command()} transcribe FILE --url {reachable(host)}:{ports.grpc}"
-            f"{client_flags(self._settings)}",
-            flush=True,
+            f"{client_flags(self._settings)}"
         )
 
     def _drain(self, process: TritonProcess) -> int:
