@@ -1,9 +1,10 @@
 """Both decoders on the demo's test recordings: word errors, calibration and cost, as Markdown.
 
-    python -m tools.measure_decoding --spoken-digits DIGITS --speakers lucas
+    python -m tools.measure_decoding --synthetic HELDOUT --spoken-digits DIGITS --speakers lucas
 
-The network runs in fp32, one clip a forward. Words and their confidences are those of a RESULT;
-the cost of a decoder, in time of the CPU, is the median of runs taken in turn over all clips.
+The language model is that of the checkpoint's folder. The network runs in fp32, one clip a forward.
+Words and their confidences are those of a RESULT; the cost of a decoder, in time of the CPU, is the
+median of runs taken in turn over all clips.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import argparse
 import itertools
 import statistics
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from asr_backend.contract import Options
 from asr_backend.ctc import Transcription
 from asr_backend.decoders import Decoders
 from asr_backend.engine import load_engine
+from asr_backend.ngram_files import find_ngrams
 from tools.calibration import BINS, expected_calibration_error, reliability, said
 from tools.evaluation_sets import evaluation_sets
 from tools.pcm import Clip
@@ -35,18 +38,22 @@ Emissions = npt.NDArray[np.float32]
 RUNS = 5
 FRAME_S = 0.02
 HOUR_FRAMES = round(3600 / FRAME_S)
+BEAM = Options(decoder="beam", beam_width=100)
 DECODERS = {
-    "greedy": Options(),
-    "beam, width 10": Options(decoder="beam", beam_width=10),
-    "beam, width 100": Options(decoder="beam", beam_width=100),
+    "greedy": (Options(), False),
+    "beam": (BEAM, False),
+    "beam, language model": (BEAM, True),
+    "the same, width 10": (Options(decoder="beam", beam_width=10), True),
 }
+"""Options, and whether the language model takes part."""
 
 
 @dataclass
 class Measured:
     """One decoder over all clips."""
 
-    errors: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    """Word errors of each set."""
     words: list[tuple[float, bool]] = field(default_factory=list)
     """Confidence of each word heard, and whether it was said."""
     times_s: list[float] = field(default_factory=list)
@@ -56,51 +63,68 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--recordings", type=Path, default=Path("tests/data"))
+    parser.add_argument("--synthetic", type=Path, help="shards of a held-out voice")
     parser.add_argument("--spoken-digits", type=Path, help="folder of {digit}_{speaker}_{n}.wav")
     parser.add_argument("--speakers", nargs="*", default=[], help="speakers to judge")
     arguments = parser.parse_args()
-    sets = evaluation_sets(arguments.recordings, None, arguments.spoken_digits, arguments.speakers)
+    digits = arguments.spoken_digits if arguments.speakers else None
+    sets = evaluation_sets(arguments.recordings, arguments.synthetic, digits, arguments.speakers)
     clips = [clip for part in sets.values() for clip in part]
     checkpoint = load_checkpoint(demo_checkpoint())
     engine = load_engine(checkpoint, device="cpu", precision="fp32", threads=1)
-    emissions = [engine.forward([clip.samples])[0] for clip in clips]
-    decoders = Decoders(checkpoint)
-    measured = measure(decoders, clips, emissions)
-    said_words = sum(len(clip.text.split()) for clip in clips)
+    emissions = {
+        name: [engine.forward([clip.samples])[0] for clip in part] for name, part in sets.items()
+    }
+    plain, informed = Decoders(checkpoint), Decoders(checkpoint, find_ngrams(checkpoint, ""))
+    decoders = {name: informed if model else plain for name, (_, model) in DECODERS.items()}
+    measured = measure(decoders, sets, emissions)
+    said_words = {name: sum(len(clip.text.split()) for clip in part) for name, part in sets.items()}
     audio_s = sum(clip.duration_s for clip in clips)
-    print(f"{len(clips)} clips, {said_words} words, {audio_s:.0f} s\n")
-    print("| decoder | word error rate | expected calibration error | CPU ms per second of audio |")
-    print("|---|---|---|---|")
+    print(f"{len(clips)} clips, {sum(said_words.values())} words, {audio_s:.0f} s\n")
+    print(f"| word error rate | {' | '.join(DECODERS)} |")
+    print("|---|" + "---|" * len(DECODERS))
+    for name, count in said_words.items():
+        rates = [f"{one.errors[name] / count:.3f}" for one in measured.values()]
+        print(f"| {name} ({count} words) | {' | '.join(rates)} |")
+    print("\n| decoder | expected calibration error | CPU ms per second of audio |")
+    print("|---|---|---|")
     for name, one in measured.items():
         error = expected_calibration_error(reliability(one.words))
         cost_ms = 1000 * statistics.median(one.times_s) / audio_s
-        print(f"| {name} | {one.errors / said_words:.3f} | {error:.3f} | {cost_ms:.2f} |")
+        print(f"| {name} | {error:.3f} | {cost_ms:.2f} |")
     print("\n" + reliability_table(measured))
     print("\nAn hour of them, one after the other:\n")
     print("| decoder | CPU ms per second of audio | memory grows by at most |")
     print("|---|---|---|")
-    for name, options in DECODERS.items():
-        cost_ms, grown = an_hour(decoders, options, emissions)
+    everything = [log_probs for part in emissions.values() for log_probs in part]
+    for name, (options, _) in DECODERS.items():
+        cost_ms, grown = an_hour(decoders[name], options, everything)
         print(f"| {name} | {cost_ms:.2f} | {grown / 2**20:.0f} MiB |")
 
 
 def measure(
-    decoders: Decoders, clips: Sequence[Clip], emissions: Sequence[Emissions]
+    decoders: Mapping[str, Decoders],
+    sets: Mapping[str, Sequence[Clip]],
+    emissions: Mapping[str, Sequence[Emissions]],
 ) -> dict[str, Measured]:
     """Decode all clips with each decoder, RUNS times in turn."""
     measured = {name: Measured() for name in DECODERS}
-    for run in range(RUNS):
-        for name, options in DECODERS.items():
-            started = time.process_time()
-            heard = [decode(decoders, options, log_probs) for log_probs in emissions]
-            measured[name].times_s.append(time.process_time() - started)
-            if run:
-                continue
-            for clip, transcription in zip(clips, heard, strict=True):
+    for run, (name, (options, _)) in itertools.product(range(RUNS), DECODERS.items()):
+        one = measured[name]
+        started = time.process_time()
+        heard = {
+            part: [decode(decoders[name], options, log_probs) for log_probs in emissions[part]]
+            for part in sets
+        }
+        one.times_s.append(time.process_time() - started)
+        if run:
+            continue
+        for part, clips in sets.items():
+            for clip, transcription in zip(clips, heard[part], strict=True):
                 text = transcription.text.lower()
-                measured[name].errors += word_errors(clip.text, text)
+                one.errors[part] += word_errors(clip.text, text)
                 confidences = [word.confidence for word in transcription.words]
-                measured[name].words += zip(confidences, said(clip.text, text), strict=True)
+                one.words += zip(confidences, said(clip.text, text), strict=True)
     return measured
 
 
