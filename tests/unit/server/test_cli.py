@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -96,8 +99,8 @@ def test_no_gpu(capsys, monkeypatch):
     ],
 )
 def test_a_hub_checkpoint_that_does_not_come(capsys, monkeypatch, error, words):
-    def fail(*args, **kwargs):
-        raise error
+    def fail(*args, local_files_only, **kwargs):
+        raise errors.LocalEntryNotFoundError("x") if local_files_only else error
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
     assert words in refusal(capsys, "--model", "someone/something")
@@ -139,17 +142,68 @@ def test_a_hub_checkpoint_with_pickled_weights_alone(capsys, monkeypatch, tmp_pa
     assert "asr-server convert" in line
 
 
-def test_a_filled_cache_serves_without_the_hub(monkeypatch, tmp_path):
-    cached = tmp_path / "models--someone--something"
+def filled_cache(root: Path) -> Path:
+    """A Hugging Face cache with the demo as someone/something; the folder of its files."""
+    cached = root / "models--someone--something"
     folder = copy_of_demo(cached / "snapshots" / "0123abc")
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text("0123abc")
+    return folder
+
+
+def test_a_filled_cache_serves_without_the_hub(monkeypatch, tmp_path):
+    folder = filled_cache(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     source = cli.locate(Settings(model="someone/something"), fetch=True)
     assert (source.path, source.revision) == (folder, "0123abc")
     with pytest.raises(StartError, match="the hub cannot be reached"):
         cli.locate(Settings(model="someone/else"), fetch=True)
+
+
+LOCATE = """
+import sys
+from asr_backend.server.hub import locate
+from asr_backend.server.settings import Settings
+source = locate(Settings(model=sys.argv[1]), fetch=True)
+print(source.path, source.id, source.revision)
+"""
+
+
+@pytest.mark.parametrize("hangs_up", [True, False], ids=["hangs up", "refuses"])
+def test_a_filled_cache_serves_when_the_network_fails(monkeypatch, tmp_path, hangs_up):
+    monkeypatch.undo()
+    folder = filled_cache(tmp_path)
+    asked = []
+    # In processes of their own: the hub's client reads its settings once. Nothing says "offline".
+    with socketserver.TCPServer(("127.0.0.1", 0), lambda *call: asked.append(call)) as hub:
+        env = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+        env |= {
+            "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_address[1]}",
+            "HF_HUB_CACHE": str(tmp_path),
+        }
+        if hangs_up:
+            threading.Thread(target=hub.serve_forever, daemon=True).start()
+        else:
+            hub.server_close()
+        try:
+            found, missing = (
+                subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+                for command in (
+                    [sys.executable, "-c", LOCATE, "someone/something"],
+                    [sys.executable, "-m", "asr_backend.server.cli", *FREE, "--model=someone/else"],
+                )
+            )
+        finally:
+            if hangs_up:
+                hub.shutdown()
+    assert (found.returncode, found.stdout) == (0, f"{folder} someone/something 0123abc\n")
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert re.fullmatch(
+        "asr-server: --model someone/else: .*(the hub cannot be reached|disconnected.*)\n",
+        missing.stderr,
+    )
+    assert bool(asked) is hangs_up
 
 
 def test_print_config_shows_what_would_run(capsys):

@@ -85,12 +85,15 @@ def _snapshot(repository: str, revision: str, *, fetch: bool) -> Path | None:
             )
         )
 
-    named = f"--model {repository}"
-    if not fetch:
+    def cached() -> Path | None:
         try:
             return download(offline=True)
         except errors.LocalEntryNotFoundError:
             return None
+
+    named = f"--model {repository}"
+    if not fetch:
+        return cached()
     try:
         return download(offline=False)
     except errors.RevisionNotFoundError:
@@ -105,5 +108,8 @@ def _snapshot(repository: str, revision: str, *, fetch: bool) -> Path | None:
             f"{named}: not a folder here, not in the Hugging Face cache, and the hub cannot be "
             "reached"
         ) from None
-    except Exception as error:  # the hub's client lets errors of its transport through
+    except Exception as error:
+        # The hub's client takes its cache when nobody answers, not when a connection breaks off.
+        if path := cached():
+            return path
         raise StartError(f"{named}: {str(error).strip().splitlines()[0]}") from None
