@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 
-_KILL_FOR_S = 2.0
+_KILL_FOR_S = 1.0
 
 
 def main() -> None:
