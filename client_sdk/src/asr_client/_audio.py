@@ -22,6 +22,10 @@ SMALL_BYTES = 1 << 20
 """Up to this size the preparation of samples in memory is too short to hold up an event loop."""
 
 
+class TooLarge(Exception):
+    """The audio has more bytes than may be sent."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Payload:
     """Audio as it travels; rate and channels are set exactly when the encoding is PCM."""
@@ -45,42 +49,48 @@ def load(
     sample_rate: int | None,
     channels: int | None,
     encoding: Encoding,
+    max_bytes: int = MAX_AUDIO_BYTES,
 ) -> Payload:
     """Read the audio and describe it.
 
     Raises:
         TypeError: not something that holds audio.
-        ValueError: rate, channels or encoding do not go with the audio, or it is over 2 GiB.
+        ValueError: rate, channels or encoding do not go with the audio.
+        TooLarge: more than `max_bytes`, or than a request can hold, would travel.
         OSError: the file cannot be read.
     """
     if encoding not in get_args(Encoding):
         raise ValueError(f"encoding is {encoding!r}, not one of {', '.join(get_args(Encoding))}")
+    max_bytes = min(max_bytes, MAX_AUDIO_BYTES)
     if isinstance(audio, np.ndarray):
         if encoding != "container" or channels is not None:
             raise ValueError("encoding and channels of an array follow from its dtype and shape")
         if sample_rate is None:
             raise ValueError("an array of samples needs sample_rate, in Hz")
-        return encode(audio, sample_rate=_positive("sample_rate", sample_rate))
+        return encode(audio, sample_rate=_positive("sample_rate", sample_rate), max_bytes=max_bytes)
     if encoding == "container":
         if sample_rate is not None or channels is not None:
             raise ValueError(
                 "sample_rate and channels are for samples; an audio file carries its own "
                 '(for a file of raw samples say encoding="pcm_s16le" or "pcm_f32le")'
             )
-        return Payload(data=_read(audio), encoding=encoding)
+        return Payload(data=_read(audio, max_bytes), encoding=encoding)
     if sample_rate is None or channels is None:
         raise ValueError(f"{encoding} needs sample_rate, in Hz, and channels")
     rate, count = _positive("sample_rate", sample_rate), _positive("channels", channels)
-    return Payload(data=_read(audio), encoding=encoding, sample_rate=rate, channels=count)
+    return Payload(
+        data=_read(audio, max_bytes), encoding=encoding, sample_rate=rate, channels=count
+    )
 
 
-def encode(samples: Samples, *, sample_rate: int) -> Payload:
+def encode(samples: Samples, *, sample_rate: int, max_bytes: int = MAX_AUDIO_BYTES) -> Payload:
     """Encode samples as little-endian PCM, channels interleaved.
 
     Args:
         samples: `[samples]` or `[samples, channels]`. Full scale of a float dtype is 1, of an
             integer dtype its range; unsigned integers have their zero in the middle.
         sample_rate: in Hz.
+        max_bytes: as in `load`.
 
     Integers of 8 and 16 bits travel as 16 bits without loss, all else as float32.
     """
@@ -94,7 +104,7 @@ def encode(samples: Samples, *, sample_rate: int) -> Payload:
         )
     kind, bits = samples.dtype.kind, samples.dtype.itemsize * 8
     encoding: Encoding = "pcm_s16le" if kind in "iu" and bits <= 16 else "pcm_f32le"
-    _check_size(samples.size * (2 if encoding == "pcm_s16le" else 4))
+    _check_size(samples.size * (2 if encoding == "pcm_s16le" else 4), max_bytes)
     if encoding == "pcm_s16le":
         # Wrap-around is wanted here: flipping the top bit moves an unsigned zero to the middle.
         wide = samples.astype("<i2") << (16 - bits)
@@ -113,12 +123,14 @@ def encode(samples: Samples, *, sample_rate: int) -> Payload:
     )
 
 
-def _read(audio: str | os.PathLike[str] | bytes | bytearray | memoryview | ReadableFile) -> bytes:
+def _read(
+    audio: str | os.PathLike[str] | bytes | bytearray | memoryview | ReadableFile, max_bytes: int
+) -> bytes:
     if isinstance(audio, (bytes, bytearray, memoryview)):
         data = bytes(audio)
     elif isinstance(audio, (str, os.PathLike)):
         path = Path(audio)
-        _check_size(path.stat().st_size)
+        _check_size(path.stat().st_size, max_bytes)
         data = path.read_bytes()
     elif hasattr(audio, "read"):
         data = audio.read()
@@ -129,15 +141,13 @@ def _read(audio: str | os.PathLike[str] | bytes | bytearray | memoryview | Reada
             "audio is a path, bytes, a binary file object or a numpy array, "
             f"not {type(audio).__name__}"
         )
-    _check_size(len(data))
+    _check_size(len(data), max_bytes)
     return data
 
 
-def _check_size(byte_count: int) -> None:
-    if byte_count > MAX_AUDIO_BYTES:
-        raise ValueError(
-            f"the audio has {byte_count} bytes, one request holds at most {MAX_AUDIO_BYTES}"
-        )
+def _check_size(byte_count: int, max_bytes: int) -> None:
+    if byte_count > max_bytes:
+        raise TooLarge(f"{byte_count} bytes, this client sends at most {max_bytes}")
 
 
 def _positive(name: str, value: int) -> int:

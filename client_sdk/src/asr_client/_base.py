@@ -25,6 +25,8 @@ from asr_client._watch import OnAttempt, Watch, Watcher
 
 DEFAULT_TIMEOUT_S = 300.0
 DEFAULT_STATUS_TIMEOUT_S = 5.0
+DEFAULT_MAX_AUDIO_BYTES = 256 * 2**20
+"""The contract's default, which a server may have been told to change."""
 READY_POLL_S = 0.25
 MODELS = (_wire.MODEL, _wire.ACOUSTIC_MODEL)
 
@@ -50,10 +52,13 @@ class BaseClient:
         token: str | None = None,
         tls: TlsConfig | None = None,
         compression: Compression | None = None,
+        max_audio_bytes: int = DEFAULT_MAX_AUDIO_BYTES,
         on_attempt: OnAttempt | None = None,
     ) -> None:
         targets = _targets(url)
         _core.check_timeout(timeout_s)
+        if operator.index(max_audio_bytes) < 1:
+            raise ValueError(f"max_audio_bytes is {max_audio_bytes}, at least 1 is needed")
         if compression not in (None, *get_args(Compression)):
             raise ValueError(f"compression is {compression!r}, not one of gzip, deflate, None")
         if not (on_attempt is None or callable(on_attempt)):
@@ -65,6 +70,7 @@ class BaseClient:
         self._retry = retry or RetryPolicy()
         self._access = Access(token, tls)
         self._compression = compression
+        self._max_audio_bytes = max_audio_bytes
         self._watcher = Watcher(on_attempt)
 
     @property
@@ -135,7 +141,19 @@ class BaseClient:
         encoding: Encoding,
     ) -> Any:
         """Read and encode the audio; slow for large ones."""
-        payload = _audio.load(audio, sample_rate=sample_rate, channels=channels, encoding=encoding)
+        try:
+            payload = _audio.load(
+                audio,
+                sample_rate=sample_rate,
+                channels=channels,
+                encoding=encoding,
+                max_bytes=self._max_audio_bytes,
+            )
+        except _audio.TooLarge as error:
+            code = "AUDIO_TOO_LARGE"
+            raise call.error(
+                _errors.InvalidAudio, "INVALID_ARGUMENT", f"{code}: {error}", code
+            ) from None
         return _wire.infer_request(
             request_id=call.request_id,
             audio=payload.data,

@@ -42,6 +42,8 @@ class Client(_base.BaseClient):
         token: what the server's `--token-file` holds; sent with every call and shown nowhere.
         tls: for a server with certificates; None connects in plain text.
         compression: of what is sent, by gRPC; for samples and WAV over slow networks. Costs time.
+        max_audio_bytes: more is not sent but ends with AUDIO_TOO_LARGE at once; for servers whose
+            `--max-audio-bytes` is not the default.
         on_attempt: called with an `Attempt` each time that a recording was sent, whatever came of
             it, in the thread or event loop of the call: for metrics.
 
@@ -59,6 +61,7 @@ class Client(_base.BaseClient):
         token: str | None = None,
         tls: TlsConfig | None = None,
         compression: Compression | None = None,
+        max_audio_bytes: int = _base.DEFAULT_MAX_AUDIO_BYTES,
         on_attempt: OnAttempt | None = None,
     ) -> None:
         super().__init__(
@@ -68,6 +71,7 @@ class Client(_base.BaseClient):
             token=token,
             tls=tls,
             compression=compression,
+            max_audio_bytes=max_audio_bytes,
             on_attempt=on_attempt,
         )
         self._sender = Sender(self._servers, self._access, self._compression)

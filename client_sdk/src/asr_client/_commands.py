@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from asr_client import _batch, _files, _readyz
+from asr_client._base import DEFAULT_MAX_AUDIO_BYTES
 from asr_client._client import Client
 from asr_client._credentials import Tls, TlsCa, TlsCert, TlsKey, TokenFile, credentials
 from asr_client._errors import AsrError
@@ -53,6 +54,14 @@ Url = Annotated[
 ]
 Concurrency = Annotated[int, typer.Option(min=1, help="Recordings in work at once.")]
 Timeout = Annotated[float, typer.Option(help="Seconds for each recording.")]
+MaxAudioBytes = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Larger recordings are not sent; for servers whose limit is not the default.",
+        envvar="ASR_MAX_AUDIO_BYTES",
+    ),
+]
 ChannelName = Annotated[str, typer.Option(help='"mix", "separate" or an index.')]
 Decoding = Annotated[DecoderName, typer.Option(help="How the server reads the text.")]
 Hotwords = Annotated[
@@ -72,6 +81,7 @@ def transcribe(
     ] = None,
     concurrency: Concurrency = 4,
     timeout: Timeout = 600.0,
+    max_audio_bytes: MaxAudioBytes = DEFAULT_MAX_AUDIO_BYTES,
     timestamps: Annotated[Detail, typer.Option(help="Times in JSON.")] = Detail.WORD,
     channel: ChannelName = "mix",
     decoder: Decoding = DecoderName.GREEDY,
@@ -100,7 +110,7 @@ def transcribe(
     }
     try:
         caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
-        with Client(url, timeout_s=timeout, **caller) as client:
+        with Client(url, timeout_s=timeout, max_audio_bytes=max_audio_bytes, **caller) as client:
             targets = None
             if output_dir is not None:
                 targets = _files.targets(files, output_dir, format)
@@ -124,6 +134,7 @@ def batch(
     url: Url = DEFAULT_URL,
     concurrency: Concurrency = 8,
     timeout: Timeout = 600.0,
+    max_audio_bytes: MaxAudioBytes = DEFAULT_MAX_AUDIO_BYTES,
     timestamps: Annotated[Detail, typer.Option(help="Times in the results.")] = Detail.WORD,
     channel: ChannelName = "mix",
     retry_failed: Annotated[
@@ -146,7 +157,7 @@ def batch(
     options = {"timestamps": timestamps.value, "channel": _channel(channel)}
     try:
         caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
-        with Client(url, timeout_s=timeout, **caller) as client:
+        with Client(url, timeout_s=timeout, max_audio_bytes=max_audio_bytes, **caller) as client:
             whole = _batch.whole(
                 client, manifest, output, retry_failed=retry_failed, concurrency=concurrency,
                 options=options,

@@ -150,8 +150,12 @@ def test_what_cannot_fit_into_a_request_is_not_read(
     with huge.open("wb") as sparse:
         sparse.truncate(1 << 40)
     for audio in (huge, b"x" * 11, np.zeros(6, np.int16)):
-        with pytest.raises(ValueError, match="at most 10"):
-            file(audio, sample_rate=16000 if isinstance(audio, np.ndarray) else None)
+        form = {"sample_rate": 16000 if isinstance(audio, np.ndarray) else None}
+        with pytest.raises(_audio.TooLarge, match="at most 10"):
+            file(audio, **form)
+        with pytest.raises(_audio.TooLarge, match="at most 9"):
+            file(audio, max_bytes=9, **form)
+    assert file(b"x" * 10, max_bytes=11).data == b"x" * 10
 
 
 def test_only_small_audio_in_memory_is_prepared_in_the_event_loop() -> None:

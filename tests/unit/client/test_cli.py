@@ -69,6 +69,12 @@ def test_what_is_asked_of_the_decoder(server: FakeServer) -> None:
     assert "UNKNOWN_LANGUAGE" in result.stderr
 
 
+def test_a_recording_over_the_server_s_limit_is_not_sent(server: FakeServer) -> None:
+    result = asr("transcribe", CARDS[0], "--max-audio-bytes", "1000", url=server.url)
+    assert (result.exit_code, server.requests) == (1, ())
+    assert "AUDIO_TOO_LARGE" in result.stderr
+
+
 def test_several_files_keep_their_order_and_names(server: FakeServer) -> None:
     server.answer(CARDS[1], "the second")
     result = asr("transcribe", *CARDS, "--concurrency", "3", url=server.url)

@@ -82,6 +82,21 @@ def test_a_request_that_cannot_succeed_is_sent_once(client: Any, server: FakeSer
     assert caught.value.address == server.url
 
 
+def test_what_the_server_would_refuse_for_its_size_is_not_sent(
+    driver: Driver, server: FakeServer
+) -> None:
+    client = driver.open(server.url, max_audio_bytes=10)
+    with pytest.raises(asr_client.InvalidAudio) as caught:
+        client.transcribe(b"x" * 11)
+    assert (caught.value.code, caught.value.status) == ("AUDIO_TOO_LARGE", "INVALID_ARGUMENT")
+    assert caught.value.server_message == "AUDIO_TOO_LARGE: 11 bytes, this client sends at most 10"
+    assert (caught.value.attempts, server.requests) == (0, ())
+    client.transcribe(np.zeros(5, np.int16), sample_rate=16_000)
+    assert len(server.requests[0].audio) == 10
+    with pytest.raises(ValueError, match="max_audio_bytes is 0"):
+        driver.open(server.url, max_audio_bytes=0)
+
+
 def test_retries_have_an_end(client: Any, server: FakeServer) -> None:
     server.fail(Fault.QUEUE_FULL, times=100)
     with pytest.raises(asr_client.ServerBusy) as caught:

@@ -36,6 +36,7 @@ def sync(url: str, pcm: npt.NDArray[np.int16], floats: npt.NDArray[np.float32]) 
         token="t",
         tls=tls,
         compression="gzip",
+        max_audio_bytes=2**30,
         on_attempt=attempts.append,
     ) as client:
         client.wait_until_ready(60)
