@@ -12,8 +12,13 @@ from load_tests.users import (  # isort: skip  # Locust looks for them here
     ShortCaller as ShortCaller,
 )
 
+import copy
 import ipaddress
+import math
 import sys
+from argparse import Namespace
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +33,8 @@ from load_tests.lead import BEGIN, Lead, Target, begun
 from load_tests.run import Plan
 from load_tests.scenarios import SCENARIOS
 from load_tests.slo import DEFAULT_SLO, parse_slo
+from load_tests.summary import Cells
+from load_tests.web_page import extend
 
 _leads: list[Lead] = []
 """The run that is on, if any."""
@@ -64,7 +71,7 @@ def _prepare(environment: Any, runner: Any, web_ui: Any, **_: Any) -> None:
         return
     _fixed["arrivals"] = options.arrivals
     try:
-        _plan(environment), parse_slo(options.slo)
+        _plan(options), parse_slo(options.slo)
     except (ValueError, OSError) as error:
         raise SystemExit(f"load_tests: {error}") from None
     if not (options.allow_remote or _is_loopback(url)):
@@ -75,17 +82,27 @@ def _prepare(environment: Any, runner: Any, web_ui: Any, **_: Any) -> None:
     if options.num_users is None:
         options.num_users = SCENARIOS[options.scenario].users
     if web_ui is not None:
-        web_ui.app.add_url_rule("/summary", view_func=_show_summary)
+        extend(web_ui, rows=_rows, text=_text, refusal=partial(_refusal, options))
     metrics_url, pid = options.metrics_url or None, options.server_pid or None
     _fixed["target"] = Target(url=url, metrics_url=metrics_url, pid=pid)
     _fixed["output"] = Path(options.output) if options.output else None
 
 
-def _plan(environment: Any) -> Plan:
-    options = environment.parsed_options
-    scenario = SCENARIOS[options.scenario]
+def _plan(options: Namespace) -> Plan:
+    """Read the options.
+
+    Raises:
+        ValueError: no run can be like that.
+        OSError: a trace cannot be read.
+    """
+    if options.scenario not in SCENARIOS:
+        raise ValueError(f"scenario: {options.scenario!r} is not one of {', '.join(SCENARIOS)}")
     if options.arrivals.startswith("trace:") and options.arrivals != _fixed["arrivals"]:
-        raise ValueError("a trace can be named on the command line only")
+        raise ValueError("arrivals: a trace can be named on the command line only")
+    for name in ("duration_s", "timeout_s"):
+        if not 0 <= getattr(options, name) < math.inf:
+            raise ValueError(f"{name}: {getattr(options, name):g} is not 0 or more seconds")
+    scenario = SCENARIOS[options.scenario]
     return Plan(
         name=options.scenario,
         # What was typed into the web page is found under another name.
@@ -95,6 +112,25 @@ def _plan(environment: Any) -> Plan:
         seed=options.seed,
         timeout_s=options.timeout_s,
     )
+
+
+_FIELDS = {"duration_s": float, "timeout_s": float, "seed": int, "user_count": int}
+"""Numbers of the web page's form."""
+
+
+def _refusal(options: Namespace, form: Mapping[str, str]) -> str:
+    """Why the run that the web page's form asks for cannot be; empty when it can."""
+    asked = copy.copy(options)
+    for name, value in form.items():
+        try:
+            setattr(asked, name, _FIELDS.get(name, str)(value))
+        except ValueError:
+            return f"{name}: {value!r} is not a number"
+    try:
+        _plan(asked), parse_slo(asked.slo)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return ""
 
 
 class Stages(LoadTestShape):
@@ -119,7 +155,7 @@ def _begin(environment: Any) -> bool:
     """Begin a run; False when it does not come about."""
     options = environment.parsed_options
     try:
-        plan = _plan(environment)
+        plan = _plan(options)
         callers = plan.scenario.callers
         if plan.arrivals is not None:
             environment.user_classes = [ScheduledCaller]
@@ -174,14 +210,17 @@ def _say(**_: Any) -> None:
     print(_ended[-1].verdict, file=sys.stderr, flush=True)
 
 
-def _show_summary() -> tuple[str, dict[str, str]]:
-    """The run that is on, or the last one, as text under the web page's address."""
-    text = "no run has ended yet"
+def _rows() -> list[Cells]:
+    """The table of the run that is on, or of the last one."""
+    lead = next(iter(_leads or _ended[-1:]), None)
+    return lead.summary().cells() if lead else []
+
+
+def _text() -> str:
+    """The run that is on, or what the last one came to."""
     if _leads:
-        text = _leads[0].summary().text()
-    elif _ended:
-        text = f"{_ended[-1].text}\n{_ended[-1].verdict}"
-    return f"{text}\n", {"Content-Type": "text/plain; charset=utf-8"}
+        return _leads[0].summary().text()
+    return f"{_ended[-1].text}\n{_ended[-1].verdict}" if _ended else "no run has ended yet"
 
 
 def _is_loopback(url: str) -> bool:

@@ -13,7 +13,10 @@ from load_tests.run import Run
 from load_tests.server_side import ModelFigures, ServerFigures
 from load_tests.tally import Tally
 
-_CALLERS = (
+Cells = tuple[str, ...]
+"""A line of a table."""
+
+COLUMNS: Cells = (
     "",
     "calls",
     "failed",
@@ -26,7 +29,7 @@ _CALLERS = (
     "alone",
     "changed",
 )
-_SERVER = ("", "requests", "batches", "mean", "queue", "compute")
+_SERVER: Cells = ("", "requests", "batches", "mean", "queue", "compute")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Summary:
 
     def text(self) -> str:
         """All of it, lines of at most 100 characters."""
-        lines = [self._title(), "", *_table([_CALLERS, *(_row(*row) for row in self.rows())]), ""]
+        lines = [self._title(), "", *_table([COLUMNS, *self.cells()]), ""]
         failures = ", ".join(f"{count} {code}" for code, count in self.seen.failures.items())
         lines += [f"failed: {failures or 'none'}"]
         if refused := self.run.total().refused:
@@ -109,11 +112,15 @@ class Summary:
                 rows.append((f"part {index + 1}, {load}", self._part(tally, part_s)))
         return [*rows, ("all", self.seen)]
 
+    def cells(self) -> list[Cells]:
+        """`rows` as they are printed, under COLUMNS."""
+        return [_row(*row) for row in self.rows()]
+
     def _part(self, tally: Tally, duration_s: float) -> Figures:
         return figures(tally, self.run.corpus, duration_s=duration_s, alone=self.alone)
 
 
-def _row(name: str, seen: Figures) -> tuple[str, ...]:
+def _row(name: str, seen: Figures) -> Cells:
     return (
         name,
         str(seen.requests),
@@ -174,7 +181,7 @@ def _resources(server: ServerFigures, duration_s: float) -> str:
     return ", ".join(parts) or "CPU and memory: not on this machine"
 
 
-def _model(name: str, model: ModelFigures) -> tuple[str, ...]:
+def _model(name: str, model: ModelFigures) -> Cells:
     return (
         name,
         str(model.requests),

@@ -1,6 +1,7 @@
 """Headless runs against the fake server, each in a process of its own, which gevent patches."""
 
 import contextlib
+import html
 import json
 import re
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from asr_client.testing import FakeServer, Fault
 from load_tests.corpus import build_corpus, digest
+from load_tests.summary import COLUMNS
 from tools.local_server import free_ports
 
 ROOT = Path(__file__).parents[3]
@@ -117,10 +119,25 @@ def test_locust_s_own_command_with_a_master_workers_and_the_web_page(server, tmp
             stack.callback(process.terminate)
         wait_until(lambda: len(json.loads(fetch(f"{page}/stats/requests"))["workers"]) == 2)
         assert fetch(f"{page}/summary") == "no run has ended yet\n"
-        fetch(f"{page}/swarm", urllib.parse.urlencode(form).encode())
+        for name, value, said in REFUSED:
+            answer = json.loads(fetch(f"{page}/swarm", encode(form | {name: value})))
+            assert not answer["success"]
+            assert re.search(said, answer["message"]), answer
+        assert server.requests == ()
+        fetch(f"{page}/swarm", encode(form))
         wait_until(lambda: "gates kept" in fetch(f"{page}/summary"))
+        index = fetch(page)
+        wait_until(lambda: transcripts(page)[-1]["column_0"] == "all")
+        rows = transcripts(page)
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
     written = json.loads(output.read_text())
+    # The page has a tab with a row for each kind of clip, the word error rate beside the latencies.
+    assert '"title": "Transcripts"' in html.unescape(index)
+    assert [row["column_0"] for row in rows] == ["commands", "meetings", "all"]
+    assert [COLUMNS[int(key.partition("_")[2])] for key in rows[0]] == list(COLUMNS)
+    assert rows[-1][f"column_{COLUMNS.index('calls')}"] == str(written["figures"]["requests"])
+    assert rows[-1][f"column_{COLUMNS.index('WER')}"] == "100.0 %"
+    assert rows[-1][f"column_{COLUMNS.index('p95')}"].endswith("s")
     # The clips are the master's, whatever the workers were told, and so is the address.
     mix = {"commands": 8, "meetings": 8}
     assert written["corpus"] == digest(build_corpus(seed=5, mix=mix))
@@ -128,6 +145,28 @@ def test_locust_s_own_command_with_a_master_workers_and_the_web_page(server, tmp
     assert len(server.requests) == written["figures"]["requests"] + 16
     # Users who take turns get no further than this, however fast the machine.
     assert written["figures"]["requests"] > 2 * 2 / DELAY_S
+
+
+REFUSED = (
+    ("scenario", "steadfast", "scenario: 'steadfast' is not one of steady, ramp"),
+    ("arrivals", "trace:/no/such/file", "a trace can be named on the command line only"),
+    ("arrivals", "often", "'often' is not constant:RATE"),
+    ("slo", "p42<1s", "is no gate"),
+    ("duration_s", "long", "duration_s: 'long' is not a number"),
+    ("duration_s", "-1", "duration_s: -1 is not 0 or more seconds"),
+    ("user_count", "1.5", "user_count: '1.5' is not a number"),
+)
+"""What the web page may be sent, and what it answers."""
+
+
+def encode(form: dict[str, str]) -> bytes:
+    return urllib.parse.urlencode(form).encode()
+
+
+def transcripts(page: str) -> list[dict[str, str]]:
+    """The rows of our tab."""
+    (table,) = json.loads(fetch(f"{page}/stats/requests"))["extended_stats"]
+    return table["data"]
 
 
 def fetch(url: str, form: bytes | None = None) -> str:
@@ -218,7 +257,12 @@ def test_another_machine_is_refused(url):
 
 @pytest.mark.parametrize(
     ("flags", "said"),
-    [(("--slo", "p42<1s"), "is no gate"), (("--arrivals", "often"), "is not constant:RATE")],
+    [
+        (("--slo", "p42<1s"), "is no gate"),
+        (("--arrivals", "often"), "is not constant:RATE"),
+        (("--arrivals", "trace:/no/such/file"), "No such file or directory: '/no/such/file'"),
+        (("--scenario", "steadfast"), "invalid choice: 'steadfast'"),
+    ],
 )
 def test_wrong_flags_are_refused_before_anything_starts(flags, said):
     status, printed = load("127.0.0.1:9", *flags)
