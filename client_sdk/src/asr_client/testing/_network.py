@@ -168,7 +168,8 @@ class _Side(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         if self._connect is not None:
-            self.transport.pause_reading()
+            # Not at once: Python 3.10 begins to read after this, whatever was paused here.
+            asyncio.get_running_loop().call_soon(self.transport.pause_reading)
             self._connect(self._link)
         elif self._link.client.transport is not None:
             self._link.client.transport.resume_reading()
