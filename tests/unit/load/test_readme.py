@@ -37,3 +37,14 @@ def test_readme_lists_every_file(readme):
     rows = re.findall(r"^\| (`\w+\.py`[^|]*) \|", readme.read_text(), re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"`(\w+\.py)`", row)}
     assert named == {path.name for path in readme.parent.glob("*.py")} - {"__init__.py"}
+
+
+def test_continuous_integration_runs_the_tests_and_then_the_load():
+    """As they stand in the Makefile and in the README, with no flags of its own."""
+    root = FOLDER.parent
+    commands = [line for line in (root / ".ci" / "run").read_text().splitlines() if "make" in line]
+    assert commands == ["make test", "make load"]
+    readme, makefile = ((root / name).read_text() for name in ("README.md", "Makefile"))
+    for command in commands:
+        assert f"\n{command}\n" in readme
+        assert f"\n{command.removeprefix('make ')}:" in makefile
