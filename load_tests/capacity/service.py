@@ -17,6 +17,9 @@ from load_tests.sweep.settings import ServerSetting
 FREE_CORES = 0.85
 """A machine less busy than this has a core free for whoever wants one."""
 
+SECOND_THREAD = 0.5
+"""`second_thread` where no point shows it: assumed, half way between none and all of a core."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
@@ -58,9 +61,11 @@ def read_service(points: Sequence[Point], cores: int) -> Service:
     """Read the costs off points with figures.
 
     The two costs of a forward are the least squares of the processor time of `wav2vec2` over
-    forwards and padded seconds, with no cost below 0. `second_thread` comes from points whose
-    forwards had a second thread and free cores to run it on; it is 0 where there were none. All
-    others are means. An engine that takes one window a forward never shows more.
+    forwards and padded seconds, with no cost below 0. An engine that takes one window a forward
+    never shows more; its forwards are of one mean length at every point, so that the two cannot be
+    told apart, and all counts to the seconds. `second_thread` comes from points whose forwards had
+    a second thread and free cores to run it on; without such it is SECOND_THREAD. All others are
+    means.
 
     Args:
         points: of one sweep; forwards on GPUs do not count among the costs of cores.
@@ -77,9 +82,11 @@ def read_service(points: Sequence[Point], cores: int) -> Service:
     if not measured:
         raise ValueError("no point on a CPU has figures")
     costs = [cost for _, cost in measured]
+    single = all(cost.windows == cost.forwards for cost in costs)
     forward_s, padded_s = _line(
         np.array([cost.padded_s / cost.forwards for cost in costs]),
         np.array([cost.cpu_s["wav2vec2"] / cost.forwards for cost in costs]),
+        through_0=single,
     )
     second = [
         (cost.cpu_s["wav2vec2"] / cost.forward_s - 1) / (threads - 1)
@@ -91,11 +98,11 @@ def read_service(points: Sequence[Point], cores: int) -> Service:
     return Service(
         forward_s=forward_s,
         padded_s=padded_s,
-        second_thread=min(1.0, max(0.0, statistics.fmean(second))) if second else 0.0,
+        second_thread=min(1.0, max(0.0, statistics.fmean(second))) if second else SECOND_THREAD,
         front_s=sum(cost.cpu_s["transcribe"] for cost in costs) / windows,
         triton_s=sum(cost.cpu_s["triton"] for cost in costs) / calls,
         caller_s=sum(cost.cpu_s["callers"] for cost in costs) / calls,
-        max_forward_windows=1 if all(cost.windows == cost.forwards for cost in costs) else None,
+        max_forward_windows=1 if single else None,
     )
 
 
@@ -151,10 +158,12 @@ def machine_of(point: Point, conditions: Mapping[str, Any]) -> Machine:
     )
 
 
-def _line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Least squares of y = a + b x with a, b >= 0, relative errors counted."""
+def _line(
+    x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], *, through_0: bool = False
+) -> tuple[float, float]:
+    """Least squares of y = a + b x with a, b >= 0, and a = 0 on demand; relative errors counted."""
     candidates = []
-    for columns in ((0, 1), (0,), (1,)):
+    for columns in ((1,),) if through_0 else ((0, 1), (0,), (1,)):
         terms = np.stack([1 / y, x / y], axis=1)[:, columns]
         found, *_ = np.linalg.lstsq(terms, np.ones_like(y), rcond=None)
         if (found >= 0).all():

@@ -23,7 +23,7 @@ from load_tests.capacity.planning import (
     machines_for,
 )
 from load_tests.capacity.scenario import Load, Machine
-from load_tests.capacity.service import Service, read_gpu, read_service
+from load_tests.capacity.service import SECOND_THREAD, Service, read_gpu, read_service
 from load_tests.capacity.simulation import simulate
 from load_tests.corpus import build_corpus
 from load_tests.sweep.costs import Costs
@@ -195,6 +195,24 @@ def test_costs_are_read_off_the_points():
     assert service.second_thread == pytest.approx(0.5)
     assert service.front_s == pytest.approx(0.01)
     assert (service.triton_s, service.caller_s) == pytest.approx((0.002, 0.003))
+
+
+def test_forwards_of_one_window_are_counted_to_their_seconds():
+    """Each point's forwards are of the clips' mean length, give or take chance."""
+    points = [point_with(120, 600.0 * drift, 3.0) for drift in (0.999, 1.0, 1.001)]
+    service = read_service(points, cores=2)
+    assert service.max_forward_windows == 1
+    assert service.forward_s == 0
+    assert service.padded_s == pytest.approx(0.005, rel=0.01)
+
+
+def test_a_second_thread_that_no_point_shows_is_assumed():
+    seen = point_with(100, 500.0, 3.0)
+    alone = replace(seen, setting=setting(2))
+    assert read_service([seen, alone], cores=2).second_thread == pytest.approx(0.5)
+    assert read_service([alone], cores=2).second_thread == SECOND_THREAD
+    # A machine without a core to spare shows nothing of it either.
+    assert read_service([seen], cores=1).second_thread == SECOND_THREAD
 
 
 def test_no_cost_is_below_zero():
