@@ -20,7 +20,7 @@ from pathlib import Path
 
 from load_tests.corpus import Clip, build_corpus
 from load_tests.measure import measure
-from load_tests.perf_analyzer_data import input_data
+from load_tests.perf_analyzer_data import as_sent, input_data
 from tools.local_server import local_server
 
 WINDOWS = 3
@@ -33,9 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     corpus = build_corpus(seed=options.seed)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        (folder / "data.json").write_text(json.dumps(input_data(corpus)), encoding="utf-8")
+        data = input_data(as_sent(corpus, options.seed))
+        (folder / "data.json").write_text(json.dumps(data), encoding="utf-8")
         try:
-            url = options.url or stack.enter_context(local_server()).url
+            flags = [f"--model={options.model}"] if options.model else []
+            url = options.url or stack.enter_context(local_server(*flags)).url
             ours, theirs = _in_turn(options, url, corpus, folder)
         except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
             print(f"agreement: {error}", file=sys.stderr)
@@ -62,7 +64,7 @@ def _in_turn(
             duration_s=options.duration_s,
             warm_up_s=2.0,
             corpus=corpus,
-            seed=options.seed + index,
+            seed=options.seed,
         )
         ours.append(figures.throughput_rps)
         theirs.append(_perf_analyzer(options, url, folder))
@@ -113,6 +115,7 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("perf_analyzer", help="NVIDIA's program")
     add("--url", help="HOST:PORT of a running server; without it one is started")
+    add("--model", help="checkpoint of that server; the embedded demo where it is not named")
     add("--concurrency", type=int, default=8, help="calls in flight")
     add("--duration-s", type=float, default=12.0, help="of a run; perf_analyzer's are longer")
     add("--rounds", type=int, default=3, help="runs of each")

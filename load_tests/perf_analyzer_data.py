@@ -2,12 +2,16 @@
 
 Its `--input-data` takes a JSON file whose tensors are in base64. An element of a BYTES tensor is
 there what it is on the wire: its length in four bytes, little-endian, and then itself.
+
+The clips are in the order in which `load_tests.measure` sends them. In another one, with clips of
+like lengths side by side, the same server answers more of them in a second.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import itertools
 import json
 import struct
 import sys
@@ -16,6 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from load_tests.corpus import Clip, build_corpus
+from load_tests.measure import endless
+
+ROUNDS = 4
+"""How often each clip is in the file, each time among others."""
 
 
 def input_data(corpus: Iterable[Clip]) -> dict[str, Any]:
@@ -23,6 +31,11 @@ def input_data(corpus: Iterable[Clip]) -> dict[str, Any]:
     return {
         "data": [{"AUDIO": _element(clip.audio), "OPTIONS": _element(b"{}")} for clip in corpus]
     }
+
+
+def as_sent(corpus: Sequence[Clip], seed: int) -> list[Clip]:
+    """The clips of the first ROUNDS rounds of `measure` with this seed."""
+    return list(itertools.islice(endless(corpus, seed), ROUNDS * len(corpus)))
 
 
 def _element(value: bytes) -> dict[str, Any]:
@@ -36,11 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m load_tests.perf_analyzer_data", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("file", type=Path, help="JSON file to write")
-    parser.add_argument("--seed", type=int, default=0, help="of the clips")
+    parser.add_argument("--seed", type=int, default=0, help="of the clips and their order")
     options = parser.parse_args(arguments)
-    corpus = build_corpus(seed=options.seed)
-    options.file.write_text(json.dumps(input_data(corpus)), encoding="utf-8")
-    print(f"{options.file}: {len(corpus)} clips, {options.file.stat().st_size >> 10} KiB")
+    clips = as_sent(build_corpus(seed=options.seed), options.seed)
+    options.file.write_text(json.dumps(input_data(clips)), encoding="utf-8")
+    print(f"{options.file}: {len(clips)} requests, {options.file.stat().st_size >> 10} KiB")
     return 0
 
 
