@@ -27,6 +27,8 @@ from asr_client._pace import Pace
 from asr_client._types import Transcript
 
 DEFAULT_CONCURRENCY = 8
+LONGEST_WAIT_S = 0.5
+"""In seconds. Ctrl-C in the moment before a wait does not end it: Python hears of it only after."""
 
 Items: TypeAlias = Iterable[ItemT]
 Outcomes: TypeAlias = Generator[Outcome[ItemT], None, None]
@@ -126,7 +128,7 @@ def in_threads(
             if not (running or ready or more):
                 return
             if running:
-                futures.wait(running, pause_s or None, futures.FIRST_COMPLETED)
+                futures.wait(running, pause_s or LONGEST_WAIT_S, futures.FIRST_COMPLETED)
             else:
                 time.sleep(pause_s)
             for future in [future for future in running if future.done()]:

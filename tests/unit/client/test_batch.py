@@ -39,6 +39,7 @@ class Job:
         self.manifest = folder / "manifest.jsonl"
         self.output = folder / "results.jsonl"
         self.server = server
+        self.processes: list[subprocess.Popen[Any]] = []
         (folder / "card.wav").write_bytes(CARD.read_bytes())
 
     def lines(self, *lines: dict[str, Any]) -> None:
@@ -56,7 +57,17 @@ class Job:
 
     def start(self, *more: str, code: str = ASR, **settings: Any) -> subprocess.Popen[Any]:
         command = [sys.executable, "-c", code, *self.arguments(*more)]
-        return subprocess.Popen(command, stderr=settings.pop("stderr", subprocess.PIPE), **settings)
+        stderr = settings.pop("stderr", subprocess.PIPE)
+        self.processes.append(subprocess.Popen(command, stderr=stderr, **settings))
+        return self.processes[-1]
+
+    def end(self) -> None:
+        """Leaves nothing to the tests after this one, whatever failed."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+            if process.stderr is not None:
+                process.stderr.close()
 
     def results(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.output.read_text().splitlines()]
@@ -69,8 +80,10 @@ class Job:
 
 
 @pytest.fixture
-def job(tmp_path: Path, server: FakeServer) -> Job:
-    return Job(tmp_path, server)
+def job(tmp_path: Path, server: FakeServer) -> Iterator[Job]:
+    job = Job(tmp_path, server)
+    yield job
+    job.end()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import io
 import itertools
 import json
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -353,6 +354,20 @@ def test_ctrl_c_in_the_middle_of_waiting_ends_all(server: FakeServer) -> None:
     with Client(server.url) as client, pytest.raises(KeyboardInterrupt):
         list(client.transcribe_many(items(), concurrency=2))
     eventually(lambda: threads() <= before)
+
+
+def test_ctrl_c_that_another_thread_takes_ends_all(server: FakeServer) -> None:
+    """Nothing wakes the waiting one, as when it comes in the moment before the wait."""
+    server.delay_s = 60
+
+    def press() -> None:
+        eventually(lambda: bool(server.requests))
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    threading.Thread(target=press).start()
+    with Client(server.url) as client, pytest.raises(KeyboardInterrupt):
+        list(client.transcribe_many([CARD], concurrency=1))
+    assert server.requests[-1].ended_early.wait(30)
 
 
 async def test_cancelling_the_task_cancels_what_is_in_flight(server: FakeServer) -> None:
