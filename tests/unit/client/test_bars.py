@@ -44,4 +44,10 @@ def test_a_call_costs_little_more_than_tritonclient_s(
 
 def test_importing_takes_little_longer_than_what_is_needed_anyway() -> None:
     ours_s, needed_s = client_imports.measure(5)
+    for _ in range(5):
+        if ours_s < 1.5 * needed_s:
+            break
+        # On a busy machine the least of so few is not yet what it takes.
+        again_s = client_imports.measure(5)
+        ours_s, needed_s = min(ours_s, again_s[0]), min(needed_s, again_s[1])
     assert ours_s < 1.5 * needed_s
