@@ -1,7 +1,10 @@
-"""The demo's exit status: 0 only where every recording was heard as well as the card says."""
+"""The demo installs once, and ends with 0 only where all was heard as well as the card says."""
 
 import contextlib
 import io
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,3 +42,28 @@ def test_a_recording_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     (tmp_path / "empty.wav").touch()
     monkeypatch.setattr(demo, "recordings", lambda: recordings)
     assert status(monkeypatch, tmp_path, stated=0.96, heard="") == 1
+
+
+def test_a_second_run_installs_nothing(tmp_path: Path) -> None:
+    root = Path(__file__).parents[3]
+    pins = ["requirements.txt", "python_backend/pyproject.toml", "client_sdk/pyproject.toml"]
+    for name in ["Makefile", *pins]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(root / name, tmp_path / name)
+
+    def planned() -> str:
+        command = ["make", "--dry-run", "demo"]
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+
+    installed = tmp_path / ".venv" / ".installed"
+    assert " install " in planned()
+    installed.parent.mkdir()
+    installed.touch()
+    assert planned().split() == [".venv/bin/python", "-m", "tools.demo"]
+    now_s = installed.stat().st_mtime
+    for name in pins:
+        os.utime(tmp_path / name, (now_s + 1, now_s + 1))
+        assert " install " in planned(), name
+        os.utime(tmp_path / name, (now_s - 1, now_s - 1))
