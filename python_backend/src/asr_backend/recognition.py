@@ -9,13 +9,14 @@ wait for that bound, so long audio cannot keep short audio waiting.
 from __future__ import annotations
 
 import asyncio
+import mmap
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -117,7 +118,7 @@ class Recognizer:
 
     async def recognize(
         self,
-        audio: bytes,
+        audio: bytes | mmap.mmap,
         options: Options,
         is_cancelled: IsCancelled,
         on_long: Callable[[float], None],
@@ -125,7 +126,7 @@ class Recognizer:
         """Transcribe one recording.
 
         Args:
-            audio: a file's bytes, or raw PCM as `options` says.
+            audio: a file's bytes, or raw PCM as `options` says; nothing refers to them afterwards.
             options: what the caller asked for.
             is_cancelled: whether the caller has gone; asked before each window.
             on_long: told the recording's estimated seconds once it turns out to need more than
@@ -149,7 +150,7 @@ class Recognizer:
 
     async def _hear_each_channel(
         self,
-        audio: bytes,
+        audio: bytes | mmap.mmap,
         options: Options,
         is_cancelled: IsCancelled,
         on_long: Callable[[float], None],
@@ -177,15 +178,13 @@ class Recognizer:
         try:
             heard = await asyncio.gather(*tasks)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _cancel(tasks)
         transcriptions, durations_s = zip(*heard, strict=True)
         return side_by_side(transcriptions), max(durations_s)
 
     async def _hear(
         self,
-        audio: bytes,
+        audio: bytes | mmap.mmap,
         options: Options,
         is_cancelled: IsCancelled,
         on_long: Callable[[float], None],
@@ -199,11 +198,11 @@ class Recognizer:
         sample_count = 0
 
         async def collect() -> None:
-            start_sample, task = pending[0]
             waited_from = time.perf_counter()
-            emissions = await task
+            # No name for the task: if it fails, its traceback has this frame.
+            emissions = await pending[0][1]
             read_from = time.perf_counter()
-            pending.popleft()
+            start_sample, _ = pending.popleft()
             await read(partial(decoder.push, stitcher.push(start_sample, emissions)))
             stages.acoustic_s += read_from - waited_from
             stages.ctc_s += time.perf_counter() - read_from
@@ -234,9 +233,8 @@ class Recognizer:
             while pending:
                 await collect()
         finally:
-            for _, task in pending:
-                task.cancel()
-            await asyncio.gather(*(task for _, task in pending), return_exceptions=True)
+            await _cancel([task for _, task in pending])
+            pending.clear()
             await self._in_decode_pool(source.close)
         read_from = time.perf_counter()
         duration_s = sample_count / self._checkpoint.sample_rate_hz
@@ -264,6 +262,14 @@ class Recognizer:
             return await self._acoustic.log_probs(samples, is_cancelled, language)
         async with self._long_windows:
             return await self._acoustic.log_probs(samples, is_cancelled, language)
+
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    """End tasks, and empty the list: it and a failed task's traceback would keep each other."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    tasks.clear()
 
 
 async def _at_once(work: Callable[[], T]) -> T:

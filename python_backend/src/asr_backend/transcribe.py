@@ -1,18 +1,19 @@
 """The Triton model `transcribe`: requests in, transcripts out, many at a time.
 
-Triton gives a front its next requests only when `execute` returns. So `execute` awaits its batch
-for a short time and returns; what is unfinished answers later through its response sender, and long
-recordings do not keep short ones waiting. What works on in this way is capped, in recordings, in
-their bytes and in the seconds of long ones; at the cap `execute` waits, Triton's queue fills, and
-Triton refuses what does not fit.
+Triton gives a front its next requests only when `execute` returns. So `execute` awaits the short
+ones of its batch, and those for a short time; what is unfinished answers later through its response
+sender, and long recordings do not keep short ones waiting. What works on in this way is capped, in
+recordings, in their bytes and in the seconds of long ones; at the cap `execute` waits, Triton's
+queue fills, and Triton refuses what does not fit.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import mmap
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,10 +27,11 @@ from asr_backend.errors import AsrError, ErrorCode, internal_error
 from asr_backend.metrics import Metrics
 from asr_backend.ngram_files import find_ngrams
 from asr_backend.recognition import Recognition, Recognizer
+from asr_backend.spool import SPOOL_BYTES, spool
 from asr_backend.triton_values import model_parameters, served_checkpoint, triton_error
 
 FOREGROUND_S = 0.5
-"""How long `execute` awaits its batch."""
+"""How long `execute` awaits the short recordings of its batch."""
 BACKGROUND_FULL_RECORDINGS = 4.0
 """Background cap of a front, in recordings of the greatest length, or of the greatest size."""
 OVERLAP_S = 2.0
@@ -40,6 +42,25 @@ CALL_THREADS = 128
 MAX_UNFINISHED = CALL_THREADS
 """Background cap of a front, in recordings: more would only wait for one of those threads, out of
 sight of Triton's queue and its limit."""
+
+
+class _Unfinished:
+    """What `execute` has to know of a recording in work."""
+
+    def __init__(self) -> None:
+        self.share = 0.0
+        """Of a full recording."""
+        self.foreground = asyncio.get_running_loop().create_future()
+        """Done when `execute` need not wait for it any more."""
+
+    def weigh(self, share: float) -> None:
+        """Count it as at least this share of a full one."""
+        self.share = max(self.share, share)
+
+    def leave_foreground(self) -> None:
+        """Let `execute` go on."""
+        if not self.foreground.done():
+            self.foreground.set_result(None)
 
 
 class Transcribe:
@@ -74,7 +95,7 @@ class Transcribe:
         self._model_revision = model_revision
         self._limits = limits
         self._max_background = max_background
-        self._unfinished: dict[asyncio.Task[None], float] = {}
+        self._unfinished: dict[asyncio.Task[None], _Unfinished] = {}
         self._call_threads = ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="bls")
 
     @classmethod
@@ -112,10 +133,14 @@ class Transcribe:
             limits=limits,
         )
 
-    async def execute(self, requests: Sequence[Any]) -> None:
-        """Take up a batch of requests; each is answered through its own response sender."""
+    async def execute(self, requests: list[Any]) -> None:
+        """Take up a batch of requests; each is answered through its own response sender.
+
+        The list is emptied: Triton holds it until this returns, and each request its tensors.
+        """
         asyncio.get_running_loop().set_default_executor(self._call_threads)
         batch = [self._take_up(request) for request in requests]
+        requests.clear()
         await asyncio.wait(batch, timeout=FOREGROUND_S)
         while self._is_full():
             await asyncio.wait(self._unfinished, return_when=asyncio.FIRST_COMPLETED)
@@ -127,42 +152,52 @@ class Transcribe:
     def _is_full(self) -> bool:
         return (
             len(self._unfinished) >= MAX_UNFINISHED
-            or sum(self._unfinished.values()) > self._max_background
+            or sum(one.share for one in self._unfinished.values()) > self._max_background
         )
 
-    def _take_up(self, request: Any) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._answer(request))
-        self._unfinished[task] = 0.0
-        task.add_done_callback(self._unfinished.pop)
-        return task
+    def _take_up(self, request: Any) -> asyncio.Future[None]:
+        """Begin a request's work; the future is done with the work, or once it turns out long."""
+        unfinished = _Unfinished()
+        task = asyncio.create_task(self._answer(request, unfinished))
+        self._unfinished[task] = unfinished
 
-    def _weigh(self, task: asyncio.Task[None] | None, share: float) -> None:
-        """Count a task's recording as at least this share of a full one."""
-        assert task is not None
-        self._unfinished[task] = max(self._unfinished[task], share)
+        def end(task: asyncio.Task[None]) -> None:
+            del self._unfinished[task]
+            unfinished.leave_foreground()
 
-    async def _answer(self, request: Any) -> None:
+        task.add_done_callback(end)
+        return unfinished.foreground
+
+    async def _answer(self, request: Any, unfinished: _Unfinished) -> None:
         """Answer one request, whatever happens to it, and nobody else's."""
         sender = request.get_response_sender()
         final = self._pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
         try:
-            sender.send(await self._transcribe(request), flags=final)
+            options = parse_options(self._element(request, "OPTIONS"))
+            audio = self._element(request, "AUDIO")
+            # With its tensors it would hold the audio until the answer.
+            del request
+            unfinished.weigh(len(audio) / self._limits.max_audio_bytes)
+            if SPOOL_BYTES < len(audio) <= self._limits.max_audio_bytes:
+                audio = await asyncio.to_thread(spool, audio)
+            response = await self._transcribe(audio, options, sender.is_cancelled, unfinished)
+            sender.send(response, flags=final)
         except Exception as error:
             # A transcript that does not fit shared memory is an error too, not silence.
             sender.send(self._pb_utils.InferenceResponse(error=self._error(error)), flags=final)
 
-    async def _transcribe(self, request: Any) -> Any:
-        options = parse_options(self._element(request, "OPTIONS"))
-        audio = self._element(request, "AUDIO")
-        # A recording whose channels are kept apart is heard by tasks of its own.
-        task = asyncio.current_task()
-        self._weigh(task, len(audio) / self._limits.max_audio_bytes)
-        recognition = await self._recognizer.recognize(
-            audio,
-            options,
-            request.is_cancelled,
-            lambda audio_s: self._weigh(task, audio_s / self._limits.max_audio_s),
-        )
+    async def _transcribe(
+        self,
+        audio: bytes | mmap.mmap,
+        options: Options,
+        is_cancelled: Callable[[], bool],
+        unfinished: _Unfinished,
+    ) -> Any:
+        def on_long(audio_s: float) -> None:
+            unfinished.weigh(audio_s / self._limits.max_audio_s)
+            unfinished.leave_foreground()
+
+        recognition = await self._recognizer.recognize(audio, options, is_cancelled, on_long)
         result = self._result(recognition, options)
         return self._pb_utils.InferenceResponse(
             output_tensors=[
@@ -174,7 +209,7 @@ class Transcribe:
             ]
         )
 
-    def _element(self, request: Any, name: str) -> bytes:
+    def _element(self, request: Any, name: str) -> Any:
         """The one element of a BYTES input."""
         tensor = self._pb_utils.get_input_tensor_by_name(request, name)
         shape = tuple(tensor.shape())
@@ -184,8 +219,7 @@ class Transcribe:
                 f"{name} has shape {list(shape)}, it must be [1, 1]: one recording a request; "
                 "the server batches requests itself",
             )
-        element: bytes = tensor.as_numpy()[0, 0]
-        return element
+        return tensor.as_numpy()[0, 0]
 
     def _result(self, recognition: Recognition, options: Options) -> bytes:
         stages = recognition.stages

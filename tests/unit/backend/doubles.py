@@ -6,6 +6,7 @@ Used as a module: `pb_utils = PbUtils()`.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -60,15 +61,29 @@ class InferenceResponse:
 
 
 class ResponseSender:
-    """Takes exactly one final response, as that of a model that is not decoupled does."""
+    """Takes exactly one final response, as that of a model that is not decoupled does.
 
-    def __init__(self, request: Request) -> None:
-        self._request = request
+    It does not keep the request, whose tensors would stay in memory with it.
+    """
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
 
     def send(self, response: InferenceResponse, *, flags: int) -> None:
         assert flags == PbUtils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
-        assert self._request.response is None, "a second response"
-        self._request.response = response
+        assert self._caller.response is None, "a second response"
+        self._caller.response = response
+
+    def is_cancelled(self) -> bool:
+        return self._caller.cancelled
+
+
+@dataclass
+class Caller:
+    """Who waits for an answer, or does not any more."""
+
+    cancelled: bool
+    response: InferenceResponse | None = None
 
 
 class Request:
@@ -82,18 +97,21 @@ class Request:
         **inputs: np.ndarray,
     ):
         self.inputs = inputs
-        self.cancelled = cancelled
-        self.response: InferenceResponse | None = None
+        self.caller = Caller(cancelled)
         self._parameters = parameters or {}
 
+    @property
+    def response(self) -> InferenceResponse | None:
+        return self.caller.response
+
     def is_cancelled(self) -> bool:
-        return self.cancelled
+        return self.caller.cancelled
 
     def parameters(self) -> str:
         return json.dumps(self._parameters)
 
     def get_response_sender(self) -> ResponseSender:
-        return ResponseSender(self)
+        return ResponseSender(self.caller)
 
     def output(self, name: str) -> np.ndarray:
         """An output of the answer, which must not be an error."""

@@ -147,7 +147,7 @@ def test_a_bad_request_fails_alone(
     model: AcousticModel, engine: FakeEngine, pb_utils: PbUtils, message: str
 ) -> None:
     bad = BAD[message]
-    bad.response = None
+    bad.caller.response = None
     good = [request(), request()]
     model.execute([good[0], bad, good[1]])
     text, status = bad.failure()
@@ -184,7 +184,7 @@ def test_cancellation_is_asked_for_before_each_forward(
     run = engine.forward
 
     def forward(windows: Sequence[np.ndarray], _: Any) -> list[np.ndarray]:
-        second.cancelled = True
+        second.caller.cancelled = True
         return run(windows)
 
     monkeypatch.setattr(engine, "forward", forward)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
+import io
 import itertools
 import json
+import os
+import tempfile
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from asr_backend.acoustic_calls import Cancelled, UpstreamError
@@ -96,7 +104,7 @@ class Front:
         )
 
     async def answer(self, *requests: Request) -> None:
-        await self.model.execute(requests)
+        await self.model.execute(list(requests))
         await answered(*requests)
 
 
@@ -203,7 +211,7 @@ async def test_long_recordings_share_the_bound_and_short_ones_pass_them(front: F
     long = [request(levels("ABCD " * 200)) for _ in range(3)]
     short = request(levels("OK"))
     front.reader.gate.clear()
-    await front.model.execute(long)
+    await front.model.execute(list(long))
     assert front.reader.in_flight == 2
     task = asyncio.create_task(front.model.execute([short]))
     while front.reader.in_flight < 3:
@@ -287,7 +295,7 @@ async def test_a_caller_that_has_gone_stops_the_work(front: Front):
     asked = request(levels("ABCD " * 200))
     front.reader.gate.clear()
     await front.model.execute([asked])
-    asked.cancelled = True
+    asked.caller.cancelled = True
     front.reader.gate.set()
     await answered(asked)
     assert asked.failure()[1] == "CANCELLED"
@@ -320,6 +328,100 @@ async def test_less_than_a_frame_is_silence_without_a_forward(front: Front):
     await front.answer(asked)
     assert text_of(asked) == ""
     assert front.reader.windows == []
+
+
+LARGE = levels("ABCD " * 200)
+"""40 s, 1.2 MiB: more than one window, and more than lies in memory."""
+
+
+def spooled() -> tuple[int, int]:
+    """Files without a name that this process has mapped, and descriptors that it has open."""
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8")
+    return maps.count("(deleted)"), psutil.Process().num_fds()
+
+
+@pytest.fixture
+def without_collector():
+    """Only what nothing refers to is freed."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("without_collector")
+@pytest.mark.parametrize("end", ["answer", "failure", "refusal", "cancellation", "each channel"])
+async def test_a_large_recording_lies_in_a_file_until_it_is_answered(front: Front, end: str):
+    before = spooled()
+    options = PCM | ({"channels": 2, "channel": "separate"} if end == "each channel" else {})
+    if end == "refusal":
+        options |= {"channel": 3}
+    asked = request(LARGE, options)
+    audio = weakref.ref(asked.inputs["AUDIO"])
+    front.reader.gate.clear()
+    batch = [asked]
+    work = asyncio.create_task(front.model.execute(batch))
+    caller = asked.caller
+    del asked
+    while not front.reader.windows and caller.response is None:
+        await asyncio.sleep(0.001)
+    assert batch == []
+    assert audio() is None
+    if end in ("failure", "each channel"):
+        front.reader.error = UpstreamError("no", "UNAVAILABLE")
+    else:
+        assert end == "refusal" or spooled() == (before[0] + 1, before[1] + 1)
+    caller.cancelled = end == "cancellation"
+    front.reader.gate.set()
+    await work
+    while caller.response is None:
+        await asyncio.sleep(0.001)
+    assert (caller.response.error is None) == (end == "answer")
+    await asyncio.sleep(0)
+    # An error keeps its traceback.
+    front.reader.error = None
+    assert spooled() == before
+
+
+async def test_a_small_recording_touches_no_file(front: Front, monkeypatch):
+    monkeypatch.setattr(tempfile, "TemporaryFile", None)
+    asked = request(levels("OK " * 100))
+    await front.answer(asked)
+    assert text_of(asked) == ("OK " * 100).strip()
+
+
+@pytest.mark.parametrize("step", ["open", "write"])
+async def test_a_full_disk_is_an_error_that_another_server_may_not_have(
+    front: Front, monkeypatch, step: str
+):
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def open_file() -> io.BytesIO:
+        if step == "open":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return Full()
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", open_file)
+    asked = request(LARGE)
+    await front.answer(asked)
+    message, status = asked.failure()
+    assert message == (
+        f"OUT_OF_MEMORY: the server cannot put {len(LARGE)} bytes of audio aside: "
+        "No space left on device"
+    )
+    assert status == "UNAVAILABLE"
+
+
+async def test_execute_does_not_wait_for_a_recording_that_turns_out_long(front: Front, monkeypatch):
+    monkeypatch.setattr("asr_backend.transcribe.FOREGROUND_S", 3600)
+    front.reader.gate.clear()
+    asked = request(levels("ABCD " * 100))
+    await front.model.execute([asked])
+    assert asked.response is None
+    front.reader.gate.set()
+    await answered(asked)
 
 
 @pytest.mark.parametrize(

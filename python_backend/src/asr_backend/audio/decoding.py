@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class AudioLimits:
 
 
 def decode(
-    data: bytes | memoryview, *, options: Options, limits: AudioLimits
+    data: bytes | memoryview | mmap.mmap, *, options: Options, limits: AudioLimits
 ) -> Generator[FloatArray, None, None]:
     """Decode, mix and resample one file or one run of raw PCM.
 
@@ -67,7 +68,9 @@ def decode(
         yield from _resampled(source, limits)
 
 
-def count_channels(data: bytes | memoryview, *, options: Options, limits: AudioLimits) -> int:
+def count_channels(
+    data: bytes | memoryview | mmap.mmap, *, options: Options, limits: AudioLimits
+) -> int:
     """Channels of the audio, without decoding it.
 
     Raises:
@@ -78,7 +81,7 @@ def count_channels(data: bytes | memoryview, *, options: Options, limits: AudioL
 
 
 def estimate_duration_s(
-    data: bytes | memoryview, *, options: Options, limits: AudioLimits
+    data: bytes | memoryview | mmap.mmap, *, options: Options, limits: AudioLimits
 ) -> float:
     """Seconds of audio, without decoding it; at most the limit.
 
@@ -96,7 +99,7 @@ def estimate_duration_s(
     return min(limits.max_audio_s, limits.max_audio_s if seconds is None else seconds)
 
 
-def _checked(data: bytes | memoryview, limits: AudioLimits) -> memoryview:
+def _checked(data: bytes | memoryview | mmap.mmap, limits: AudioLimits) -> memoryview:
     view = memoryview(data).cast("B")
     if not view.nbytes:
         raise AsrError(ErrorCode.EMPTY_AUDIO, "AUDIO has 0 bytes")

@@ -95,7 +95,7 @@ def describe(settings: Settings) -> dict[str, object]:
         secret="RANDOM",
         access=dataclasses.replace(access, token="TOKEN" if access.token else ""),
     )
-    env = triton.environment(server, os.environ)
+    env = triton.environment(server, os.environ) | {"TMPDIR": str(run_dir)}
     return {
         "settings": vars(settings),
         "checkpoint": {

@@ -149,7 +149,8 @@ class Settings:
     )
     run_dir: str = _flag(
         "",
-        "folder under which the server's private folder is made and removed",
+        "folder under which the server's private folder is made and removed; files of more than "
+        "1 MiB lie in it while they are in work",
         shown_default="the system's temporary folder",
     )
     triton_root: str = _flag(

@@ -88,7 +88,8 @@ class Supervisor:
                 secret=secrets.token_urlsafe(32),
                 access=self._access,
             )
-            with TritonProcess(argv, environment(self._triton, os.environ), run) as process:
+            env = environment(self._triton, os.environ) | {"TMPDIR": str(run.path)}
+            with TritonProcess(argv, env, run) as process:
                 return self._supervise(process, run)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
