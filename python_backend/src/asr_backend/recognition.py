@@ -233,9 +233,11 @@ class Recognizer:
             while pending:
                 await collect()
         finally:
-            await _cancel([task for _, task in pending])
-            pending.clear()
-            await self._in_decode_pool(source.close)
+            try:
+                await _cancel([task for _, task in pending])
+            finally:
+                pending.clear()
+                await self._in_decode_pool(source.close)
         read_from = time.perf_counter()
         duration_s = sample_count / self._checkpoint.sample_rate_hz
         await read(partial(decoder.push, stitcher.finish()))
@@ -266,10 +268,12 @@ class Recognizer:
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
     """End tasks, and empty the list: it and a failed task's traceback would keep each other."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    tasks.clear()
+    try:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        tasks.clear()
 
 
 async def _at_once(work: Callable[[], T]) -> T:
