@@ -146,14 +146,17 @@ class Call:
         """What gRPC has in flight for it, when it is cancellable."""
 
     def again(self) -> Call:
-        """The next turn of a call that gave way: all of its time and attempts, the same request."""
+        """The next turn of a call that gave way: all of its attempts, the same request."""
         turn = copy.copy(self)
-        turn._start = self._clock()
         turn._earlier_attempts += self._attempts
         turn._attempts = turn._free_attempts = 0
         turn._counts = Counter()
         turn._tried = []
         return turn
+
+    def starts(self) -> None:
+        """Let its time begin now: until now it waited for its turn, and for no server."""
+        self._start = self._clock()
 
     @property
     def address(self) -> str:

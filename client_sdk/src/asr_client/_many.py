@@ -67,6 +67,7 @@ class Plan(Generic[ItemT]):
     def started(self, job: Job[ItemT]) -> Job[ItemT]:
         """Note that a job is sent now."""
         job.round = self.pace.sent()
+        job.call.starts()
         return job
 
     def settle(self, job: Job[ItemT], result: Callable[[], Transcript]) -> Outcome[ItemT] | None:
@@ -158,7 +159,7 @@ async def in_tasks(
     try:
         while True:
             pause_s = plan.pace.pause_s()
-            while plan.may_start(len(running) + (asking is not None), pause_s) and ready:
+            while plan.may_start(len(running), pause_s) and ready:
                 job = plan.started(ready.popleft())
                 running[asyncio.ensure_future(send(job))] = job
             if (

@@ -27,7 +27,11 @@ from asr_client import (
     RetryPolicy,
     ServerBusy,
     Transcript,
+    _many,
 )
+from asr_client._core import Call
+from asr_client._many import Job, Plan
+from asr_client._pace import Pace
 from asr_client.testing import FakeServer, Fault
 from tests.recordings import FOLDER
 from tests.unit.client.conftest import FAST, Driver
@@ -409,6 +413,73 @@ async def test_waiting_for_an_asynchronous_source_holds_nothing_up(server: FakeS
                     await asyncio.wait_for(asked.wait(), 20)
                     break
         assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_refused_recording_does_not_wait_for_the_source(server: FakeServer) -> None:
+    answered = asyncio.Event()
+
+    async def items() -> AsyncIterator[Path]:
+        yield CARD
+        await answered.wait()
+
+    async def work() -> list[str]:
+        async with AsyncClient(server.url, retry=FAST) as client:
+            texts = []
+            async for outcome in client.transcribe_many(items(), concurrency=2):
+                texts.append(outcome.result().text)
+                answered.set()
+            return texts
+
+    server.fail(Fault.QUEUE_FULL)
+    assert await asyncio.wait_for(work(), 20) == ["seven of clubs"]
+
+
+class Refusing:
+    """Takes two recordings only to refuse them, then one at a time, 100 s for each."""
+
+    TIMEOUT_S = 60.0
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.refused = 0
+        self.left_s: list[float] = []
+        self._both = threading.Barrier(2)
+
+    def plan(self) -> Plan[bytes]:
+        def job(item: bytes) -> Job[bytes]:
+            call = Call(
+                address="asr:8001", timeout_s=self.TIMEOUT_S, policy=FAST, clock=lambda: self.now
+            )
+            call.gives_way = True
+            return Job(item=item, call=call, settings={})
+
+        pace = Pace(2, policy=FAST, patience_s=60)
+        return Plan(concurrency=2, pace=pace, job=job, check=lambda: None)
+
+    def send(self, job: Job[bytes]) -> Any:
+        if self.refused < 2:
+            self._both.wait(20)
+            self.refused += 1
+            raise ServerBusy(status="UNAVAILABLE")
+        self.left_s.append(job.call.remaining_s())
+        self.now += 100
+
+    async def send_from_a_task(self, job: Job[bytes]) -> Any:
+        return await asyncio.to_thread(self.send, job)
+
+
+def test_waiting_for_a_turn_takes_nothing_from_a_recording_s_time() -> None:
+    server = Refusing()
+    outcomes = _many.in_threads(iter([b"1", b"2"]), server.plan(), server.send, print)
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert server.left_s == [server.TIMEOUT_S] * 2
+
+
+async def test_the_same_with_tasks() -> None:
+    server = Refusing()
+    outcomes = _many.in_tasks(iter([b"1", b"2"]), server.plan(), server.send_from_a_task)
+    assert [outcome.error async for outcome in outcomes] == [None, None]
+    assert server.left_s == [server.TIMEOUT_S] * 2
 
 
 def test_results_show_what_they_are_without_their_audio() -> None:
