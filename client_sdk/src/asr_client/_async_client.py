@@ -272,12 +272,16 @@ class AsyncClient(_base.BaseClient):
     ) -> Any:
         if not _audio.may_block(audio):
             return self._infer_request(call, audio, options, **form)
-        work = asyncio.to_thread(self._infer_request, call, audio, options, **form)
+        work = asyncio.ensure_future(
+            asyncio.to_thread(self._infer_request, call, audio, options, **form)
+        )
         try:
-            return await asyncio.wait_for(work, call.remaining_s())
-        except asyncio.TimeoutError:
-            call.remaining_s()
-            raise
+            # Before Python 3.12 `wait_for` loses a cancellation that comes as the work ends.
+            while not work.done():
+                await asyncio.wait({work}, timeout=call.remaining_s())
+            return work.result()
+        finally:
+            work.cancel()
 
     async def _send_job(self, job: _many.Job[Any]) -> Transcript:
         with job.call.watch.call(job.call.request_id):

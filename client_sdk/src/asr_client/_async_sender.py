@@ -46,6 +46,7 @@ class AsyncSender:
     async def send(self, call: _core.Call, method: str, request: Any) -> Any:
         """The response; raises the call's AsrError, or RuntimeError when it is closed."""
         call.budget.begin()
+        cancellations = _cancellations()
         try:
             while True:
                 await self.find_servers(call)
@@ -53,12 +54,12 @@ class AsyncSender:
                     return await self._attempt(call, method, request)
                 except grpc.RpcError as error:
                     # A request that fails as its task is cancelled has this error, not that one.
-                    if _cancelling():
+                    if _cancellations() > cancellations:
                         raise asyncio.CancelledError from None
                     pause_s = call.failed(*self._access.failure(error))
                 except asyncio.CancelledError:
                     # Closing the channel looks like a cancelled task, though nobody cancelled this.
-                    if self.connections.closed and not _cancelling():
+                    if self.connections.closed and _cancellations() == cancellations:
                         raise call.closed() from None
                     raise
                 await self.pause(call, pause_s)
@@ -68,11 +69,11 @@ class AsyncSender:
 
     async def pause(self, call: _core.Call, pause_s: float) -> None:
         """Wait; raises Cancelled when the client is closed meanwhile."""
-        try:
+        with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._closing.wait(), pause_s)
-        except asyncio.TimeoutError:
-            return
-        raise call.closed()
+        # Asked again: with no time to wait at all, `wait_for` does not even look.
+        if self._closing.is_set():
+            raise call.closed()
 
     async def close(self) -> None:
         """End all; may be called again, and leaves a parent's connections alone."""
@@ -131,7 +132,10 @@ class AsyncSender:
                 timeout_s = call.attempt()
                 if method == "ModelInfer":
                     _wire.set_timeout(request, timeout_s)
-                response = await self._exchange(call, choice.address, method, request, timeout_s)
+                headers = call.watch.headers()
+                response = await self._exchange(
+                    choice.address, method, request, timeout_s, headers=headers
+                )
                 call.succeeded()
                 return response
             finally:
@@ -139,13 +143,19 @@ class AsyncSender:
                     await self._let_go(choice.address)
 
     async def _exchange(
-        self, call: _core.Call, address: str, method: str, request: Any, timeout_s: float
+        self,
+        address: str,
+        method: str,
+        request: Any,
+        timeout_s: float,
+        *,
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> Any:
         self._check()
         connection, heard = self.connections.begin(address), None
         try:
             send = getattr(connection.stub, method)
-            metadata = (*self._access.metadata, *call.watch.headers())
+            metadata = (*self._access.metadata, *headers)
             response = await send(request, timeout=timeout_s, metadata=metadata)
             heard = True
             return response
@@ -163,15 +173,10 @@ class AsyncSender:
         ready = False
         # RuntimeError: closed. Nobody would look at it here, and the call itself says so too.
         with contextlib.suppress(grpc.RpcError, RuntimeError):
-            ask = self._stub(address).ModelReady
-            answer = await ask(request, timeout=timeout_s, metadata=self._access.metadata)
+            answer = await self._exchange(address, "ModelReady", request, timeout_s)
             ready = bool(answer.ready)
         servers.answered(address, ready=ready)
         return ready
-
-    def _stub(self, address: str) -> Any:
-        self._check()
-        return self.connections.stub(address)
 
     def _check(self) -> None:
         self.connections.check()
@@ -192,7 +197,8 @@ class AsyncSender:
             await channel.close()
 
 
-def _cancelling() -> bool:
+def _cancellations() -> int:
+    """How often this task was cancelled; one may go on, to clean up, and be cancelled again."""
     task = asyncio.current_task()
     # Python 3.10 cannot tell.
-    return task is not None and bool(getattr(task, "cancelling", int)())
+    return 0 if task is None else int(getattr(task, "cancelling", int)())

@@ -81,17 +81,12 @@ class Connections:
         if _parents:
             raise RuntimeError(_MESSAGE)
 
-    def stub(self, address: str) -> Any:
-        """The service's methods on that server.
+    def begin(self, address: str) -> Connection:
+        """The connection for a request; to be given back with `end`.
 
         Raises:
             RuntimeError: closed, or the parent's.
         """
-        with self._lock:
-            return self._open(address).stub
-
-    def begin(self, address: str) -> Connection:
-        """The connection for a request; to be given back with `end`. Raises as `stub` does."""
         with self._lock:
             connection = self._open(address)
             connection.requests += 1
@@ -123,10 +118,15 @@ class Connections:
             return None
 
     def drop(self, address: str) -> Any:
-        """Forget a channel; it is the caller's to close. None when there is none."""
+        """Forget a channel; it is the caller's to close. None when there is none, or in use."""
         with self._lock:
             connection = self._held.pop(address, None)
-            return None if connection is None else connection.channel
+            if connection is None:
+                return None
+            if connection.requests:
+                self._replaced.add(connection)
+                return None
+            return connection.channel
 
     def close(self) -> list[Any]:
         """Open no more; the channels that are left are the caller's to close."""

@@ -169,13 +169,21 @@ class Sender:
 
     def _probe(self, servers: Servers, address: str, timeout_s: float) -> Any:
         """Ask a server whether the model is ready; the answer goes to `servers` by itself."""
-        ask = self.connections.stub(address).ModelReady.future
+        connection = self.connections.begin(address)
         request = _wire.request("ModelReady", name=_wire.MODEL)
+        ask = connection.stub.ModelReady.future
         future = ask(request, timeout=timeout_s, metadata=self._access.metadata)
 
         def note(done: Any) -> None:
-            ready = done.code() is grpc.StatusCode.OK and done.result().ready
-            servers.answered(address, ready=ready)
+            status = done.code()
+            servers.answered(
+                address, ready=status is grpc.StatusCode.OK and bool(done.result().ready)
+            )
+            heard = None if done.cancelled() else status is not grpc.StatusCode.DEADLINE_EXCEEDED
+            useless = self.connections.end(connection, heard=heard)
+            if useless is not None:
+                # Not in gRPC's own thread, which runs this and which closing may wait for.
+                threading.Thread(target=useless.close, daemon=True).start()
 
         future.add_done_callback(note)
         return future

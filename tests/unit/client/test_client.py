@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -297,6 +298,52 @@ async def test_a_cancellation_at_the_moment_of_a_failure_is_not_lost(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, 10)
+
+
+async def test_a_cancellation_at_the_moment_that_a_file_was_read_is_not_lost(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def to_thread(function: Any, *args: Any, **kwargs: Any) -> Any:
+        begun.set()
+        await go_on.wait()
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    async with AsyncClient(server.url) as client:
+        task = asyncio.create_task(client.transcribe(RECORDING))
+        await begun.wait()
+        go_on.set()
+        asyncio.get_running_loop().call_soon(task.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert not server.requests
+
+
+async def test_a_task_that_went_on_after_a_cancellation_tries_again_as_any_other(
+    server: FakeServer,
+) -> None:
+    async def work() -> str:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return (await client.transcribe(RECORDING)).text
+
+    async with AsyncClient(server.url, retry=FAST) as client:
+        task = asyncio.ensure_future(work())
+        await asyncio.sleep(0)
+        task.cancel()
+        server.fail(Fault.QUEUE_FULL)
+        assert await task == "seven of clubs"
+
+
+async def test_no_time_to_wait_still_notices_a_closed_client(server: FakeServer) -> None:
+    client = AsyncClient(server.url)
+    call = client._call(60, None)
+    await client._sender.pause(call, 0)
+    await client.close()
+    with pytest.raises(asr_client.Cancelled):
+        await client._sender.pause(call, 0)
 
 
 async def test_cancelling_a_task_cancels_its_call(server: FakeServer) -> None:

@@ -82,6 +82,15 @@ def test_what_is_in_flight_keeps_the_old_one_open(world: World) -> None:
     assert world.opened == 2
 
 
+def test_one_in_use_is_forgotten_and_closed_later(world: World) -> None:
+    used = world.connections.begin(ADDRESS)
+    assert world.connections.drop(ADDRESS) is None
+    assert world.connections.end(used, heard=True) == 1
+    request(world, lasts_s=0, heard=True)
+    assert world.connections.drop(ADDRESS) == 2
+    assert world.connections.drop(ADDRESS) is None
+
+
 def test_closing_closes_the_old_ones_too(world: World) -> None:
     world.connections.begin(ADDRESS)
     request(world, lasts_s=SILENCE_S, heard=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -12,8 +14,8 @@ import numpy as np
 import pytest
 
 import asr_client
-from asr_client import Client, RetryPolicy, _servers
-from asr_client.testing import FakeServer, Fault
+from asr_client import AsyncClient, Client, RetryPolicy, _servers
+from asr_client.testing import FakeServer, Fault, FlakyNetwork
 
 from .conftest import FAST, Driver
 
@@ -171,6 +173,51 @@ def test_a_server_that_lets_a_deadline_pass_is_doubted(
     fakes[0].delay_s = 0
     # It says that it is ready, and so it is used again.
     until(lambda: both_answer(client))
+
+
+def test_a_server_behind_a_silent_connection_comes_back(
+    driver: Driver, fakes: list[FakeServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asr_client._connections.SILENCE_S", 0.4)
+    for module in ("_sender", "_async_sender", "_servers"):
+        monkeypatch.setattr(f"asr_client.{module}.PROBE_TIMEOUT_S", 0.5)
+    with FlakyNetwork(fakes[0].url) as network:
+        client = driver.open([network.url, fakes[1].url])
+        until(lambda: both_answer(client))
+        network.silence()
+        with contextlib.suppress(asr_client.DeadlineExceeded):
+            for _ in range(2):
+                say(client, timeout_s=0.2)
+        # The deadline was too short to tell; what asks the server finds out.
+        until(lambda: both_answer(client))
+
+
+async def test_a_deadline_closes_no_connection_under_a_question(
+    fakes: list[FakeServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asr_client._connections.SILENCE_S", 0.8)
+
+    async def ask(timeout_s: float) -> str:
+        return (await client.transcribe(SILENCE, sample_rate=16000, timeout_s=timeout_s)).text
+
+    async def answered() -> set[str]:
+        return {await ask(60), await ask(60)}
+
+    with FlakyNetwork(fakes[0].url) as network:
+        async with AsyncClient([network.url, fakes[1].url], retry=FAST) as client:
+            while await answered() != {"a", "b"}:
+                await asyncio.sleep(0.02)
+            fakes[1].stop()
+            # Two calls, so that one of them meets the server that is gone.
+            await asyncio.gather(ask(60), ask(60))
+            network.silence()
+            waiting = asyncio.ensure_future(ask(1.0))
+            with pytest.raises(asr_client.DeadlineExceeded):
+                await ask(0.2)
+            # It asks the doubted server while the deadline of the first call passes.
+            assert await ask(60) == "a"
+            with pytest.raises(asr_client.DeadlineExceeded):
+                await waiting
 
 
 def test_an_overloaded_server_gets_few_extra_requests(fakes: list[FakeServer]) -> None:
