@@ -37,8 +37,8 @@ _CAPTIONS = {
     "callers. Where the line turns upwards the server is full.",
     "Every setting under every load": "Seconds of audio a second, and p95. Hatched cells do not "
     "keep the target.",
-    "Batches": "How many windows shared one forward of the network: that batching happened shows "
-    "in what is not 1.",
+    "Batches": "How many windows shared one forward of the network. An engine that takes them one "
+    "at a time shows 1 only; how many Triton handed it at once is in the table, windows a batch.",
     "Queue against compute": "A window's mean time in the queue of wav2vec2 and in its batch, as "
     "the server counts them.",
     "Where the processor time goes": "Cores busy for the network (wav2vec2), for decoding audio "
