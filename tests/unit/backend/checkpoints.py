@@ -68,11 +68,13 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def write_checkpoint(folder: Path, shape: str, *, do_normalize: bool = True, **sizes: Any) -> Path:
+def write_checkpoint(
+    folder: Path, shape: str, *, do_normalize: bool = True, spread: float = 0.3, **sizes: Any
+) -> Path:
     """A checkpoint with random weights whose every parameter matters to the output.
 
     Fresh weights would hide mistakes: biases are zero, norms are the identity, and a batch norm's
-    running statistics are those of no data.
+    running statistics are those of no data. So `spread` moves them; wide layers bear less of it.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCTC
@@ -85,7 +87,7 @@ def write_checkpoint(folder: Path, shape: str, *, do_normalize: bool = True, **s
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
             if tensor.is_floating_point() and (tensor.dim() == 1 or "conv_layers" in name):
                 tensor += (
-                    0.3 * tensor.std().nan_to_num(0.5).clamp(min=0.5) * torch.rand_like(tensor)
+                    spread * tensor.std().nan_to_num(0.5).clamp(min=0.5) * torch.rand_like(tensor)
                 )
     model.save_pretrained(folder)
     config_json = json.loads((folder / "config.json").read_text())

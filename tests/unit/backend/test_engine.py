@@ -163,6 +163,16 @@ def test_any_lengths_in_any_order(family: tuple[Engine, Reference], lengths: lis
     assert_same(family[0].forward(windows), family[1], windows)
 
 
+@pytest.mark.parametrize("shape", ["base-960h", "large-960h-lv60-self"])
+def test_the_published_widths_with_fewer_layers(tmp_path: Path, shape: str) -> None:
+    width, heads = (1024, 16) if shape.startswith("large") else (768, 12)
+    sizes = {"hidden_size": width, "num_attention_heads": heads, "intermediate_size": 4 * width}
+    sizes |= {"num_hidden_layers": 2, "num_conv_pos_embedding_groups": 16}
+    folder = write_checkpoint(tmp_path, shape, spread=0.02, conv_dim=(512,) * 7, **sizes)
+    windows = clips([9_600, SHORTEST, 25_000])
+    assert_same(load(folder).forward(windows), Reference(folder), windows)
+
+
 def test_the_plain_model_would_fail_here(folders: dict[str, Path]) -> None:
     """The checkpoints and clips of these tests do tell right from wrong."""
     windows = clips(LENGTHS[:4])

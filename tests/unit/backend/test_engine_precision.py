@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from asr_backend import engine as engine_module
@@ -21,7 +21,7 @@ from asr_backend.engine_openvino import bucket
 from asr_backend.int8_linear import Int8Linear
 from tests import recordings
 from tests.unit.backend.checkpoints import SHAPES, write_checkpoint
-from tests.unit.backend.test_engine import LENGTHS, clips
+from tests.unit.backend.test_engine import LENGTHS, LONGEST, SHORTEST, clips
 from tools.word_errors import word_error_rate
 
 ON_OPENVINO = {"base-960h", "large-960h-lv60-self", "hubert-base", "hubert-large"}
@@ -113,6 +113,49 @@ def test_on_torch_in_any_company(
     assert max(deviations(together, expected)) < FROM_FP32[precision]
 
 
+PATHS = ["bf16", "int8", "bf16 on torch", "int8 on torch"]
+
+
+@pytest.fixture(scope="module", params=PATHS)
+def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """An engine of each arithmetic and library, with a group norm."""
+    return by_path(write_checkpoint(tmp_path_factory.mktemp("path"), "base-960h"), request.param)
+
+
+def by_path(folder: Path, name: str) -> Engine:
+    precision, _, on_torch = name.partition(" on ")
+    with pytest.MonkeyPatch.context() as patch:
+        if on_torch:
+            patch.setattr(engine_module, "_has_openvino", lambda: False)
+        return load(folder, precision)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    lengths=st.lists(
+        st.one_of(st.just(SHORTEST), st.integers(SHORTEST, 20_000)), min_size=1, max_size=6
+    )
+)
+@example(lengths=[LONGEST, SHORTEST, 20_000])
+def test_any_lengths_in_any_order(path: Engine, lengths: list[int]) -> None:
+    windows = clips(lengths)
+    together = path.forward(windows)
+    alone = [path.forward([window])[0] for window in windows]
+    limit = 0.0 if path.max_windows == 1 else FROM_ALONE
+    assert max(deviations(together, alone)) <= limit
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_quiet_recording_beside_a_loud_one_keeps_its_transcript(name: str) -> None:
+    engine = by_path(demo_checkpoint(), name)
+    spoken = [recordings.samples(each) for each in sorted(recordings.texts())]
+    windows = [samples * (0.02, 6.0)[place % 2] for place, samples in enumerate(spoken)]
+    together = engine.forward(windows)
+    assert len(windows) == len(together) > 3
+    for window, output in zip(windows, together, strict=True):
+        assert transcript(engine, output) == transcript(engine, engine.forward([window])[0]) != ""
+
+
 def test_a_quiet_frame_keeps_its_digits_beside_a_loud_one() -> None:
     torch.manual_seed(0)
     linear = torch.nn.Linear(64, 32)
@@ -141,12 +184,16 @@ def spoken() -> list[tuple[str, np.ndarray]]:
     return clips
 
 
+def transcript(engine: Engine, log_probs: np.ndarray) -> str:
+    decoder = GreedyDecoder(engine.checkpoint)
+    decoder.push(log_probs)
+    return decoder.finish(60).text.lower()
+
+
 def error_rate(engine: Engine, spoken: list[tuple[str, np.ndarray]]) -> float:
     pairs = []
     for said, samples in spoken:
-        decoder = GreedyDecoder(engine.checkpoint)
-        decoder.push(engine.forward([samples])[0])
-        pairs.append((said, decoder.finish(60).text.lower()))
+        pairs.append((said, transcript(engine, engine.forward([samples])[0])))
     return word_error_rate(pairs)
 
 
