@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
@@ -47,17 +48,25 @@ def forwards(server: LocalServer) -> float:
     return metrics_page.value(server.metrics(), "asr_forward_windows_count")
 
 
+def heard_s(server: LocalServer) -> float:
+    return metrics_page.value(server.metrics(), "asr_audio_seconds_total")
+
+
 def test_a_dead_acoustic_model_costs_latency_and_no_work(
     fragile_server: LocalServer, client: Client
 ):
+    hour_audio, _ = long_recording(3600)
     audio, _ = long_recording(300)
     whole = client.transcribe(audio).text
     clip = client.transcribe(CLIP).text
     (stub,) = fragile_server.stubs("wav2vec2")
-    with ThreadPoolExecutor(8) as pool:
+    before_s = heard_s(fragile_server)
+    with ThreadPoolExecutor(9) as pool:
+        hour = pool.submit(client.transcribe, hour_audio)
+        wait_until(lambda: heard_s(fragile_server) > before_s + 1800, "half of the hour")
         before = forwards(fragile_server)
         long = pool.submit(client.transcribe, audio)
-        wait_until(lambda: forwards(fragile_server) > before + 2, "the long file's first windows")
+        wait_until(lambda: forwards(fragile_server) > before + 2, "more windows")
         stub.kill()
         short = [pool.submit(client.transcribe, CLIP) for _ in range(7)]
         wait_until(lambda: fragile_server.health()[0] == 503, "not ready")
@@ -66,6 +75,12 @@ def test_a_dead_acoustic_model_costs_latency_and_no_work(
         assert "healing" in status.stdout
         assert [one.result().text for one in short] == [clip] * 7
         assert long.result().text == whole
+        words_of_hour = hour.result().words
+    # No window of the hour is missing, of which each has 10 s at least...
+    times_s = [0.0, *(word.start_s for word in words_of_hour), hour.result().duration_s]
+    assert max(later - earlier for earlier, later in itertools.pairwise(times_s)) < 10
+    # ...and none was heard twice but the few that were in work.
+    assert heard_s(fragile_server) - before_s < 1.1 * (3600 + 300)
     wait_until(lambda: fragile_server.health()[0] == 200, "ready again")
     assert asr_status(fragile_server).returncode == 0
     (fresh,) = fragile_server.stubs("wav2vec2")
