@@ -194,16 +194,17 @@ class Recognizer:
         stitcher = Stitcher(self._checkpoint.in_language(options.language))
         decoder = self._decoders.decoder(options)
         read = self._in_search_pool if options.decoder == "beam" else _at_once
-        pending: deque[tuple[int, asyncio.Task[Samples]]] = deque()
+        pending: deque[tuple[int, bool, asyncio.Task[Samples]]] = deque()
         sample_count = 0
 
         async def collect() -> None:
             waited_from = time.perf_counter()
             # No name for the task: if it fails, its traceback has this frame.
-            emissions = await pending[0][1]
+            emissions = await pending[0][-1]
             read_from = time.perf_counter()
-            start_sample, _ = pending.popleft()
-            await read(partial(decoder.push, stitcher.push(start_sample, emissions)))
+            start_sample, after_pause, _ = pending.popleft()
+            final = stitcher.push(start_sample, emissions, after_pause=after_pause)
+            await read(partial(decoder.push, final))
             stages.acoustic_s += read_from - waited_from
             stages.ctc_s += time.perf_counter() - read_from
 
@@ -225,8 +226,8 @@ class Recognizer:
                 call = self._emissions(
                     window.samples, is_cancelled, options.language, is_long=is_long
                 )
-                pending.append((window.start_sample, asyncio.create_task(call)))
-                while len(pending) > self._windows_in_flight or (pending and pending[0][1].done()):
+                pending.append((window.start_sample, window.after_pause, asyncio.create_task(call)))
+                while len(pending) > self._windows_in_flight or (pending and pending[0][-1].done()):
                     await collect()
                 if window.last:
                     break
@@ -234,7 +235,7 @@ class Recognizer:
                 await collect()
         finally:
             try:
-                await _cancel([task for _, task in pending])
+                await _cancel([task for *_, task in pending])
             finally:
                 pending.clear()
                 await self._in_decode_pool(source.close)

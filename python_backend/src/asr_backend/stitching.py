@@ -15,6 +15,8 @@ Emissions = npt.NDArray[np.float32]
 MARGIN_FRAMES = 4
 """Quiet frames wanted on both sides of a cut. Neighbouring windows may then place a symbol up to
 three frames apart (60 ms at a stride of 320 samples), and it is neither lost nor doubled."""
+IMPOSSIBLE = -100.0
+"""A log-probability that no decoder takes up."""
 
 
 class Stitcher:
@@ -22,23 +24,31 @@ class Stitcher:
 
     Two neighbours are cut at a quiet frame, where both say blank or both the word delimiter, as
     near to the middle of their overlap as can be: a frame near a window's edge knows little of
-    what surrounds it. Where there is none, they are cut in the middle.
+    what surrounds it. Where there is none, they are cut in the middle. A cut in a pause becomes a
+    word's end: many checkpoints do not write the delimiter at the ends of what they hear.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         ids = (checkpoint.blank_id, checkpoint.word_delimiter_id)
         self._quiet_ids = [id_ for id_ in ids if id_ is not None]
+        self._delimiter = None
+        if checkpoint.word_delimiter_id is not None:
+            self._delimiter = np.full(len(checkpoint.vocabulary), IMPOSSIBLE, np.float32)
+            self._delimiter[checkpoint.word_delimiter_id] = 0
         self._stride_samples = checkpoint.stride_samples
         # Frames of the last window pushed, from the last cut on, and the first one's number.
         self._open: Emissions = np.zeros((0, len(checkpoint.vocabulary)), np.float32)
         self._open_start = 0
 
-    def push(self, window_start_sample: int, log_probs: Emissions) -> Emissions:
+    def push(
+        self, window_start_sample: int, log_probs: Emissions, *, after_pause: bool = False
+    ) -> Emissions:
         """Take the next window's emissions.
 
         Args:
             window_start_sample: a multiple of the stride, inside what the last window covered.
             log_probs: float32 [frames, vocabulary].
+            after_pause: whether the window begins between two words.
 
         Returns:
             float32 [any number, vocabulary]: the frames that are now final.
@@ -57,6 +67,8 @@ class Stitcher:
         )
         final = self._open[: cut - self._open_start]
         self._open, self._open_start = log_probs[cut - start :], cut
+        if after_pause and self._delimiter is not None and self._is_quiet(self._open[:1]).all():
+            self._open = np.concatenate([self._delimiter[None], self._open[1:]])
         return final
 
     def finish(self) -> Emissions:
@@ -64,11 +76,14 @@ class Stitcher:
         final, self._open = self._open, self._open[:0]
         return final
 
+    def _is_quiet(self, log_probs: Emissions) -> npt.NDArray[np.bool_]:
+        return np.isin(log_probs.argmax(axis=1), self._quiet_ids)
+
     def _cut(self, left: Emissions, right: Emissions) -> int:
         """The frame of an overlap from which the right side counts."""
         middle = len(left) // 2
-        left_ids, right_ids = left.argmax(axis=1), right.argmax(axis=1)
-        quiet = (left_ids == right_ids) & np.isin(left_ids, self._quiet_ids)
+        same = left.argmax(axis=1) == right.argmax(axis=1)
+        quiet = same & self._is_quiet(left)
         frames = np.arange(len(quiet))
         symbols = frames[~quiet]
         if not len(symbols):

@@ -26,6 +26,8 @@ class Window:
     samples: npt.NDArray[np.float32]
     """float32 [samples], mono, 16 kHz."""
     last: bool
+    after_pause: bool = False
+    """Whether it begins in a pause that the window before ends in: between two words."""
 
 
 def windows(
@@ -70,6 +72,7 @@ def windows(
     waiting_count = 0
     # Where the samples held, and the next window, start; a last window may start in between.
     held_start = start = index = 0
+    after_pause = False
     with closing(blocks) if isinstance(blocks, Generator) else nullcontext():
         for block in blocks:
             waiting.append(block)
@@ -82,24 +85,38 @@ def windows(
             while held_start + len(held) > start + longest:
                 held = held[start - held_start :]
                 held_start = start
-                end, following = _cut(held[:longest], overlap, stride_samples)
-                yield Window(index=index, start_sample=start, samples=held[:end].copy(), last=False)
-                start += following
-                index += 1
+                end, following, in_pause = _cut(held[:longest], overlap, stride_samples)
+                yield Window(
+                    index=index,
+                    start_sample=start,
+                    samples=held[:end].copy(),
+                    last=False,
+                    after_pause=after_pause,
+                )
+                start, index, after_pause = start + following, index + 1, in_pause
     held = np.concatenate([held, *waiting])
     end = held_start + len(held)
     if end:
-        if index:
-            start = min(start, (end - longest // 2) // stride_samples * stride_samples)
-        yield Window(index=index, start_sample=start, samples=held[start - held_start :], last=True)
+        latest = (end - longest // 2) // stride_samples * stride_samples
+        if index and start > latest:
+            start, after_pause = latest, False
+        yield Window(
+            index=index,
+            start_sample=start,
+            samples=held[start - held_start :],
+            last=True,
+            after_pause=after_pause,
+        )
 
 
-def _cut(longest: npt.NDArray[np.float32], overlap: int, stride_samples: int) -> tuple[int, int]:
-    """Where a window ends that may be so long, and where the next one starts."""
+def _cut(
+    longest: npt.NDArray[np.float32], overlap: int, stride_samples: int
+) -> tuple[int, int, bool]:
+    """Where a window ends that may be so long, where the next starts, and if a pause is there."""
     pause = last_pause(longest, first=len(longest) // 2)
     if pause is None:
-        return len(longest), len(longest) - overlap
+        return len(longest), len(longest) - overlap, False
     start, end = pause
     middle = (start + end) // 2
     context = min(round(PAUSE_CONTEXT_S * SAMPLE_RATE_HZ), (end - start) // 2)
-    return middle + context, (middle - context) // stride_samples * stride_samples
+    return middle + context, (middle - context) // stride_samples * stride_samples, True

@@ -72,10 +72,11 @@ def test_no_word_is_lost_or_doubled_where_neighbours_disagree(words: list[str], 
     assert decoder.finish(1e9).text.split() == words
 
 
-def stitched_text(left: str, right: str, start: int) -> str:
+def stitched_text(left: str, right: str, start: int, *, after_pause: bool = False) -> str:
     stitcher, decoder = Stitcher(CHECKPOINT), GreedyDecoder(CHECKPOINT)
     decoder.push(stitcher.push(0, emissions(spell(left))))
-    decoder.push(stitcher.push(start * STRIDE, emissions(spell(right))))
+    later = emissions(spell(right))
+    decoder.push(stitcher.push(start * STRIDE, later, after_pause=after_pause))
     decoder.push(stitcher.finish())
     return decoder.finish(1e9).text
 
@@ -100,6 +101,18 @@ def test_without_a_quiet_frame_the_cut_is_the_middle() -> None:
 
 def test_a_delimiter_that_both_hear_may_be_cut_and_is_kept() -> None:
     assert stitched_text("AAAAAAAA  BBBBBBBB", "AAAAAAAA  BBBBBBBB", 0) == "A B"
+
+
+def test_a_cut_in_a_pause_ends_a_word() -> None:
+    left, right = "_N__O_______", "______G__O__"
+    assert stitched_text(left, right, 5) == "NOGO"
+    assert stitched_text(left, right, 5, after_pause=True) == "NO GO"
+    # The delimiter that a window wrote itself does not make an empty word.
+    assert stitched_text("_N__O__ ____", "______G__O__", 5, after_pause=True) == "NO GO"
+
+
+def test_a_cut_in_a_pause_takes_no_letter() -> None:
+    assert stitched_text("NNNNNNNN", "NNNNNNNN", 4, after_pause=True) == "N"
 
 
 def test_a_gap_is_a_defect() -> None:
