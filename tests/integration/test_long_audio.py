@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -56,15 +57,17 @@ def anonymous_bytes(process: psutil.Process) -> int:
     return int(line.split()[1]) * 1024
 
 
-def forwards(server: LocalServer) -> float:
-    return metrics_page.value(server.metrics(), "asr_forward_windows_count")
-
-
 def windows_of(utterances: Sequence[npt.NDArray[np.int16]]) -> list[npt.NDArray[np.float32]]:
     """What a file of these utterances is cut into, each time in the silence behind one."""
     samples = np.concatenate(utterances).astype(np.float32) / 32768
     made = windows([samples], max_window_s=20, overlap_s=2, stride_samples=320)
     return [window.samples for window in made]
+
+
+def in_work(server: LocalServer) -> int:
+    """Large recordings in work: each is a file without a name that its front has mapped."""
+    maps = [Path(f"/proc/{front.pid}/maps") for front in server.stubs("transcribe")]
+    return sum(page.read_text(encoding="utf-8").count("(deleted)") for page in maps)
 
 
 def letters(*texts: str) -> str:
@@ -101,10 +104,12 @@ def test_long_files_on_every_front_do_not_keep_a_clip_waiting(client: Client, se
     clip = recordings.wav(recordings.pcm("cards-004-five-five.wav"))
     alone = client.transcribe(clip).text
     count = 2 * len(server.stubs("transcribe"))
-    before = forwards(server)
+    idle = in_work(server)
     with ThreadPoolExecutor(count) as pool:
         files = [pool.submit(client.transcribe, audio) for _ in range(count)]
-        while forwards(server) == before:
+        deadline = time.monotonic() + 60
+        while in_work(server) < idle + count:
+            assert time.monotonic() < deadline, "large recordings do not lie in files"
             time.sleep(0.05)
         texts = [client.transcribe(clip).text for _ in range(5)]
         unfinished = [file for file in files if not file.done()]
@@ -112,6 +117,10 @@ def test_long_files_on_every_front_do_not_keep_a_clip_waiting(client: Client, se
     assert texts == [alone] * 5
     assert len(unfinished) == count
     assert len({result.text for result in results}) == 1
+    deadline = time.monotonic() + 10
+    while in_work(server) > idle:
+        assert time.monotonic() < deadline, "a file outlived its recording"
+        time.sleep(0.05)
 
 
 def test_work_stops_when_nobody_waits_for_it(client: Client, server: LocalServer):
