@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from enum import Enum
+from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -27,7 +28,6 @@ ON_STDOUT_TOGETHER = ("text", "json")
 GO_ON = "run the same command again to go on"
 
 app = typer.Typer(
-    help="Transcribe recordings with a speech recognition server.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -71,6 +71,24 @@ Hotwords = Annotated[
 Language = Annotated[str | None, typer.Option(help="For checkpoints with language adapters.")]
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"asr {metadata.version('asr-client')}")
+        raise typer.Exit
+
+
+@app.callback()
+def command(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Transcribe recordings with a speech recognition server."""
+
+
 @app.command()
 def transcribe(
     files: Annotated[list[Path], typer.Argument(help="Audio files.")],
@@ -104,9 +122,7 @@ def transcribe(
     options = {
         "timestamps": times.get(format, "word"),
         "channel": _channel(channel),
-        "decoder": decoder.value,
-        "hotwords": hotwords or None,
-        "language": language,
+        **_decoding(decoder, hotwords, language),
     }
     try:
         caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
@@ -114,7 +130,7 @@ def transcribe(
             targets = None
             if output_dir is not None:
                 targets = _files.targets(files, output_dir, format)
-                output_dir.mkdir(parents=True, exist_ok=True)
+                _make(output_dir)
             failed = _files.run(
                 client, files, targets, format=format, concurrency=concurrency, options=options
             )
@@ -137,6 +153,9 @@ def batch(
     max_audio_bytes: MaxAudioBytes = DEFAULT_MAX_AUDIO_BYTES,
     timestamps: Annotated[Detail, typer.Option(help="Times in the results.")] = Detail.WORD,
     channel: ChannelName = "mix",
+    decoder: Decoding = DecoderName.GREEDY,
+    hotwords: Hotwords = None,
+    language: Language = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try lines again that failed in an earlier run.")
     ] = False,
@@ -154,7 +173,11 @@ def batch(
     The exit status is 0 when every line has a transcript, 1 when lines failed, 3 when the work was
     stopped by the server or the disk, and 130 by Ctrl-C: the same command then goes on.
     """
-    options = {"timestamps": timestamps.value, "channel": _channel(channel)}
+    options = {
+        "timestamps": timestamps.value,
+        "channel": _channel(channel),
+        **_decoding(decoder, hotwords, language),
+    }
     try:
         caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
         with Client(url, timeout_s=timeout, max_audio_bytes=max_audio_bytes, **caller) as client:
@@ -223,6 +246,13 @@ def status(
     raise typer.Exit(0 if ready else 1)
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _usage(f"--output-dir {folder}: {error.strerror}") from None
+
+
 def _channel(text: str) -> Channel:
     options: dict[str, Literal["mix", "separate"]] = {"mix": "mix", "separate": "separate"}
     if text in options:
@@ -230,6 +260,12 @@ def _channel(text: str) -> Channel:
     if not text.isdecimal():
         raise _usage(f'--channel {text} is not "mix", "separate" or an index')
     return int(text)
+
+
+def _decoding(
+    decoder: DecoderName, hotwords: list[str] | None, language: str | None
+) -> dict[str, Any]:
+    return {"decoder": decoder.value, "hotwords": hotwords or None, "language": language}
 
 
 def _ready(ready: bool) -> str:

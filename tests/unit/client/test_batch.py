@@ -116,6 +116,13 @@ def test_each_line_gets_its_result(job: Job) -> None:
     assert results[3]["words"] == []
 
 
+def test_a_line_s_own_decoder_goes_before_the_command_s(job: Job) -> None:
+    job.lines({"audio": "card.wav"}, {"audio": "card.wav", "id": 2, "decoder": "greedy"})
+    assert job.run("--decoder", "beam", "--concurrency", "1").exit_code == 0
+    options = [json.loads(request.options) for request in job.server.requests]
+    assert [one["decoder"] for one in options] == ["beam", "greedy"]
+
+
 def test_failed_lines_say_why_and_are_tried_again_only_when_asked_to(job: Job) -> None:
     (job.manifest.parent / "text.wav").write_text("no audio")
     job.lines(

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,11 @@ def test_one_file_is_its_text(server: FakeServer) -> None:
     result = asr("transcribe", CARDS[0], url=server.url)
     assert (result.exit_code, result.stdout, result.stderr) == (0, "seven of clubs\n", "")
     assert json.loads(server.requests[0].options)["timestamps"] == "none"
+
+
+def test_it_says_its_version() -> None:
+    result = asr("--version")
+    assert (result.exit_code, result.stdout) == (0, f"asr {metadata.version('asr-client')}\n")
 
 
 @pytest.mark.parametrize("command", ["transcribe", "status", "--help"])
@@ -154,6 +160,7 @@ def test_a_file_that_cannot_be_written_is_one_that_failed(
     ("arguments", "words"),
     [
         ([CARDS[0], CARDS[1], "--format", "srt"], "needs --output-dir"),
+        ([CARDS[0], "--output-dir", CARDS[1]], f"--output-dir {CARDS[1]}: File exists"),
         (["a/x.wav", "b/x.mp3", "--output-dir", "out"], "2 of the files would be written to"),
         ([CARDS[0], "--channel", "left"], "--channel left"),
         ([CARDS[0], "--timeout", "0"], "timeout_s"),
