@@ -64,7 +64,14 @@ def transcript(document: bytes, *, request_id: str) -> Transcript:
             timing_ms=Timing(**{name: float(result["timing_ms"][name]) for name in _TIMING_NAMES}),
             request_id=request_id,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ContractError(f"RESULT is not as the contract says: {error!r}") from error
 
 

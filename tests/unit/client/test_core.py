@@ -370,6 +370,8 @@ def test_a_result_is_read_to_the_last_field() -> None:
         json.dumps({**RESULT, "words": 1}).encode(),
         json.dumps({**RESULT, "model": None}).encode(),
         json.dumps({**RESULT, "duration_s": "long"}).encode(),
+        json.dumps({**RESULT, "duration_s": 10**400}).encode(),
+        b"[" * 100_000,
     ],
 )
 def test_a_result_that_breaks_the_contract_is_refused(document: bytes) -> None:
