@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias
 
 from asr_client._core import Call
-from asr_client._errors import ServerBusy
+from asr_client._errors import InvalidRequest, ServerBusy
 from asr_client._items import ItemT, Outcome
 from asr_client._pace import Pace
 from asr_client._types import Transcript
@@ -81,6 +81,9 @@ class Plan(Generic[ItemT]):
                 return None
             return Outcome(item=job.item, error=error)
         except Exception as error:
+            # A server that finds fault with a recording has taken it; one not sent tells nothing.
+            if isinstance(error, InvalidRequest) and error.attempts:
+                self.pace.took()
             return Outcome(item=job.item, error=error)
         self.pace.took()
         return Outcome(item=job.item, transcript=transcript)

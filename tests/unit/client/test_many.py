@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -480,6 +480,29 @@ async def test_the_same_with_tasks() -> None:
     outcomes = _many.in_tasks(iter([b"1", b"2"]), server.plan(), server.send_from_a_task)
     assert [outcome.error async for outcome in outcomes] == [None, None]
     assert server.left_s == [server.TIMEOUT_S] * 2
+
+
+@pytest.mark.parametrize(("attempts", "given_up"), [(1, False), (0, True)])
+def test_a_server_that_answers_with_errors_is_not_given_up_as_busy(
+    attempts: int, given_up: bool
+) -> None:
+    """Unless nothing was sent, as for audio over the client's own limit."""
+    now = 0.0
+    plan = Refusing().plan()
+    plan = replace(plan, pace=Pace(2, policy=FAST, patience_s=60, clock=lambda: now))
+
+    def ends_with(error: Exception) -> Outcome[bytes] | None:
+        def result() -> Transcript:
+            raise error
+
+        return plan.settle(plan.started(plan.job(b"")), result)
+
+    busy = ServerBusy(status="UNAVAILABLE")
+    assert ends_with(busy) is None
+    now = 59.0
+    assert ends_with(InvalidAudio(status="INVALID_ARGUMENT", attempts=attempts)) is not None
+    now = 61.0
+    assert (ends_with(busy) is not None) == given_up
 
 
 def test_results_show_what_they_are_without_their_audio() -> None:
