@@ -42,7 +42,6 @@ def test_settings_reach_the_acoustic_model():
     config = configs(settings, gpus=4)["wav2vec2"]
     assert config.max_batch_size == 7
     assert config.dynamic_batching.max_queue_delay_microseconds == 11
-    assert config.dynamic_batching.default_queue_policy.max_queue_size == 65536
     (group,) = config.instance_group
     assert (group.count, group.kind) == (2, model_config_pb2.ModelInstanceGroup.KIND_GPU)
     given = parameters(config)
