@@ -93,6 +93,7 @@ class AcousticModel:
             device=device,
             precision=parameters["precision"],
             threads=int(parameters["threads"]) or max(1, cores // int(parameters["instances"])),
+            compiled=parameters["compile"] == "1",
         )
         pb_utils.Logger.log_info(f"wav2vec2 runs in {engine.name}")
         budget_s = float(parameters["max_batch_audio_s"])

@@ -18,6 +18,8 @@ from asr_backend.checkpoint_files import CheckpointError
 from asr_backend.engine_torch import TorchEngine, fold_weight_norms
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+UNCOMPILED = ("auto", "int8")
+"""Settings that a CPU has without a compiler only."""
 
 
 class Engine(Protocol):
@@ -110,40 +112,46 @@ def limit_gpu_memory(device: str, fraction: float) -> None:
     torch.cuda.set_per_process_memory_fraction(fraction, device)
 
 
-def load_engine(checkpoint: Checkpoint, *, device: str, precision: str, threads: int) -> Engine:
+def load_engine(
+    checkpoint: Checkpoint, *, device: str, precision: str, threads: int, compiled: bool = False
+) -> Engine:
     """Load a checkpoint's weights, from local safetensors only.
 
     On a CPU, bf16 and int8 run on OpenVINO where it is installed and knows the network, else on
-    torch, as all other does.
+    torch, as all other does and whatever is compiled.
 
     Args:
         checkpoint: what `load_checkpoint` read.
         device: `cpu`, `cuda` or `cuda:N`.
         precision: one of PRECISIONS, or `auto`.
         threads: for one operation on the CPU.
+        compiled: whether torch compiles what it can; this needs a C++ compiler.
 
     Raises:
         CheckpointError: the weights are not those of the network that config.json describes.
-        ValueError: an unknown precision, or one that the device does not have.
+        ValueError: an unknown precision, one that the device does not have, or on a CPU one of
+            UNCOMPILED with `compiled`.
     """
+    if compiled and device == "cpu" and precision in UNCOMPILED:
+        raise ValueError(f"precision {precision} is not compiled on a CPU")
     precision = choose_precision(precision, device=device)
     torch.set_num_threads(threads)
-    model = _load_model(checkpoint)
-    if device == "cpu" and precision in ("bf16", "int8") and _has_openvino():
+    model = load_model(checkpoint)
+    if not compiled and device == "cpu" and precision in ("bf16", "int8") and _has_openvino():
         from asr_backend import engine_openvino
 
         if engine_openvino.reproduces(model.config):
             return engine_openvino.OpenVinoEngine(
                 checkpoint, model, precision=precision, threads=threads
             )
-    return TorchEngine(checkpoint, model, device=device, precision=precision)
+    return TorchEngine(checkpoint, model, device=device, precision=precision, compiled=compiled)
 
 
 def _has_openvino() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
-def _load_model(checkpoint: Checkpoint) -> Any:
+def load_model(checkpoint: Checkpoint) -> Any:
     """Hugging Face's model on the CPU, in fp32, its weight norms folded."""
     transformers_logging.disable_progress_bar()
     model, report = AutoModelForCTC.from_pretrained(

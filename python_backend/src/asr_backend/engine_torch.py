@@ -17,7 +17,8 @@ All else is masked by the models themselves, or looks at one frame at a time.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,7 @@ from torch.nn import functional
 
 from asr_backend.adapters import Adapters
 from asr_backend.checkpoint import Checkpoint
+from asr_backend.compilation import compile_layers, nothing_more
 from asr_backend.int8_linear import use_int8
 from asr_backend.samples import network_input
 from asr_backend.uploads import Uploads
@@ -44,13 +46,22 @@ class TorchEngine:
         model: Hugging Face's, in fp32 on the CPU, its weight norms folded; it is changed.
         device: `cpu`, `cuda` or `cuda:N`.
         precision: `fp32`, `bf16`, `fp16`, or `int8`: linear layers in int8 and all else in bf16.
+        compiled: whether torch compiles the encoder's layers, now and for good.
     """
 
     max_windows: int | None = None
 
-    def __init__(self, checkpoint: Checkpoint, model: Any, *, device: str, precision: str) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        model: Any,
+        *,
+        device: str,
+        precision: str,
+        compiled: bool = False,
+    ) -> None:
         self.checkpoint = checkpoint
-        self.name = f"{precision} on torch, {device}"
+        self.name = f"{precision} on torch, {'compiled, ' * compiled}{device}"
         self._device = torch.device(device)
         self._dtype = _DTYPES.get(precision, torch.bfloat16)
         self._padding = _Padding(checkpoint)
@@ -62,6 +73,10 @@ class TorchEngine:
         self._adapters = Adapters(checkpoint, model) if checkpoint.languages else None
         # TF32 convolutions, torch's default on a GPU, keep three digits only: not what fp32 says.
         torch.backends.cudnn.allow_tf32 = False
+        self._compilation: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
+        if compiled:
+            compile_layers(self._model, self.forward)
+            self._compilation = nothing_more
 
     def use_language(self, language: str) -> None:
         """See Engine."""
@@ -76,7 +91,8 @@ class TorchEngine:
     ) -> list[npt.NDArray[np.float32]]:
         """See Engine."""
         try:
-            return self._run(windows, upcoming)
+            with self._compilation():
+                return self._run(windows, upcoming)
         except torch.OutOfMemoryError as error:
             raise MemoryError(str(error)) from None
         except RuntimeError as error:

@@ -25,6 +25,7 @@ from asr_backend.server import cli, supervisor
 from asr_backend.server.errors import StartError
 from asr_backend.server.settings import Settings
 
+POPEN = subprocess.Popen
 FREE = ["--grpc-port=0", "--metrics-port=0", "--health-port=0"]
 
 
@@ -89,6 +90,25 @@ def test_pickled_weights_alone(capsys, tmp_path):
 def test_no_gpu(capsys, monkeypatch):
     monkeypatch.setattr(cli, "gpu_count", lambda: 0)
     assert "no NVIDIA GPU" in refusal(capsys, "--device", "cuda")
+
+
+@pytest.mark.parametrize("precision", ["auto", "int8"])
+def test_what_a_cpu_does_not_compile(capsys, monkeypatch, precision):
+    monkeypatch.setattr(cli, "gpu_count", lambda: 0)
+    line = refusal(capsys, "--compile", "--precision", precision)
+    assert f"--precision {precision}: a CPU compiles fp32, bf16 and fp16" in line
+
+
+def test_a_compiler_that_does_not_compile(capsys, monkeypatch, tmp_path):
+    broken = tmp_path / "c++"
+    broken.write_text(
+        "#!/bin/sh\n[ $1 = --version ] && exec echo g++ 12.2.0\necho error: no licence; exit 1\n"
+    )
+    broken.chmod(0o755)
+    monkeypatch.setattr(subprocess, "Popen", POPEN)
+    monkeypatch.setenv("CXX", str(broken))
+    line = refusal(capsys, "--compile", "--precision=fp32", "--device=cpu")
+    assert line.endswith("no working C++ compiler (g++, or what CXX names): error: no licence\n")
 
 
 @pytest.mark.parametrize(

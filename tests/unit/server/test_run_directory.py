@@ -32,6 +32,7 @@ def test_settings_reach_the_acoustic_model():
         instances=2,
         threads=3,
         precision="fp32",
+        compile=True,
         max_batch_audio_s=17.5,
         gpu_memory_fraction=0.25,
         max_batch_size=7,
@@ -47,6 +48,7 @@ def test_settings_reach_the_acoustic_model():
     given = parameters(config)
     assert given["device"] == "cuda"
     assert given["precision"] == "fp32"
+    assert given["compile"] == "1"
     assert given["max_batch_audio_s"] == "17.5"
     assert given["gpu_memory_fraction"] == "0.25"
     assert given["threads"] == "3"

@@ -30,7 +30,10 @@ def test_every_field_has_a_flag_a_variable_and_a_line_of_help(field, capsys):
     limits = field.metadata
     text = limits["choices"][0] if limits["choices"] else str(min(7, limits["high"] or 7))
     flag, variable = flag_name(field), env_name(field)
-    by_flag, by_env = parse([flag, text], {}).settings, parse([], {variable: text}).settings
+    argv = [flag, text]
+    if field.type == "bool":
+        argv, text = [flag], "1"
+    by_flag, by_env = parse(argv, {}).settings, parse([], {variable: text}).settings
     assert by_flag == by_env
     assert by_flag == dataclasses.replace(Settings(), **{field.name: getattr(by_flag, field.name)})
     with pytest.raises(SystemExit, match="0"):
@@ -47,6 +50,7 @@ def test_every_field_has_a_flag_a_variable_and_a_line_of_help(field, capsys):
         (["--grpc-port", "70000"], {}, ["--grpc-port", "70000", "0 to 65535"]),
         (["--grpc-port", "x"], {}, ["--grpc-port 'x'", "whole number"]),
         ([], {"ASR_INSTANCES": "0"}, ["ASR_INSTANCES 0", "1 to 64"]),
+        ([], {"ASR_COMPILE": "yes"}, ["ASR_COMPILE 'yes'", "1 or 0"]),
         (["--max-window-s", "nan"], {}, ["--max-window-s nan", "out of range"]),
         (["--precision", "int4"], {}, ["--precision 'int4'", "auto or fp32 or bf16"]),
         (["--device", "tpu"], {}, ["--device 'tpu'", "auto or cpu or cuda"]),

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -116,7 +117,28 @@ def _gpus(settings: Settings) -> int:
         raise StartError("--device cuda: no NVIDIA GPU is visible here")
     if gpus and settings.precision == "int8":
         raise StartError("--precision int8 is for the CPU; a GPU takes bf16, fp16 or fp32")
+    if settings.compile:
+        _check_compilation(settings, gpus)
     return gpus
+
+
+def _check_compilation(settings: Settings, gpus: int) -> None:
+    if not gpus and settings.precision in ("auto", "int8"):
+        raise StartError(
+            f"--compile with --precision {settings.precision}: a CPU compiles fp32, bf16 and fp16; "
+            "name one of them, or leave --compile out"
+        )
+    with tempfile.TemporaryDirectory() as nothing_kept:
+        tried = subprocess.run(
+            [sys.executable, "-m", "asr_backend.compilation"],
+            env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": nothing_kept},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if tried.returncode:
+        why = tried.stdout.strip() or f"exit status {tried.returncode}"
+        raise StartError(f"--compile: no working C++ compiler (g++, or what CXX names): {why}")
 
 
 def _convert(argv: Sequence[str]) -> int:

@@ -125,6 +125,7 @@ def render_configs(
         | {
             "device": settings.device,
             "precision": settings.precision,
+            "compile": str(int(settings.compile)),
             "threads": str(settings.effective_threads),
             "instances": str(settings.instances),
             "gpu_memory_fraction": f"{settings.gpu_memory_fraction:.10g}",

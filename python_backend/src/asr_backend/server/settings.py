@@ -19,7 +19,7 @@ ENV_PREFIX = "ASR_"
 
 
 def _flag(
-    default: str | int | float,
+    default: str | int | float | bool,
     help: str,
     *,
     low: float | None = None,
@@ -87,6 +87,12 @@ class Settings:
         "arithmetic of the network; auto is bf16 or fp16 on a GPU that has it, int8 on a CPU with "
         "AVX512-BF16 or AMX, else fp32",
         choices=("auto", "fp32", "bf16", "fp16", "int8"),
+    )
+    compile: bool = _flag(
+        False,
+        "compile the network's layers while it loads; needs a C++ compiler, and on a CPU "
+        "--precision fp32, bf16 or fp16",
+        shown_default="off; the variable takes 1 and 0",
     )
     max_batch_size: int = _flag(32, "windows in one batch of wav2vec2", low=1, high=4096)
     max_batch_audio_s: float = _flag(
@@ -232,13 +238,14 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> CommandLine:
     )
     for field in FIELDS:
         shown = field.metadata["shown_default"]
-        parser.add_argument(
-            flag_name(field),
-            metavar="|".join(field.metadata["choices"]) or field.name.rsplit("_", 1)[-1].upper(),
-            help=f"{field.metadata['help']} (default {shown}; {env_name(field)})",
-        )
+        help = f"{field.metadata['help']} (default {shown}; {env_name(field)})"
+        if field.type == "bool":
+            parser.add_argument(flag_name(field), action="store_const", const="1", help=help)
+            continue
+        metavar = "|".join(field.metadata["choices"]) or field.name.rsplit("_", 1)[-1].upper()
+        parser.add_argument(flag_name(field), metavar=metavar, help=help)
     given = vars(parser.parse_args(argv))
-    values: dict[str, str | int | float] = {}
+    values: dict[str, str | int | float | bool] = {}
     for field in FIELDS:
         if given[field.name] is not None:
             values[field.name] = _value(field, given[field.name], flag_name(field))
@@ -247,8 +254,12 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> CommandLine:
     return CommandLine(Settings(**values), given["print_config"])  # type: ignore[arg-type]
 
 
-def _value(field: dataclasses.Field[Any], text: str, source: str) -> str | int | float:
+def _value(field: dataclasses.Field[Any], text: str, source: str) -> str | int | float | bool:
     kind: type[str] | type[int] | type[float] = type(field.default)  # type: ignore[assignment]
+    if field.type == "bool":
+        if text not in ("0", "1"):
+            raise StartError(f"{source} {text!r}: it is 1 or 0")
+        return text == "1"
     limits = field.metadata
     if limits["choices"] and text not in limits["choices"]:
         raise StartError(
