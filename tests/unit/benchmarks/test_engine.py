@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from benchmarks import company
 from benchmarks.checkpoint import make_checkpoint
 from benchmarks.engine import BUDGETS_S, PEER, REFERENCE, budgets, clips_table
 
@@ -28,3 +31,13 @@ def test_budgets_of_the_tiny_network(tmp_path: Path) -> None:
     table = rows(budgets(make_checkpoint(tmp_path, "tiny"), threads=1, rounds=1))
     assert [float(row[0]) for row in table] == list(BUDGETS_S)
     assert all(float(cell) > 0 for row in table for cell in row)
+
+
+def test_what_company_changes_in_the_tiny_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert company.main(["--size", "tiny", "--build", str(tmp_path)]) == 0
+    table = rows(capsys.readouterr().out)
+    moved = {row[0]: float(row[1].split()[0]) for row in table}
+    assert 0 < moved["fp32 on torch, cpu"] < 1e-4
+    assert all(row[2].split(" of ")[0] == "0" for row in table if row[0].startswith("fp32"))

@@ -1,0 +1,63 @@
+"""`python -m benchmarks.company`: how far a clip's result moves in company, by engine.
+
+Clips of unequal lengths and loudness in one forward, against each clip alone in the same engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from asr_backend.checkpoint import load_checkpoint
+from benchmarks.checkpoint import SIZES, make_checkpoint
+from benchmarks.engine import BUILD, clip
+from benchmarks.machine import describe
+
+if TYPE_CHECKING:
+    from asr_backend.engine import Engine
+
+LENGTHS_S = (0.025, 1.0, 2.5, 4.0, 6.0)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print Markdown."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.company", description=(__doc__ or "").split("\n\n")[0]
+    )
+    parser.add_argument("--size", choices=SIZES, default="base")
+    parser.add_argument("--build", type=Path, default=BUILD, help="where checkpoints are kept")
+    options = parser.parse_args(arguments)
+    from asr_backend.engine import load_engine, load_model
+    from asr_backend.engine_torch import TorchEngine
+
+    checkpoint = load_checkpoint(make_checkpoint(options.build / "checkpoints", options.size))
+    threads = len(os.sched_getaffinity(0))
+    engines: dict[str, Engine] = {}
+    for precision in ("fp32", "bf16", "int8"):
+        model = load_model(checkpoint)
+        on_torch = TorchEngine(checkpoint, model, device="cpu", precision=precision)
+        chosen = load_engine(checkpoint, device="cpu", precision=precision, threads=threads)
+        engines |= {engine.name: engine for engine in (on_torch, chosen)}
+    print(f"{options.size}, {len(LENGTHS_S)} clips in a forward; {describe()}\n")
+    print("| engine | largest deviation of a log-probability | frames with another symbol |")
+    print("|---|---|---|")
+    windows = [clip(seconds, seed) for seed, seconds in enumerate(LENGTHS_S)]
+    windows = [window * (0.05, 5.0)[place % 2] for place, window in enumerate(windows)]
+    for name, engine in engines.items():
+        together = engine.forward(windows)
+        alone = [engine.forward([window])[0] for window in windows]
+        pairs = list(zip(together, alone, strict=True))
+        largest = max(float(np.abs(one - other).max() / other.std()) for one, other in pairs)
+        others = sum(int((one.argmax(-1) != other.argmax(-1)).sum()) for one, other in pairs)
+        frames = sum(len(each) for each in alone)
+        print(f"| {name} | {largest:.1e} of the standard deviation | {others} of {frames} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
