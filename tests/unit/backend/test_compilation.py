@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 from functools import partial
 from pathlib import Path
 
@@ -42,9 +43,11 @@ def compilations() -> int:
 def test_nothing_is_compiled_for_a_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_language_checkpoint(tmp_path / "mms", num_hidden_layers=2)
     before = compilations()
+    locale.setlocale(locale.LC_CTYPE, "C")  # as Triton's stub has it
     engine, plain = (load(folder, compiled=compiled) for compiled in (True, False))
     assert engine.name == "fp32 on torch, compiled, cpu"
     assert compilations() - before == 3
+    assert locale.nl_langinfo(locale.CODESET) == "UTF-8"
     # The shortest clip alone fits none of the three, and runs uncompiled.
     assert engine.forward(clips([400]))[0].shape[0] == 1
     stance = partial(torch.compiler.set_stance, "fail_on_recompile")
