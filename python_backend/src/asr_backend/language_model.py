@@ -40,6 +40,14 @@ class NoLanguageModel(AbstractLanguageModel):  # type: ignore[misc]
         return self
 
 
+def _silently() -> kenlm.Config:
+    """KenLM draws a progress bar and praises its binary format, on stderr, unless told not to."""
+    config = kenlm.Config()
+    config.show_progress = False
+    config.arpa_complain = kenlm.ARPALoadComplain.NONE
+    return config
+
+
 class Ngrams(LanguageModel):  # type: ignore[misc]
     """A KenLM model in memory.
 
@@ -50,7 +58,7 @@ class Ngrams(LanguageModel):  # type: ignore[misc]
     def __init__(self, files: NgramFiles) -> None:
         words = set(files.words())
         super().__init__(
-            kenlm.Model(str(files.model)),
+            kenlm.Model(str(files.model), _silently()),
             words or None,
             alpha=files.alpha,
             beta=files.beta,

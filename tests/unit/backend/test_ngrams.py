@@ -54,6 +54,11 @@ def test_words_that_follow_each_other_flip_the_result(model: Path) -> None:
     assert decoded(search, wavering("SIX BUDS"), hotwords=("BULS",)) == "SIX BULS"
 
 
+def test_a_model_is_loaded_without_a_word(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Decoders(checkpoint(), NgramFiles(model=model))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_what_was_said_before_a_cut_still_counts(model: Path) -> None:
     search = BeamSearch(checkpoint(), NgramFiles(model=model))
     for before, after in (("SIX", "BUDS"), ("TWO", "BULS")):
