@@ -4,8 +4,8 @@
 
 Starts a server of its own with the demo checkpoint and two fronts, and prints a Markdown table:
 
+- by decoder, word error rate of the whole recording and of its utterances sent one by one;
 - seconds of work for each second of audio, of a sixth of the length and of all of it, in turn;
-- word error rate of the whole recording and of its utterances sent one by one;
 - the fronts' anonymous memory above what they hold when idle: one recording, then all at once;
 - latency of a 2 s clip on an idle server, while more long recordings than there are fronts arrive
   from another process, and while all of them are in work, with the time that a full window takes
@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import av
 import numpy as np
@@ -45,6 +45,8 @@ FRONTS = 2
 PAUSE_S = (0.5, 1.5)
 MIB = 2**20
 ROUNDS = 3
+Decoder: TypeAlias = Literal["greedy", "beam"]
+DECODERS: tuple[Decoder, ...] = ("greedy", "beam")
 PROBES = 40
 
 Pcm = npt.NDArray[np.int16]
@@ -161,24 +163,31 @@ def measure(server: LocalServer, whole: Recording, part: Recording, files: int) 
     with Client(server.url, timeout_s=3600) as client:
         client.transcribe(whole.utterances[0].audio)
         idle = {front: anonymous_mib(front) for front in fronts}
-        with peak_above(idle) as one:
-            transcript = client.transcribe(whole.flac)
-        yield from _words(client, whole, transcript.text)
+        for decoder in DECODERS:
+            yield from _one(client, whole, idle, decoder)
         yield from _cost(client, whole, part)
-        yield f"front's anonymous memory above idle, one recording | {one[0]:.0f} MiB"
         yield from _crowd(client, whole, files, idle)
 
 
-def _words(client: Client, whole: Recording, text: str) -> Iterator[str]:
+def _one(
+    client: Client, whole: Recording, idle: dict[psutil.Process, float], decoder: Decoder
+) -> Iterator[str]:
+    started = time.perf_counter()
+    with peak_above(idle) as peak:
+        text = client.transcribe(whole.flac, decoder=decoder).text
+    cost_ms = 1000 * (time.perf_counter() - started) / whole.duration_s
     by_name = {clip.name: clip for clip in whole.utterances}
     with ThreadPoolExecutor(8) as pool:
-        heard = pool.map(lambda clip: client.transcribe(clip.audio).text, by_name.values())
+        heard = pool.map(
+            lambda clip: client.transcribe(clip.audio, decoder=decoder).text, by_name.values()
+        )
         texts = dict(zip(by_name, heard, strict=True))
     alone = " ".join(texts[clip.name] for clip in whole.utterances).lower()
     rates = [word_error_rate([(whole.words, heard)]) for heard in (text.lower(), alone)]
-    yield f"word error rate of the whole | {rates[0]:.4f}"
-    yield f"word error rate of its utterances one by one | {rates[1]:.4f}"
-    yield f"difference | {rates[0] - rates[1]:+.4f}"
+    yield f"{decoder}: word error rate of the whole | {rates[0]:.4f}"
+    yield f"{decoder}: word error rate of its utterances one by one | {rates[1]:.4f}"
+    yield f"{decoder}: work for a second of audio, the whole once | {cost_ms:.2f} ms"
+    yield f"{decoder}: front's anonymous memory above idle, one recording | {peak[0]:.0f} MiB"
 
 
 def _cost(client: Client, whole: Recording, part: Recording) -> Iterator[str]:
