@@ -180,7 +180,10 @@ class Transcribe:
             unfinished.weigh(len(audio) / self._limits.max_audio_bytes)
             if SPOOL_BYTES < len(audio) <= self._limits.max_audio_bytes:
                 audio = await asyncio.to_thread(spool, audio)
-            response = await self._transcribe(audio, options, sender.is_cancelled, unfinished)
+            # Held until they are sent. Triton drops outputs that the caller did not name, and without
+            # the interpreter's lock: were that the last reference, it would corrupt memory (24.10).
+            outputs = await self._transcribe(audio, options, sender.is_cancelled, unfinished)
+            response = self._pb_utils.InferenceResponse(output_tensors=outputs)
             sender.send(response, flags=final)
         except Exception as error:
             # A transcript that does not fit shared memory is an error too, not silence.
@@ -192,22 +195,20 @@ class Transcribe:
         options: Options,
         is_cancelled: Callable[[], bool],
         unfinished: _Unfinished,
-    ) -> Any:
+    ) -> list[Any]:
         def on_long(audio_s: float) -> None:
             unfinished.weigh(audio_s / self._limits.max_audio_s)
             unfinished.leave_foreground()
 
         recognition = await self._recognizer.recognize(audio, options, is_cancelled, on_long)
         result = self._result(recognition, options)
-        return self._pb_utils.InferenceResponse(
-            output_tensors=[
-                self._pb_utils.Tensor(name, np.array([[value]], dtype=object))
-                for name, value in (
-                    ("TEXT", recognition.transcription.text.encode()),
-                    ("RESULT", result),
-                )
-            ]
-        )
+        return [
+            self._pb_utils.Tensor(name, np.array([[value]], dtype=object))
+            for name, value in (
+                ("TEXT", recognition.transcription.text.encode()),
+                ("RESULT", result),
+            )
+        ]
 
     def _element(self, request: Any, name: str) -> Any:
         """The one element of a BYTES input."""

@@ -6,6 +6,7 @@ Used as a module: `pb_utils = PbUtils()`.
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,11 @@ class ResponseSender:
     def send(self, response: InferenceResponse, *, flags: int) -> None:
         assert flags == PbUtils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
         assert self._caller.response is None, "a second response"
+        # Triton may drop any output here, and must not be the last to hold it.
+        outputs = [weakref.ref(response.tensors.pop(name)) for name in list(response.tensors)]
+        held = [output() for output in outputs]
+        assert None not in held, "an output is freed without the interpreter's lock"
+        response.tensors = {tensor.name(): tensor for tensor in held}
         self._caller.response = response
 
     def is_cancelled(self) -> bool:
