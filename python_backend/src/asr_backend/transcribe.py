@@ -180,8 +180,8 @@ class Transcribe:
             unfinished.weigh(len(audio) / self._limits.max_audio_bytes)
             if SPOOL_BYTES < len(audio) <= self._limits.max_audio_bytes:
                 audio = await asyncio.to_thread(spool, audio)
-            # Held until they are sent. Triton drops outputs that the caller did not name, and without
-            # the interpreter's lock: were that the last reference, it would corrupt memory (24.10).
+            # Held until they are sent. Triton 24.10 drops outputs that the caller did not name, and
+            # does so without the interpreter's lock: as the last reference, it would corrupt memory.
             outputs = await self._transcribe(audio, options, sender.is_cancelled, unfinished)
             response = self._pb_utils.InferenceResponse(output_tensors=outputs)
             sender.send(response, flags=final)
