@@ -181,7 +181,7 @@ class Transcribe:
             if SPOOL_BYTES < len(audio) <= self._limits.max_audio_bytes:
                 audio = await asyncio.to_thread(spool, audio)
             # Held until they are sent. Triton 24.10 drops outputs that the caller did not name, and
-            # does so without the interpreter's lock: as the last reference, it would corrupt memory.
+            # does so without the interpreter's lock: as the last reference, it corrupts memory.
             outputs = await self._transcribe(audio, options, sender.is_cancelled, unfinished)
             response = self._pb_utils.InferenceResponse(output_tensors=outputs)
             sender.send(response, flags=final)
