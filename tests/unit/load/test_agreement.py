@@ -13,13 +13,14 @@ parser = argparse.ArgumentParser()
 for short in ("-m", "-i", "-u", "-f"):
     parser.add_argument(short)
 parser.add_argument("--async", action="store_true")
-for name in ("input-data", "concurrency-range", "measurement-interval", "max-trials"):
+for name in ("input-data", "concurrency-range", "measurement-interval", "max-trials", "max-threads"):
     parser.add_argument("--" + name)
 parser.add_argument("--stability-percentage")
 options = parser.parse_args()
 requests = json.loads(pathlib.Path(options.input_data).read_text())["data"]
 assert options.m == "transcribe" and options.i == "grpc" and len(requests) > 10
 assert 3 * int(options.measurement_interval) == 900
+assert options.max_threads == "1"
 if RATE is None:
     raise SystemExit("failed to connect")
 pathlib.Path(options.f).write_text("Concurrency,Inferences/Second,p95 latency\\n4,%s,9\\n" % RATE)
