@@ -13,9 +13,10 @@ parser = argparse.ArgumentParser()
 for short in ("-m", "-i", "-u", "-f"):
     parser.add_argument(short)
 parser.add_argument("--async", action="store_true")
-for name in ("input-data", "concurrency-range", "measurement-interval", "max-trials", "max-threads"):
+for name in ("input-data", "concurrency-range", "measurement-interval", "max-trials"):
     parser.add_argument("--" + name)
-parser.add_argument("--stability-percentage")
+for name in ("max-threads", "stability-percentage"):
+    parser.add_argument("--" + name)
 options = parser.parse_args()
 requests = json.loads(pathlib.Path(options.input_data).read_text())["data"]
 assert options.m == "transcribe" and options.i == "grpc" and len(requests) > 10
