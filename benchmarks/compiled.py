@@ -20,8 +20,8 @@ ROUNDS = 5
 def main() -> int:
     """Measure and print Markdown."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from asr_backend.engine import load_engine, load_model
-    from asr_backend.engine_torch import TorchEngine
+    from asr_backend.engine.loading import load_engine, load_model
+    from asr_backend.engine.torch_engine import TorchEngine
 
     threads = len(os.sched_getaffinity(0))
     checkpoint = load_checkpoint(make_checkpoint(BUILD / "checkpoints", "base"))

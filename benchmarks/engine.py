@@ -32,7 +32,7 @@ from benchmarks.machine import describe
 from tools.local_server import local_server
 
 if TYPE_CHECKING:
-    from asr_backend.engine import Engine
+    from asr_backend.engine.loading import Engine
 
 BUILD = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
 PARTS = ("clips", "lengths", "budget", "grpc")
@@ -127,7 +127,7 @@ def peer(folder: Path, threads: int) -> Callable[[Samples], Any]:
 
 def engines(folder: Path, threads: int) -> dict[str, Callable[[Samples], Any]]:
     """This service's engines by name, what `auto` chooses first."""
-    from asr_backend.engine import load_engine
+    from asr_backend.engine.loading import load_engine
 
     made: dict[str, Callable[[Samples], Any]] = {}
     for precision in ("auto", "int8", "bf16", "fp32"):
@@ -220,7 +220,7 @@ def new_lengths(runs: Mapping[str, Callable[[Samples], Any]]) -> str:
 
 def budgets(folder: Path, threads: int, rounds: int) -> str:
     """What --max-batch-audio-s is worth on torch, in fp32."""
-    from asr_backend.engine import load_engine
+    from asr_backend.engine.loading import load_engine
 
     engine = load_engine(load_checkpoint(folder), device="cpu", precision="fp32", threads=threads)
     windows = [clip(seconds) for seconds in np.random.default_rng(3).uniform(1, 4, 16)]

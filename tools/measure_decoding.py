@@ -24,10 +24,10 @@ import psutil
 
 from asr_backend.checkpoint import demo_checkpoint, load_checkpoint
 from asr_backend.contract import Options
-from asr_backend.ctc import Transcription
-from asr_backend.decoders import Decoders
-from asr_backend.engine import load_engine
-from asr_backend.ngram_files import find_ngrams
+from asr_backend.decoding.ctc import Transcription
+from asr_backend.decoding.decoders import Decoders
+from asr_backend.decoding.ngram_files import find_ngrams
+from asr_backend.engine.loading import load_engine
 from tools.calibration import BINS, expected_calibration_error, reliability, said
 from tools.evaluation_sets import evaluation_sets
 from tools.pcm import Clip

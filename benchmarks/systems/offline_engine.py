@@ -16,8 +16,8 @@ def load(checkpoint: Path, precision: str) -> Transcriber:
     """The engine, whole clips, planned into forwards as the model `wav2vec2` plans them."""
     from asr_backend.batching import MAX_BATCH_AUDIO_S, plan_forwards
     from asr_backend.checkpoint import SAMPLE_RATE_HZ, load_checkpoint
-    from asr_backend.ctc import GreedyDecoder
-    from asr_backend.engine import load_engine
+    from asr_backend.decoding.ctc import GreedyDecoder
+    from asr_backend.engine.loading import load_engine
     from benchmarks.systems.tutorial import read_wav
 
     description = load_checkpoint(checkpoint)

@@ -22,7 +22,7 @@ from asr_backend.contract import (
     Options,
     encode_result,
 )
-from asr_backend.ctc import Span, Transcription
+from asr_backend.decoding.ctc import Span, Transcription
 from asr_backend.errors import UNAVAILABLE_CODES, ErrorCode
 from asr_backend.server.settings import Settings
 from asr_client._core import classify

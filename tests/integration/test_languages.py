@@ -10,8 +10,8 @@ import pytest
 
 import asr_client
 from asr_backend.checkpoint import load_checkpoint
-from asr_backend.ctc import GreedyDecoder
-from asr_backend.engine import load_engine
+from asr_backend.decoding.ctc import GreedyDecoder
+from asr_backend.engine.loading import load_engine
 from asr_client import Client
 from tests import recordings
 from tests.unit.backend.checkpoints import LANGUAGES, write_language_checkpoint

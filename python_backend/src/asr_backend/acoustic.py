@@ -25,7 +25,7 @@ from asr_backend.metrics import Metrics
 from asr_backend.triton_values import model_parameters, served_checkpoint, triton_error
 
 if TYPE_CHECKING:
-    from asr_backend.engine import Engine
+    from asr_backend.engine.loading import Engine
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class AcousticModel:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         # Else oneDNN keeps a thousand prepared operations, tens of megabytes for a small network.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
-        from asr_backend.engine import choose_device, limit_gpu_memory, load_engine
+        from asr_backend.engine.loading import choose_device, limit_gpu_memory, load_engine
 
         parameters = model_parameters(args)
         checkpoint = served_checkpoint(parameters)

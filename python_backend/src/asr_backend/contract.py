@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from asr_backend.errors import AsrError, ErrorCode
 
 if TYPE_CHECKING:
-    from asr_backend.ctc import Span, Transcription
+    from asr_backend.decoding.ctc import Span, Transcription
 
 CONTRACT_VERSION = 1
 MIN_SAMPLE_RATE_HZ = 1_000

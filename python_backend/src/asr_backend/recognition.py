@@ -24,8 +24,8 @@ import numpy.typing as npt
 from asr_backend.audio import AudioLimits, count_channels, decode, estimate_duration_s
 from asr_backend.checkpoint import Checkpoint
 from asr_backend.contract import Options
-from asr_backend.ctc import Transcription, side_by_side
-from asr_backend.decoders import Decoders
+from asr_backend.decoding.ctc import Transcription, side_by_side
+from asr_backend.decoding.decoders import Decoders
 from asr_backend.stitching import Stitcher
 from asr_backend.windows import Window, windows
 

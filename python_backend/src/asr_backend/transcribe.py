@@ -22,10 +22,10 @@ import numpy as np
 from asr_backend.acoustic_calls import AcousticCalls, Cancelled, UpstreamError
 from asr_backend.audio import AudioLimits
 from asr_backend.contract import Options, encode_result, parse_options
-from asr_backend.decoders import Decoders
+from asr_backend.decoding.decoders import Decoders
+from asr_backend.decoding.ngram_files import find_ngrams
 from asr_backend.errors import AsrError, ErrorCode, internal_error
 from asr_backend.metrics import Metrics
-from asr_backend.ngram_files import find_ngrams
 from asr_backend.recognition import Recognition, Recognizer
 from asr_backend.spool import SPOOL_BYTES, spool
 from asr_backend.triton_values import model_parameters, served_checkpoint, triton_error

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from asr_backend.contract import MAX_OPTIONS_BYTES, Options, encode_result, parse_options
-from asr_backend.ctc import Span, Transcription, side_by_side
+from asr_backend.decoding.ctc import Span, Transcription, side_by_side
 from asr_backend.errors import AsrError, ErrorCode
 
 PCM = {"encoding": "pcm_s16le", "sample_rate": 8000, "channels": 2}

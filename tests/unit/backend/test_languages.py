@@ -20,15 +20,15 @@ from asr_backend.audio import AudioLimits
 from asr_backend.checkpoint import load_checkpoint
 from asr_backend.checkpoint_files import CheckpointError
 from asr_backend.contract import parse_options
-from asr_backend.decoders import Decoders
-from asr_backend.engine import load_engine
+from asr_backend.decoding.decoders import Decoders
+from asr_backend.engine.loading import load_engine
 from asr_backend.errors import AsrError, ErrorCode
 from asr_backend.metrics import Metrics
 from asr_backend.recognition import Recognizer
 from tests import recordings
 from tests.unit.backend.checkpoints import LANGUAGES, SYMBOLS, write_language_checkpoint
+from tests.unit.backend.decoding.emissions import emissions
 from tests.unit.backend.doubles import PbUtils, Request
-from tests.unit.backend.emissions import emissions
 from tests.unit.backend.test_acoustic import FakeEngine
 
 WINDOW = np.random.default_rng(0).uniform(-0.5, 0.5, 4000).astype(np.float32)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_backend.ctc import GreedyDecoder
+from asr_backend.decoding.ctc import GreedyDecoder
 from asr_backend.stitching import Stitcher
 from asr_backend.windows import windows
-from tests.unit.backend.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
+from tests.unit.backend.decoding.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
 
 CHECKPOINT = checkpoint()
 STRIDE = CHECKPOINT.stride_samples

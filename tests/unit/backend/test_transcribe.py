@@ -23,13 +23,13 @@ import pytest
 
 from asr_backend.acoustic_calls import Cancelled, UpstreamError
 from asr_backend.audio import AudioLimits
-from asr_backend.beam import BeamSearch
-from asr_backend.decoders import Decoders
+from asr_backend.decoding.beam import BeamSearch
+from asr_backend.decoding.decoders import Decoders
 from asr_backend.metrics import Metrics
 from asr_backend.recognition import Recognizer
 from asr_backend.transcribe import MAX_UNFINISHED, Transcribe, windows_in_flight
+from tests.unit.backend.decoding.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
 from tests.unit.backend.doubles import PbUtils, Request, ResponseSender
-from tests.unit.backend.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
 
 STRIDE = 320
 PCM = {"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1}

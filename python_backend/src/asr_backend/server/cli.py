@@ -130,7 +130,7 @@ def _check_compilation(settings: Settings, gpus: int) -> None:
         )
     with tempfile.TemporaryDirectory() as nothing_kept:
         tried = subprocess.run(
-            [sys.executable, "-m", "asr_backend.compilation"],
+            [sys.executable, "-m", "asr_backend.engine.compilation"],
             env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": nothing_kept},
             capture_output=True,
             text=True,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from asr_backend.checkpoint import Checkpoint, demo_checkpoint, load_checkpoint
 from asr_backend.checkpoint_files import CheckpointError
-from asr_backend.decoders import can_search
-from asr_backend.ngram_files import find_ngrams
+from asr_backend.decoding.decoders import can_search
+from asr_backend.decoding.ngram_files import find_ngrams
 from asr_backend.server.errors import StartError
 from asr_backend.server.settings import Settings
 

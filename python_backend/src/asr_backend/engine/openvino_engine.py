@@ -25,8 +25,8 @@ import numpy.typing as npt
 from torch import nn
 
 from asr_backend.checkpoint import Checkpoint
-from asr_backend.first_norm import FirstNorm
-from asr_backend.samples import log_softmax, network_input
+from asr_backend.engine.first_norm import FirstNorm
+from asr_backend.engine.samples import log_softmax, network_input
 
 # With this package at hand, an import of OpenVINO is reported to its makers.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asr_backend.beam import BeamDecoder, BeamSearch
 from asr_backend.checkpoint import Checkpoint, load_checkpoint
 from asr_backend.checkpoint_files import CheckpointError
 from asr_backend.contract import parse_options
-from asr_backend.decoders import Decoders
-from asr_backend.language_model import Ngrams
-from asr_backend.ngram_files import NgramFiles, find_ngrams
+from asr_backend.decoding.beam import BeamDecoder, BeamSearch
+from asr_backend.decoding.decoders import Decoders
+from asr_backend.decoding.language_model import Ngrams
+from asr_backend.decoding.ngram_files import NgramFiles, find_ngrams
 from tests.ngrams import arpa
 from tests.unit.backend.checkpoints import SHAPES, SYMBOLS, write_checkpoint
-from tests.unit.backend.emissions import BASE_VOCABULARY, checkpoint, emissions
-from tests.unit.backend.test_beam import between, spoken
+from tests.unit.backend.decoding.emissions import BASE_VOCABULARY, checkpoint, emissions
+from tests.unit.backend.decoding.test_beam import between, spoken
 
 BIGRAMS = {("BULS", "OF"): 0.5, ("SIX", "BUDS"): 0.9, ("TWO", "BULS"): 0.9}
 WORDS = ("BUDS", "BULS", "MAY", "OF", "SIX", "TWO")

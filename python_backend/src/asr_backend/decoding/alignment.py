@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from asr_backend.ctc import Run
+from asr_backend.decoding.ctc import Run
 
 LEAST_LOG_PROB = -1e4
 """Stands for the logarithm of 0, so that a path through it is bad and not impossible."""

@@ -13,13 +13,13 @@ import numpy.typing as npt
 from pyctcdecode import BeamSearchDecoderCTC
 from pyctcdecode.alphabet import Alphabet
 
-from asr_backend.alignment import align
 from asr_backend.checkpoint import Checkpoint
-from asr_backend.ctc import Run, Silence, Transcription, silent_ids, transcription
+from asr_backend.decoding.alignment import align
+from asr_backend.decoding.ctc import Run, Silence, Transcription, silent_ids, transcription
+from asr_backend.decoding.language_model import Ngrams, NoLanguageModel
+from asr_backend.decoding.ngram_files import NgramFiles
+from asr_backend.decoding.segments import Segments
 from asr_backend.errors import AsrError, ErrorCode
-from asr_backend.language_model import Ngrams, NoLanguageModel
-from asr_backend.ngram_files import NgramFiles
-from asr_backend.segments import Segments
 
 LEAST_SEGMENT_S = 8.0
 """The search copies the text that it has at every step, so a segment's cost grows faster than its

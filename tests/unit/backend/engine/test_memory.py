@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.backend.checkpoints import write_checkpoint
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 MOST_GROWTH_BYTES = 32 << 20
 
 SCRIPT = """
@@ -21,7 +21,7 @@ import numpy as np, psutil
 from pathlib import Path
 from asr_backend.acoustic import AcousticModel
 from asr_backend.checkpoint import load_checkpoint
-from asr_backend.engine import load_engine
+from asr_backend.engine.loading import load_engine
 from asr_backend.metrics import Metrics
 from tests.unit.backend.doubles import PbUtils, Request
 
@@ -74,7 +74,7 @@ import resource, sys
 import numpy as np, psutil
 from pathlib import Path
 from asr_backend.checkpoint import load_checkpoint
-from asr_backend.engine import load_engine
+from asr_backend.engine.loading import load_engine
 
 engine = load_engine(
     load_checkpoint(Path(sys.argv[1])), device="cpu", precision=sys.argv[2], threads=1

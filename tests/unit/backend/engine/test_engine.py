@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCTC, Wav2Vec2FeatureExtractor
 
-from asr_backend import engine as engine_module
 from asr_backend.checkpoint import load_checkpoint
 from asr_backend.checkpoint_files import CheckpointError
-from asr_backend.engine import (
+from asr_backend.engine import loading
+from asr_backend.engine.loading import (
     Engine,
     choose_device,
     choose_precision,
@@ -274,7 +274,7 @@ def test_the_precision_of_a_cpu(
 ) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\n\nprocessor\t: 1\n")
-    monkeypatch.setattr(engine_module, "cpu_has_bf16", lambda: cpu_has_bf16(cpuinfo))
+    monkeypatch.setattr(loading, "cpu_has_bf16", lambda: cpu_has_bf16(cpuinfo))
     assert choose_precision("auto", device="cpu") == precision
     assert choose_precision("bf16", device="cpu") == "bf16"
 
@@ -324,5 +324,5 @@ def test_out_of_memory_is_pythons_own_error(
 def test_the_device_of_an_instance(
     monkeypatch: pytest.MonkeyPatch, setting: str, kind: str, cuda: bool, device: str
 ) -> None:
-    monkeypatch.setattr(engine_module.torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(loading.torch.cuda, "is_available", lambda: cuda)
     assert choose_device(setting, kind=kind, device_id=1) == device

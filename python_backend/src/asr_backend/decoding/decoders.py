@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from asr_backend.checkpoint import Checkpoint
 from asr_backend.contract import Options
-from asr_backend.ctc import Decoder, GreedyDecoder
+from asr_backend.decoding.ctc import Decoder, GreedyDecoder
+from asr_backend.decoding.ngram_files import NgramFiles
 from asr_backend.errors import AsrError, ErrorCode
-from asr_backend.ngram_files import NgramFiles
 
 if TYPE_CHECKING:
-    from asr_backend.beam import BeamSearch
+    from asr_backend.decoding.beam import BeamSearch
 
 DEFAULT_BEAM_WIDTH = 100
 DEFAULT_HOTWORD_WEIGHT = 10.0
@@ -38,7 +38,7 @@ class Decoders:
         if can_search():
             # It warns of small vocabularies.
             logging.getLogger("pyctcdecode").setLevel(logging.ERROR)
-            from asr_backend.beam import BeamSearch
+            from asr_backend.decoding.beam import BeamSearch
 
             # The language model is of the checkpoint's own language.
             for language in checkpoint.languages or [None]:
@@ -62,7 +62,7 @@ class Decoders:
                 ErrorCode.BAD_OPTIONS,
                 'decoder "beam" needs more on the server: install asr-backend[beam]',
             )
-        from asr_backend.beam import BeamDecoder
+        from asr_backend.decoding.beam import BeamDecoder
 
         weight = options.hotword_weight
         return BeamDecoder(

@@ -4,7 +4,7 @@ All layers of an encoder share what is compiled, and lengths are not written int
 windows of any lengths is one of three forms, so that nothing is padded to a bucket. What none of
 them fits, which is a forward of one frame, runs as if nothing were compiled.
 
-`python -m asr_backend.compilation` compiles a few lines, to tell whether this machine can.
+`python -m asr_backend.engine.compilation` compiles a few lines, to tell whether this machine can.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_backend.alignment import LEAST_LOG_PROB, align
-from asr_backend.ctc import GreedyDecoder, silent_ids
-from tests.unit.backend.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
+from asr_backend.decoding.alignment import LEAST_LOG_PROB, align
+from asr_backend.decoding.ctc import GreedyDecoder, silent_ids
+from tests.unit.backend.decoding.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
 
 CHECKPOINT = checkpoint()
 SILENT = sorted(silent_ids(CHECKPOINT))

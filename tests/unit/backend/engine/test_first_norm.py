@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from asr_backend.first_norm import FirstNorm
+from asr_backend.engine.first_norm import FirstNorm
 
 
 @pytest.mark.parametrize("length", [15, 400, 16_001])

@@ -9,7 +9,7 @@ import kenlm
 from pyctcdecode.constants import LOG_BASE_CHANGE_FACTOR
 from pyctcdecode.language_model import AbstractLanguageModel, LanguageModel
 
-from asr_backend.ngram_files import NgramFiles
+from asr_backend.decoding.ngram_files import NgramFiles
 
 
 class NoLanguageModel(AbstractLanguageModel):  # type: ignore[misc]

@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from asr_backend.checkpoint import Checkpoint
 from asr_backend.checkpoint_files import CheckpointError
-from asr_backend.engine_torch import TorchEngine, fold_weight_norms
+from asr_backend.engine.torch_engine import TorchEngine, fold_weight_norms
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 UNCOMPILED = ("auto", "int8")
@@ -138,10 +138,10 @@ def load_engine(
     torch.set_num_threads(threads)
     model = load_model(checkpoint)
     if not compiled and device == "cpu" and precision in ("bf16", "int8") and _has_openvino():
-        from asr_backend import engine_openvino
+        from asr_backend.engine import openvino_engine
 
-        if engine_openvino.reproduces(model.config):
-            return engine_openvino.OpenVinoEngine(
+        if openvino_engine.reproduces(model.config):
+            return openvino_engine.OpenVinoEngine(
                 checkpoint, model, precision=precision, threads=threads
             )
     return TorchEngine(checkpoint, model, device=device, precision=precision, compiled=compiled)

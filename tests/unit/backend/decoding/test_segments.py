@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_backend.segments import Segments
-from tests.unit.backend.emissions import checkpoint, emissions, spell
+from asr_backend.decoding.segments import Segments
+from tests.unit.backend.decoding.emissions import checkpoint, emissions, spell
 
 
 def cut(text: str, *, sizes: tuple[int, ...] = (), delimiter: str | None = "|") -> list[int]:

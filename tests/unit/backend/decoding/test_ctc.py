@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_backend.ctc import Decoder, GreedyDecoder, Transcription
-from tests.unit.backend.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
+from asr_backend.decoding.ctc import Decoder, GreedyDecoder, Transcription
+from tests.unit.backend.decoding.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
 
 CHECKPOINT = checkpoint()
 

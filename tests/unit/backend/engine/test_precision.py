@@ -12,16 +12,15 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from asr_backend import engine as engine_module
-from asr_backend import engine_openvino
 from asr_backend.checkpoint import demo_checkpoint, load_checkpoint
-from asr_backend.ctc import GreedyDecoder
-from asr_backend.engine import Engine, load_engine
-from asr_backend.engine_openvino import bucket
-from asr_backend.int8_linear import Int8Linear
+from asr_backend.decoding.ctc import GreedyDecoder
+from asr_backend.engine import loading, openvino_engine
+from asr_backend.engine.int8_linear import Int8Linear
+from asr_backend.engine.loading import Engine, load_engine
+from asr_backend.engine.openvino_engine import bucket
 from tests import recordings
 from tests.unit.backend.checkpoints import SHAPES, write_checkpoint
-from tests.unit.backend.test_engine import LENGTHS, LONGEST, SHORTEST, clips
+from tests.unit.backend.engine.test_engine import LENGTHS, LONGEST, SHORTEST, clips
 from tools.word_errors import word_error_rate
 
 ON_OPENVINO = {"base-960h", "large-960h-lv60-self", "hubert-base", "hubert-large"}
@@ -45,7 +44,7 @@ def load(folder: Path, precision: str) -> Engine:
 
 @pytest.fixture
 def without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "_has_openvino", lambda: False)
+    monkeypatch.setattr(loading, "_has_openvino", lambda: False)
 
 
 def deviations(outputs: list[np.ndarray], expected: list[np.ndarray]) -> list[float]:
@@ -91,7 +90,7 @@ def test_a_bucket_gives_what_the_very_length_would(
     windows = clips((400, 719, 5_000, 12_345, 20_000))
     engine = load(folders[shape], "bf16")
     padded = engine.forward(windows)
-    monkeypatch.setattr(engine_openvino, "bucket", lambda frames: frames)
+    monkeypatch.setattr(openvino_engine, "bucket", lambda frames: frames)
     assert max(deviations(padded, engine.forward(windows))) < FROM_ALONE
 
 
@@ -126,7 +125,7 @@ def by_path(folder: Path, name: str) -> Engine:
     precision, _, on_torch = name.partition(" on ")
     with pytest.MonkeyPatch.context() as patch:
         if on_torch:
-            patch.setattr(engine_module, "_has_openvino", lambda: False)
+            patch.setattr(loading, "_has_openvino", lambda: False)
         return load(folder, precision)
 
 
@@ -202,14 +201,16 @@ def test_the_demo_hears_as_well_as_in_fp32(
     spoken: list[tuple[str, np.ndarray]], precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if precision.endswith("torch"):
-        monkeypatch.setattr(engine_module, "_has_openvino", lambda: False)
+        monkeypatch.setattr(loading, "_has_openvino", lambda: False)
     exact, engine = (load(demo_checkpoint(), each) for each in ("fp32", precision.split()[0]))
     assert abs(error_rate(engine, spoken) - error_rate(exact, spoken)) <= 0.02
 
 
 def test_openvino_does_not_report_its_use() -> None:
     """Its package for that is a dependency of it, and would be called on import."""
-    script = "import asr_backend.engine_openvino, sys; print(sys.modules['openvino_telemetry'])"
+    script = (
+        "import asr_backend.engine.openvino_engine, sys; print(sys.modules['openvino_telemetry'])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_backend.checkpoint import Checkpoint
-from asr_backend.ctc import silent_ids
+from asr_backend.decoding.ctc import silent_ids
 
 Emissions = npt.NDArray[np.float32]
 

@@ -28,12 +28,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from asr_backend.adapters import Adapters
 from asr_backend.checkpoint import Checkpoint
-from asr_backend.compilation import compile_layers, nothing_more
-from asr_backend.int8_linear import use_int8
-from asr_backend.samples import network_input
-from asr_backend.uploads import Uploads
+from asr_backend.engine.adapters import Adapters
+from asr_backend.engine.compilation import compile_layers, nothing_more
+from asr_backend.engine.int8_linear import use_int8
+from asr_backend.engine.samples import network_input
+from asr_backend.engine.uploads import Uploads
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

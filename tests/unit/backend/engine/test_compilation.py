@@ -12,9 +12,9 @@ import torch
 from torch._dynamo.utils import counters
 
 from asr_backend.checkpoint import load_checkpoint
-from asr_backend.engine import Engine, load_engine
+from asr_backend.engine.loading import Engine, load_engine
 from tests.unit.backend.checkpoints import write_checkpoint, write_language_checkpoint
-from tests.unit.backend.test_engine import clips
+from tests.unit.backend.engine.test_engine import clips
 
 BATCHES = (
     [720],

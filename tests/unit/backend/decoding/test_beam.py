@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_backend.beam import MOST_SEGMENT_S, BeamDecoder, BeamSearch
-from asr_backend.beam import spell as spell_ids
 from asr_backend.contract import parse_options
-from asr_backend.ctc import GreedyDecoder, Transcription
-from asr_backend.decoders import Decoders
+from asr_backend.decoding.beam import MOST_SEGMENT_S, BeamDecoder, BeamSearch
+from asr_backend.decoding.beam import spell as spell_ids
+from asr_backend.decoding.ctc import GreedyDecoder, Transcription
+from asr_backend.decoding.decoders import Decoders
 from asr_backend.errors import AsrError, ErrorCode
-from tests.unit.backend.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
+from tests.unit.backend.decoding.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
 
 CHECKPOINT = checkpoint()
 SEARCH = BeamSearch(CHECKPOINT)

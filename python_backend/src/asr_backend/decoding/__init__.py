@@ -1,0 +1,1 @@
+"""Emissions to words: greedy and by beam search, with times and confidences."""

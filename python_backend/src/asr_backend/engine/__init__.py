@@ -1,0 +1,1 @@
+"""What runs the network: on torch, or on OpenVINO."""
