@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,13 @@ class Health:
     models: Mapping[str, Mapping[str, str | int]]
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Probes that hang up early come every few seconds too."""
+        if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+
 class HealthServer:
     """Answers on its port from a thread of its own, from construction until `close`."""
 
@@ -36,16 +44,19 @@ class HealthServer:
 
             def do_GET(self) -> None:
                 health = read()
-                if self.path == "/livez":
+                path = self.path.partition("?")[0]
+                if path == "/livez":
                     self._answer(200, "text/plain", "alive\n")
-                elif self.path == "/readyz":
+                elif path == "/readyz":
                     status = 200 if health.ready else 503
                     body = {"ready": health.ready, "state": health.state, "models": health.models}
                     self._answer(status, "application/json", json.dumps(body) + "\n")
-                elif self.path == "/metrics":
+                elif path == "/metrics":
                     self._answer(200, "text/plain; version=0.0.4", _metrics(health))
                 else:
                     self._answer(404, "text/plain", "/livez, /readyz or /metrics\n")
+
+            do_HEAD = do_GET
 
             def _answer(self, status: int, kind: str, body: str) -> None:
                 data = body.encode()
@@ -53,12 +64,13 @@ class HealthServer:
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(data)
+                if self.command != "HEAD":
+                    self.wfile.write(data)
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Probes come every few seconds; they are not worth a line each."""
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
+        self._server = _Server((host, port), Handler)
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
 
     def close(self) -> None:
