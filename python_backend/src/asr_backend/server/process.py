@@ -95,18 +95,17 @@ class TritonProcess:
         that the new ones serve, their warm-up done, is said in the log alone.
         """
         assert self._popen.stdout is not None
-        broken = False
-        for line in self._popen.stdout:
-            if match := _LOADED.search(line):
-                self.loads[match[1].decode()] += 1
-            elif match := _FAILED.search(line):
-                self.failures[match[1].decode()] += 1
-            if not broken:
-                try:
+        with self._popen.stdout as lines:
+            for line in lines:
+                if match := _LOADED.search(line):
+                    self.loads[match[1].decode()] += 1
+                elif match := _FAILED.search(line):
+                    self.failures[match[1].decode()] += 1
+                # Whoever read it may be gone, the disk full, or sys.stderr None where it was closed
+                # at the start: Triton must not block on a full pipe.
+                with contextlib.suppress(OSError, ValueError, AttributeError):
                     sys.stderr.buffer.write(line)
                     sys.stderr.buffer.flush()
-                except (OSError, ValueError):
-                    broken = True  # nobody reads any more; Triton must not block on a full pipe
 
 
 def _die_with_parent(parent: int) -> Callable[[], None]:

@@ -1,0 +1,36 @@
+"""The process that is listened to, with a shell in the place of tritonserver."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from asr_backend.server.process import TritonProcess
+from asr_backend.server.run_directory import RunDirectory
+
+# More than a pipe holds, which nobody may leave unread.
+WORDS = """
+head -c 200000 /dev/zero | tr '\\0' '\\n'
+echo "I1125 12:00:00 1 model_lifecycle.cc:1] \\"successfully loaded 'wav2vec2'\\""
+"""
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_what_triton_says_is_heard_though_it_cannot_be_passed_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_open: bool
+) -> None:
+    with (
+        io.TextIOWrapper(open("/dev/full", "wb", buffering=0)) as full,
+        RunDirectory(str(tmp_path)) as run,
+    ):
+        # None is what Python has for a standard error that was closed at the start: `2>&-`.
+        monkeypatch.setattr(sys, "stderr", full if is_open else None)
+        with TritonProcess(["sh", "-c", WORDS], os.environ, run) as process:
+            (listener,) = (one for one in threading.enumerate() if one.name == "triton's output")
+            listener.join(timeout=20)
+            assert process.loads["wav2vec2"] == 1
