@@ -80,8 +80,9 @@ def test_an_image_s_server_is_preferred_where_it_fits(tmp_path, monkeypatch):
 
 
 def test_a_root_without_a_server_is_refused(tmp_path):
-    with pytest.raises(StartError, match="has no bin/tritonserver"):
-        triton.find(str(tmp_path))
+    for root in (tmp_path, tmp_path / "none"):
+        with pytest.raises(StartError, match="has no bin/tritonserver"):
+            triton.find(str(root))
 
 
 @pytest.mark.usefixtures("no_image")

@@ -86,7 +86,8 @@ def find(root: str) -> Triton:
     wheel = _wheel_root()
     if root:
         path = Path(root).expanduser().absolute()
-        return _from_wheel(path) if wheel and path.samefile(wheel) else _from_image(path)
+        is_wheel = wheel is not None and path.exists() and path.samefile(wheel)
+        return _from_wheel(path) if is_wheel else _from_image(path)
     if NGC_ROOT.is_dir() and (wheel is None or _stub_python(NGC_ROOT / _IMAGE_STUB) == _PYTHON):
         return _from_image(NGC_ROOT)
     if wheel is None:
