@@ -6,12 +6,12 @@ which takes tensors and refuses code.
 
 from __future__ import annotations
 
-import pickle
 import shutil
 import sys
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 _WEIGHTS = "pytorch_model*.bin"
@@ -22,7 +22,8 @@ def convert(source: Path, target: Path) -> None:
     """Writes the checkpoint of `source` to the new folder `target`.
 
     Raises:
-        ValueError: in one line, for a missing or unfit folder, or a pickle that is not of tensors.
+        ValueError: in one line, for a missing or unfit folder, a pickle that is not of tensors, or
+            a disk without room.
     """
     files = sorted(source.glob(_WEIGHTS))
     if not files:
@@ -33,7 +34,9 @@ def convert(source: Path, target: Path) -> None:
     for file in files:
         try:
             loaded = torch.load(file, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        except OSError:
+            raise
+        except Exception as error:  # a damaged pickle fails in any way
             reason = str(error).strip().splitlines()[0] if str(error).strip() else "cut short"
             raise ValueError(f"{file}: not a file of plain tensors: {reason}") from None
         if not isinstance(loaded, dict) or not all(
@@ -43,12 +46,16 @@ def convert(source: Path, target: Path) -> None:
         # Tensors that share their memory are written apart: the format has no aliases.
         weights |= {name: value.clone().contiguous() for name, value in loaded.items()}
     target.mkdir(parents=True, exist_ok=True)
+    # First, as it is what a disk may have no room for: then the folder stays empty.
+    try:
+        save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise ValueError(f"{target}: {error}") from None
     for pattern in _COPIED:
         for file in source.glob(pattern):
             # The index names the shards, which are one file now.
             if file.is_file() and not file.name.endswith(".bin.index.json"):
                 shutil.copyfile(file, target / file.name)
-    save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
 
 
 def main() -> int:

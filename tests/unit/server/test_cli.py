@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
+import signal
 import socket
 import socketserver
 import subprocess
@@ -74,6 +76,12 @@ def test_an_address_of_another_machine(capsys):
 
 def test_a_missing_folder(capsys, tmp_path):
     assert "no such folder" in refusal(capsys, "--model", str(tmp_path / "none"))
+
+
+def test_a_revision_of_what_has_none(capsys, tmp_path):
+    folder = copy_of_demo(tmp_path / "folder")
+    for flags in ([], ["--model", str(folder)]):
+        assert "--revision v1: is of a hub checkpoint" in refusal(capsys, "--revision=v1", *flags)
 
 
 def test_a_folder_that_is_not_a_ctc_checkpoint(capsys, tmp_path):
@@ -298,6 +306,18 @@ def test_a_reader_that_leaves_early_is_no_fault(monkeypatch, flag):
     assert (ended.returncode, ended.stderr) == (1, b"")
 
 
+@pytest.mark.parametrize("flag", ["--print-config", "--help"])
+def test_a_full_disk_is_said_in_a_line(monkeypatch, flag):
+    monkeypatch.undo()
+    command = [sys.executable, "-m", "asr_backend.server.cli", flag]
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert re.fullmatch(
+        r"asr-server [\d:]+ standard output: No space left on device\n", ended.stderr
+    )
+
+
 class TestConvert:
     def test_pickled_weights_become_safetensors(self, capfd, monkeypatch, tmp_path):
         monkeypatch.undo()
@@ -322,6 +342,31 @@ class TestConvert:
         with pytest.raises(ValueError, match=r"not a file of plain tensors: [^\n]*$"):
             convert(tmp_path, tmp_path / "new")
         assert not (tmp_path / "new").exists()
+
+    def test_a_damaged_pickle_is_refused(self, tmp_path):
+        (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x02.")
+        with pytest.raises(ValueError, match=r"not a file of plain tensors: [^\n]*$"):
+            convert(tmp_path, tmp_path / "new")
+
+    def test_a_full_disk_is_a_line_and_the_folder_stays_empty(self, tmp_path):
+        source, target = tmp_path / "pickled", tmp_path / "new"
+        source.mkdir()
+        torch.save({"weight": torch.zeros(1 << 20)}, source / "pytorch_model.bin")
+        (source / "config.json").write_text("{}")
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+        try:
+            with pytest.raises(ValueError, match=r"new: [^\n]*$"):
+                convert(source, target)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert list(target.iterdir()) == []
+
+    def test_a_process_that_is_killed_is_said(self, capsys, monkeypatch, tmp_path):
+        ended = subprocess.CompletedProcess([], -signal.SIGKILL)
+        monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: ended)
+        assert cli.main(["convert", str(tmp_path), str(tmp_path / "new")]) == 2
+        assert capsys.readouterr().err == "asr-server: convert was ended by SIGKILL\n"
 
     def test_a_folder_without_pickles_is_refused(self, tmp_path):
         with pytest.raises(ValueError, match=r"has no pytorch_model\.bin"):

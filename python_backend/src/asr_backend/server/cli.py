@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,10 +18,10 @@ from asr_backend.server.access import read_access, warnings
 from asr_backend.server.devices import gpu_count
 from asr_backend.server.errors import StartError
 from asr_backend.server.hub import locate
-from asr_backend.server.output import say
+from asr_backend.server.output import log, say
 from asr_backend.server.run_directory import SHARED_MEMORY, packaged_repository, render_configs
 from asr_backend.server.settings import Parser, Settings, parse
-from asr_backend.server.supervisor import Supervisor, log
+from asr_backend.server.supervisor import Supervisor
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -151,7 +152,10 @@ def _convert(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     # In a process of its own: what a pickle does, it does not do to a server.
     command = [sys.executable, "-m", "asr_backend.convert", str(args.src), str(args.dst)]
-    return subprocess.run(command, check=False).returncode
+    status = subprocess.run(command, check=False).returncode
+    if status < 0:
+        raise StartError(f"convert was ended by {signal.Signals(-status).name}")
+    return status
 
 
 if __name__ == "__main__":

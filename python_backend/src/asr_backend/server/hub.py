@@ -41,6 +41,10 @@ def locate(settings: Settings, *, fetch: bool) -> Source:
     folder = Path(settings.model).expanduser() if settings.model else demo_checkpoint()
     try:
         if not settings.model or folder.exists():
+            if settings.revision != Settings.revision:
+                raise StartError(
+                    f"--revision {settings.revision}: is of a hub checkpoint, not of {folder}"
+                )
             checkpoint = load_checkpoint(folder.absolute())
         elif not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", settings.model):
             raise StartError(f"--model {settings.model}: no such folder")

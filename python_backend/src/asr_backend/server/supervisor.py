@@ -17,7 +17,7 @@ from asr_backend.server.access import Access, client_flags
 from asr_backend.server.errors import StartError
 from asr_backend.server.healing import ModelKeeper, State
 from asr_backend.server.health import Health, HealthServer
-from asr_backend.server.output import say
+from asr_backend.server.output import log, say
 from asr_backend.server.ports import Ports, reachable, triton_answers
 from asr_backend.server.process import TritonProcess
 from asr_backend.server.run_directory import RunDirectory
@@ -29,12 +29,6 @@ FRONT = "transcribe"
 _TICK_S = 0.1
 # For tritonserver to end by itself.
 _END_S = 3.0
-
-
-def log(message: str) -> None:
-    """One line of asr-server's own on standard error; a stop goes on though nobody reads it."""
-    with contextlib.suppress(OSError):
-        print(f"asr-server {time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
 
 
 def _command() -> str:
