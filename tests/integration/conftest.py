@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from asr_client import Client
 from tests import ngrams, recordings
 from tools.local_server import LocalServer, local_server
 
@@ -29,3 +30,9 @@ def narrow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSer
         *limits,
     ) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def client(server_url: str) -> Iterator[Client]:
+    with Client(server_url, timeout_s=240) as client:
+        yield client

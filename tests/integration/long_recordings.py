@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tests import recordings
-from tests.unit.backend.audio_files import encode
+from tests.unit.backend.audio.files import encode
 
 
 def long_recording(seconds: float) -> tuple[bytes, list[npt.NDArray[np.int16]]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import struct
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,23 +16,17 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from asr_client import AsrError, Client, InvalidAudio
 from tests import recordings
 from tests.integration import metrics_page
-from tests.unit.backend.audio_files import encode, s16, tone, wav
+from tests.unit.backend.audio.files import encode, wav
 from tools.local_server import LocalServer
-from tools.word_errors import word_error_rate
 
 pytestmark = pytest.mark.server
+
 
 SECRET = "secret.wav"
 
 
-def silence_file(seconds: int) -> bytes:
-    """FLAC, which keeps an hour of silence in some hundred kilobytes."""
-    return encode(
-        np.zeros(16_000 * seconds, np.int16), container="flac", codec="flac", rate_hz=16_000
-    )
-
-
 WORDS = recordings.pcm("go-forward-ten-meters.wav")
+
 
 BAD_AUDIO = {
     "empty file": (b"", "EMPTY_AUDIO"),
@@ -60,12 +53,6 @@ BAD_AUDIO = {
         "NON_FINITE_SAMPLES",
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def client(server_url: str):
-    with Client(server_url, timeout_s=240) as client:
-        yield client
 
 
 def code_of(call: Any) -> str | None:
@@ -122,92 +109,6 @@ def test_limits_of_length_and_size(narrow_server: LocalServer):
         assert client.transcribe(recordings.wav(short)).duration_s == 1.0
 
 
-FLOATS = WORDS.astype(np.float64) / 32768
-
-
-def _bits(bits: int) -> bytes:
-    if bits == 8:
-        return wav((np.round(FLOATS * 127) + 128).astype(np.uint8).tobytes(), bits=8)
-    if bits == 24:
-        wide = np.round(FLOATS * (2**23 - 1)).astype("<i4")
-        return wav(wide.view(np.uint8).reshape(-1, 4)[:, :3].tobytes(), bits=24)
-    return wav(FLOATS.astype("<f4").tobytes(), bits=32, is_float=True)
-
-
-@pytest.mark.parametrize("bits", [8, 24, 32])
-def test_other_sample_formats_are_heard(client: Client, bits: int):
-    transcript = client.transcribe(_bits(bits))
-    assert transcript.duration_s == pytest.approx(len(WORDS) / 16_000, abs=1e-3)
-    if bits != 8:
-        assert transcript.text == client.transcribe(recordings.wav(WORDS)).text
-
-
-@pytest.mark.parametrize("rate_hz", [8_000, 44_100, 192_000])
-def test_other_rates_keep_their_length(client: Client, rate_hz: int):
-    audio = wav(s16(tone(1.5, rate_hz)).tobytes(), rate_hz=rate_hz)
-    assert client.transcribe(audio).duration_s == pytest.approx(1.5, abs=1e-3)
-
-
-def test_six_channels_are_mixed(client: Client):
-    audio = wav(np.repeat(WORDS[:, None], 6, axis=1).tobytes(), channels=6)
-    assert client.transcribe(audio).text == client.transcribe(recordings.wav(WORDS)).text
-
-
-@pytest.fixture(scope="module")
-def wav_texts(client: Client) -> dict[str, str]:
-    """What the server hears in each recording as a WAV, by file name."""
-    return {name: client.transcribe(recordings.FOLDER / name).text for name in recordings.texts()}
-
-
-def word_error_rate_of(texts: Iterable[str]) -> float:
-    return word_error_rate(zip(recordings.texts().values(), map(str.lower, texts), strict=True))
-
-
-@pytest.mark.parametrize(
-    ("container", "codec"),
-    [
-        ("flac", "flac"),
-        ("mp3", "libmp3lame"),
-        ("ogg", "libopus"),
-        ("ipod", "aac"),
-        ("webm", "libopus"),
-    ],
-)
-def test_containers_keep_length_and_words(
-    client: Client, wav_texts: dict[str, str], container: str, codec: str
-):
-    texts = []
-    for name in recordings.texts():
-        pcm = recordings.pcm(name)
-        audio = encode(pcm, container=container, codec=codec, rate_hz=recordings.RATE_HZ)
-        transcript = client.transcribe(audio)
-        assert transcript.duration_s == pytest.approx(len(pcm) / recordings.RATE_HZ, abs=0.07)
-        texts.append(transcript.text)
-    if codec == "flac":
-        assert texts == list(wav_texts.values())
-    # What a codec throws away costs a letter now and then: seen were -0.04 to 0.
-    assert word_error_rate_of(texts) <= word_error_rate_of(wav_texts.values()) + 0.1
-
-
-def test_a_wav_cut_in_the_middle_gives_what_is_there(client: Client):
-    whole = recordings.wav(WORDS)
-    cut = len(whole) // 2
-    assert client.transcribe(whole[:cut]).duration_s == pytest.approx(
-        (cut - 44) / 2 / 16_000, abs=1e-3
-    )
-
-
-def test_a_header_that_claims_4_gb(client: Client):
-    audio = wav(WORDS.tobytes(), stated_bytes=0xFFFFFFFF - 36)
-    assert client.transcribe(audio).text == client.transcribe(recordings.wav(WORDS)).text
-
-
-def test_an_hour_of_silence(client: Client):
-    transcript = client.transcribe(silence_file(3600))
-    assert transcript.duration_s == pytest.approx(3600, abs=0.01)
-    assert (transcript.text, transcript.words) == ("", ())
-
-
 # What follows speaks to Triton without the SDK, which would never send it.
 
 
@@ -246,6 +147,8 @@ def unknown_input() -> Any:
 
 
 CLIP = recordings.wav(WORDS)
+
+
 BAD_OPTIONS = [
     "not JSON",
     "[]",
@@ -256,12 +159,16 @@ BAD_OPTIONS = [
     '{"hotwords": ["clubs"]}',
     '{"channel": 7}',
 ]
+
+
 MALFORMED = {
     "no OPTIONS": infer_request([CLIP], None),
     "three dimensions": infer_request([CLIP], [b"{}"], shape=(1, 1, 1)),
     "AUDIO of floats": float_audio(),
     "unknown input": unknown_input(),
 }
+
+
 BATCH_OF_TWO = infer_request([CLIP, CLIP], [b"{}", b"{}"])
 
 

@@ -26,12 +26,6 @@ pytestmark = pytest.mark.server
 MIB = 2**20
 
 
-@pytest.fixture(scope="module")
-def client(server_url: str) -> Iterator[Client]:
-    with Client(server_url, timeout_s=240) as client:
-        yield client
-
-
 @contextmanager
 def peak_anonymous_memory(processes: list[psutil.Process]) -> Iterator[list[int]]:
     """The most anonymous memory of any of the processes while the block runs, in bytes."""

@@ -20,12 +20,6 @@ from tools.word_errors import word_errors
 pytestmark = pytest.mark.server
 
 
-@pytest.fixture(scope="module")
-def client(server_url: str):
-    with Client(server_url, timeout_s=120) as client:
-        yield client
-
-
 @pytest.mark.parametrize("name", sorted(recordings.texts()))
 def test_a_recording_has_the_words_that_the_checkpoint_hears(client: Client, name: str):
     transcript = client.transcribe(recordings.FOLDER / name, timestamps="char")

@@ -3,133 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import gc
-import io
 import itertools
 import json
-import os
-import tempfile
 import threading
-import time
-import weakref
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
-from asr_backend.acoustic_calls import Cancelled, UpstreamError
-from asr_backend.audio import AudioLimits
+from asr_backend.acoustic_calls import UpstreamError
 from asr_backend.decoding.beam import BeamSearch
-from asr_backend.decoding.decoders import Decoders
-from asr_backend.metrics import Metrics
-from asr_backend.recognition import Recognizer
-from asr_backend.transcribe import MAX_UNFINISHED, Transcribe, windows_in_flight
-from tests.unit.backend.decoding.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
-from tests.unit.backend.doubles import PbUtils, Request, ResponseSender
-
-STRIDE = 320
-PCM = {"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1}
-
-
-def levels(text: str) -> bytes:
-    """PCM in which each frame's level is the number of its symbol, a blank behind each letter."""
-    symbols = [symbol for letter in text for symbol in (*spell(letter), "<pad>")]
-    ids = [BASE_VOCABULARY.index(symbol) for symbol in symbols]
-    return np.repeat(np.array([*ids, 0], "<i2") * 1000, STRIDE).tobytes()
-
-
-class Reader:
-    """A network that reads levels; each answer may be held back or fail."""
-
-    def __init__(self) -> None:
-        self.windows: list[int] = []
-        self.in_flight = self.most_in_flight = 0
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.error: Exception | None = None
-
-    async def log_probs(
-        self, samples: np.ndarray, is_cancelled: Any, language: str | None
-    ) -> np.ndarray:
-        if is_cancelled():
-            raise Cancelled
-        if self.error:
-            raise self.error
-        self.windows.append(samples.size)
-        self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        await self.gate.wait()
-        await asyncio.sleep(0)
-        self.in_flight -= 1
-        count = (samples.size - 400) // STRIDE + 1
-        ids = np.round(samples[np.arange(count) * STRIDE + STRIDE // 2] * 32.768).astype(int)
-        return emissions([BASE_VOCABULARY[index] for index in ids])
-
-
-class Front:
-    """A front on the double of Triton."""
-
-    def __init__(
-        self,
-        *,
-        max_background: float = 1e6,
-        max_audio_s: float = 600,
-        max_audio_bytes: int = 10**8,
-    ) -> None:
-        limits = AudioLimits(max_audio_s=max_audio_s, max_audio_bytes=max_audio_bytes)
-        self.pb_utils = PbUtils()
-        self.reader = Reader()
-        self.metrics = Metrics(self.pb_utils)
-        self.model = Transcribe(
-            recognizer=Recognizer(
-                checkpoint=checkpoint(),
-                acoustic=self.reader,
-                limits=limits,
-                max_window_s=2.0,
-                overlap_s=0.4,
-                windows_in_flight=2,
-                decode_pool=ThreadPoolExecutor(2),
-                decoders=Decoders(checkpoint()),
-                search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),
-            ),
-            pb_utils=self.pb_utils,
-            metrics=self.metrics,
-            model_id="test",
-            model_revision="0",
-            limits=limits,
-            max_background=max_background,
-        )
-
-    async def answer(self, *requests: Request) -> None:
-        await self.model.execute(list(requests))
-        await answered(*requests)
-
-
-async def answered(*requests: Request) -> None:
-    while any(request.response is None for request in requests):
-        await asyncio.sleep(0.001)
-
-
-@pytest.fixture
-def front():
-    front = Front()
-    yield front
-    front.model.finalize()
-
-
-def request(audio: bytes, options: dict[str, Any] | None = None, **fields: Any) -> Request:
-    raw = json.dumps(PCM if options is None else options).encode()
-    return Request(
-        AUDIO=np.array([[audio]], dtype=object), OPTIONS=np.array([[raw]], dtype=object), **fields
-    )
-
-
-def text_of(request: Request) -> str:
-    return request.output("TEXT")[0, 0].decode()
+from tests.unit.backend.doubles import Request, ResponseSender
+from tests.unit.backend.front import PCM, STRIDE, Front, answered, levels, request, text_of
 
 
 async def test_a_short_clip_is_one_window_and_its_result_follows_the_contract(front: Front):
@@ -206,48 +91,6 @@ async def test_beam_search_runs_in_a_front_too_and_beside_its_loop(front: Front,
     message, status = unwritable.failure()
     assert message.startswith("BAD_OPTIONS: hotwords has")
     assert status == "INVALID_ARG"
-
-
-async def test_long_recordings_share_the_bound_and_short_ones_pass_them(front: Front):
-    long = [request(levels("ABCD " * 200)) for _ in range(3)]
-    short = request(levels("OK"))
-    front.reader.gate.clear()
-    await front.model.execute(list(long))
-    assert front.reader.in_flight == 2
-    task = asyncio.create_task(front.model.execute([short]))
-    while front.reader.in_flight < 3:
-        await asyncio.sleep(0.001)
-    front.reader.gate.set()
-    await task
-    assert text_of(short) == "OK"
-    assert any(one.response is None for one in long)
-    await answered(*long)
-    assert {text_of(one) for one in long} == {("ABCD " * 200).strip()}
-
-
-@pytest.mark.parametrize("limit", [{"max_audio_s": 30}, {"max_audio_bytes": 960_000}])
-async def test_at_the_cap_execute_waits(limit: dict[str, int]):
-    front = Front(max_background=1, **limit)
-    front.reader.gate.clear()
-    await front.model.execute([request(levels("ABCD " * 100))])  # 20 s, 640,640 bytes
-    second = request(levels("ABCD " * 100))
-    waiting = asyncio.create_task(front.model.execute([second]))
-    await asyncio.sleep(1.0)
-    assert not waiting.done()
-    front.reader.gate.set()
-    await waiting
-
-
-async def test_short_clips_have_a_cap_too(front: Front):
-    front.reader.gate.clear()
-    clips = [request(levels("OK")) for _ in range(MAX_UNFINISHED)]
-    await front.model.execute(clips[:-1])
-    waiting = asyncio.create_task(front.model.execute(clips[-1:]))
-    await asyncio.sleep(1.0)
-    assert not waiting.done()
-    front.reader.gate.set()
-    await waiting
-    await answered(*clips)
 
 
 async def test_a_transcript_that_cannot_be_sent_is_an_error(front: Front, monkeypatch):
@@ -329,106 +172,3 @@ async def test_less_than_a_frame_is_silence_without_a_forward(front: Front):
     await front.answer(asked)
     assert text_of(asked) == ""
     assert front.reader.windows == []
-
-
-LARGE = levels("ABCD " * 200)
-"""40 s, 1.2 MiB: more than one window, and more than lies in memory."""
-
-
-def spooled() -> tuple[int, int]:
-    """Files without a name that this process has mapped, and descriptors that it has open."""
-    maps = Path("/proc/self/maps").read_text(encoding="utf-8")
-    return maps.count("(deleted)"), psutil.Process().num_fds()
-
-
-@pytest.fixture
-def without_collector():
-    """Only what nothing refers to is freed."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-@pytest.mark.usefixtures("without_collector")
-@pytest.mark.parametrize("end", ["answer", "failure", "refusal", "cancellation", "each channel"])
-async def test_a_large_recording_lies_in_a_file_until_it_is_answered(front: Front, end: str):
-    before = spooled()
-    options = PCM | ({"channels": 2, "channel": "separate"} if end == "each channel" else {})
-    if end == "refusal":
-        options |= {"channel": 3}
-    asked = request(LARGE, options)
-    audio = weakref.ref(asked.inputs["AUDIO"])
-    front.reader.gate.clear()
-    batch = [asked]
-    work = asyncio.create_task(front.model.execute(batch))
-    caller = asked.caller
-    del asked
-    while not front.reader.windows and caller.response is None:
-        await asyncio.sleep(0.001)
-    assert batch == []
-    assert audio() is None
-    if end in ("failure", "each channel"):
-        front.reader.error = UpstreamError("no", "UNAVAILABLE")
-    else:
-        assert end == "refusal" or spooled() == (before[0] + 1, before[1] + 1)
-    caller.cancelled = end == "cancellation"
-    front.reader.gate.set()
-    await work
-    while caller.response is None:
-        await asyncio.sleep(0.001)
-    assert (caller.response.error is None) == (end == "answer")
-    # An error keeps its traceback, and a thread its last work for a moment.
-    front.reader.error = None
-    deadline = time.monotonic() + 5
-    while spooled() != before:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
-
-
-async def test_a_small_recording_touches_no_file(front: Front, monkeypatch):
-    monkeypatch.setattr(tempfile, "TemporaryFile", None)
-    asked = request(levels("OK " * 100))
-    await front.answer(asked)
-    assert text_of(asked) == ("OK " * 100).strip()
-
-
-@pytest.mark.parametrize("step", ["open", "write"])
-async def test_a_full_disk_is_an_error_that_another_server_may_not_have(
-    front: Front, monkeypatch, step: str
-):
-    class Full(io.BytesIO):
-        def write(self, data: Any) -> int:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def open_file() -> io.BytesIO:
-        if step == "open":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return Full()
-
-    monkeypatch.setattr(tempfile, "TemporaryFile", open_file)
-    asked = request(LARGE)
-    await front.answer(asked)
-    message, status = asked.failure()
-    assert message == (
-        f"OUT_OF_MEMORY: the server cannot put {len(LARGE)} bytes of audio aside: "
-        "No space left on device"
-    )
-    assert status == "UNAVAILABLE"
-
-
-async def test_execute_does_not_wait_for_a_recording_that_turns_out_long(front: Front, monkeypatch):
-    monkeypatch.setattr("asr_backend.transcribe.FOREGROUND_S", 3600)
-    front.reader.gate.clear()
-    asked = request(levels("ABCD " * 100))
-    await front.model.execute([asked])
-    assert asked.response is None
-    front.reader.gate.set()
-    await answered(asked)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "fronts", "each"), [(2, 1, 2), (2, 2, 1), (2, 4, 1), (8, 2, 4), (6, 4, 2)]
-)
-def test_all_fronts_together_keep_every_instance_busy(wanted: int, fronts: int, each: int):
-    assert windows_in_flight(wanted=wanted, fronts=fronts) == each

@@ -12,8 +12,7 @@ import pytest
 from asr_client import AsyncClient, AuthenticationError, Client, TlsConfig
 from asr_client._access import Access
 from asr_client.testing import FakeServer
-
-from .conftest import Driver
+from tests.unit.client.driver import Driver
 
 TOKEN = "hush:hush,=="
 SILENCE = np.zeros(8000, np.int16)

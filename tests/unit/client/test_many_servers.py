@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,8 +15,8 @@ import pytest
 import asr_client
 from asr_client import AsyncClient, Client, RetryPolicy, _servers
 from asr_client.testing import FakeServer, Fault, FlakyNetwork
-
-from .conftest import FAST, Driver
+from tests.unit.client.driver import FAST, Driver
+from tests.unit.client.waiting import wait_until
 
 SILENCE = np.zeros(8000, np.int16)
 ONCE = RetryPolicy(max_attempts=1)
@@ -42,19 +41,12 @@ def counts(fakes: list[FakeServer]) -> list[int]:
     return [len(fake.requests) for fake in fakes]
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def both_answer(client: Any) -> bool:
     return {say(client), say(client)} == {"a", "b"}
 
 
 def test_calls_go_round(client: Any, fakes: list[FakeServer]) -> None:
-    until(lambda: both_answer(client))
+    wait_until(lambda: both_answer(client))
     assert sorted(say(client) for _ in range(10)) == ["a"] * 5 + ["b"] * 5
     assert client.url == ",".join(fake.url for fake in fakes)
 
@@ -62,22 +54,22 @@ def test_calls_go_round(client: Any, fakes: list[FakeServer]) -> None:
 def test_a_server_that_is_gone_costs_no_call_and_comes_back(
     client: Any, fakes: list[FakeServer]
 ) -> None:
-    until(lambda: both_answer(client))
+    wait_until(lambda: both_answer(client))
     fakes[0].stop()
     # Not a second attempt: the request was never sent to the server that is gone.
     assert {say(client, retry=ONCE) for _ in range(6)} == {"b"}
     fakes[0].start()
-    until(lambda: both_answer(client))
+    wait_until(lambda: both_answer(client))
 
 
 def test_a_server_that_drains_costs_no_call_and_comes_back(
     client: Any, fakes: list[FakeServer]
 ) -> None:
-    until(lambda: both_answer(client))
+    wait_until(lambda: both_answer(client))
     fakes[1].ready = False
     assert {say(client) for _ in range(6)} == {"a"}
     fakes[1].ready = True
-    until(lambda: both_answer(client))
+    wait_until(lambda: both_answer(client))
 
 
 def test_a_server_that_never_was_ready_gets_no_requests(
@@ -100,7 +92,7 @@ def test_a_server_that_never_was_ready_gets_no_requests(
     ],
 )
 def test_elsewhere_is_elsewhere(client: Any, fakes: list[FakeServer], fault: Fault) -> None:
-    until(lambda: both_answer(client))
+    wait_until(lambda: both_answer(client))
     before = counts(fakes)
     fakes[0].fail(fault, times=3)
     while counts(fakes)[0] == before[0]:
@@ -114,16 +106,16 @@ def test_one_server_s_own_trouble_is_left_at_once(
 ) -> None:
     slow = RetryPolicy(initial_backoff_s=1000, max_backoff_s=1000)
     client = driver.open([fake.url for fake in fakes], retry=slow)
-    until(lambda: both_answer(client))
+    wait_until(lambda: both_answer(client))
     for fake in fakes:
         fake.fail(fault)
         assert {say(client, timeout_s=30), say(client, timeout_s=30)} <= {"a", "b"}
-        until(lambda: both_answer(client))
+        wait_until(lambda: both_answer(client))
 
 
 def test_when_all_are_gone_the_error_says_so(driver: Driver, fakes: list[FakeServer]) -> None:
     client = driver.open([fake.url for fake in fakes])
-    until(lambda: both_answer(client))
+    wait_until(lambda: both_answer(client))
     for fake in fakes:
         fake.stop()
     with pytest.raises(asr_client.ServerUnavailable) as caught:
@@ -160,7 +152,7 @@ def test_a_server_that_accepts_and_says_nothing_is_left_out(
 def test_a_server_that_lets_a_deadline_pass_is_doubted(
     client: Any, fakes: list[FakeServer]
 ) -> None:
-    until(lambda: both_answer(client))
+    wait_until(lambda: both_answer(client))
     fakes[0].delay_s = 60
     deadlines = 0
     for _ in range(2):
@@ -172,7 +164,7 @@ def test_a_server_that_lets_a_deadline_pass_is_doubted(
     assert deadlines == 1
     fakes[0].delay_s = 0
     # It says that it is ready, and so it is used again.
-    until(lambda: both_answer(client))
+    wait_until(lambda: both_answer(client))
 
 
 def test_a_server_behind_a_silent_connection_comes_back(
@@ -183,13 +175,13 @@ def test_a_server_behind_a_silent_connection_comes_back(
         monkeypatch.setattr(f"asr_client.{module}.PROBE_TIMEOUT_S", 0.5)
     with FlakyNetwork(fakes[0].url) as network:
         client = driver.open([network.url, fakes[1].url])
-        until(lambda: both_answer(client))
+        wait_until(lambda: both_answer(client))
         network.silence()
         with contextlib.suppress(asr_client.DeadlineExceeded):
             for _ in range(2):
                 say(client, timeout_s=0.2)
         # The deadline was too short to tell; what asks the server finds out.
-        until(lambda: both_answer(client))
+        wait_until(lambda: both_answer(client))
 
 
 async def test_a_deadline_closes_no_connection_under_a_question(
@@ -277,9 +269,9 @@ def test_a_name_stands_for_all_its_addresses_as_they_come_and_go(
     client = driver.open("dns:///asr.test:8001")
     assert {say(client) for _ in range(3)} == {"a"}
     resolver.fakes = fakes
-    until(lambda: both_answer(client))
+    wait_until(lambda: both_answer(client))
     resolver.fakes = fakes[1:]
-    until(lambda: {say(client) for _ in range(3)} == {"b"})
+    wait_until(lambda: {say(client) for _ in range(3)} == {"b"})
     resolver.fakes = []
     assert {say(client) for _ in range(3)} == {"b"}
 

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from asr_client import AsrError, AsyncClient, Attempt, Client, InvalidAudio, RetryPolicy
 from asr_client.testing import FakeServer, Fault
-from tests.unit.client.conftest import Driver
+from tests.unit.client.driver import Driver
 
 SILENCE = np.zeros(1600, np.int16)
 METHOD = "inference.GRPCInferenceService/ModelInfer"

@@ -1,0 +1,111 @@
+"""Bounds of length, size and memory, and what is known before decoding."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from asr_backend.audio import (
+    AudioLimits,
+    count_channels,
+    decode,
+    estimate_duration_s,
+)
+from asr_backend.contract import Options
+from asr_backend.errors import AsrError, ErrorCode
+from tests.unit.backend.audio.decoded import (
+    KINDS,
+    LIMITS,
+    SECONDS,
+    options,
+    refusal,
+    sample_file,
+    samples_of,
+)
+from tests.unit.backend.audio.files import encode, s16, tone, wav
+
+
+def test_limits_of_bytes_and_seconds() -> None:
+    data = wav(s16(tone(3, 16_000)).tobytes())
+    error = refusal(data, limits=AudioLimits(max_audio_s=60, max_audio_bytes=len(data) - 1))
+    assert error.code is ErrorCode.AUDIO_TOO_LARGE
+    assert error.detail == f"{len(data)} bytes, the limit is {len(data) - 1} bytes"
+    exact = AudioLimits(max_audio_s=3, max_audio_bytes=len(data))
+    assert len(samples_of(data, limits=exact)) == 48_000
+    error = refusal(data, limits=AudioLimits(max_audio_s=1.5, max_audio_bytes=len(data)))
+    assert str(error) == "AUDIO_TOO_LONG: 3.0 s, the limit is 1.5 s"
+    error = refusal(data, limits=AudioLimits(max_audio_s=2.9999, max_audio_bytes=len(data)))
+    assert error.detail == "more than 2.9999 s, the limit is 2.9999 s"
+    pcm = {"encoding": "pcm_s16le", "sample_rate": 8_000, "channels": 1}
+    error = refusal(data[44:], limits=AudioLimits(max_audio_s=5, max_audio_bytes=10**6), **pcm)
+    assert error.detail == "6.0 s, the limit is 5 s"
+
+
+def test_a_length_that_only_decoding_shows_is_still_held() -> None:
+    data = sample_file("adts", "aac", 16_000, "mono")
+    error = refusal(data, limits=AudioLimits(max_audio_s=0.5, max_audio_bytes=10**6))
+    assert error.detail == "more than 0.5 s, the limit is 0.5 s"
+
+
+def test_ten_minutes_in_a_small_file_streams_in_flat_memory() -> None:
+    long = encode(np.zeros(16_000 * 600, np.int16), container="flac", codec="flac", rate_hz=16_000)
+    assert len(long) < 150_000
+    limits = AudioLimits(max_audio_s=600, max_audio_bytes=10**6)
+    blocks = decode(long, options=Options(), limits=limits)
+    count = len(next(blocks))
+    memory = psutil.Process().memory_info
+    before = memory().rss
+    peak = 0
+    for index, block in enumerate(blocks):
+        count += len(block)
+        if index % 50 == 0:
+            peak = max(peak, memory().rss - before)
+    assert count == 16_000 * 600
+    # The samples in full would be 38 MB.
+    assert peak < 12 * 2**20
+
+
+def test_closing_early_lets_go_of_the_submitted_bytes() -> None:
+    data = bytearray(sample_file("mp3", "libmp3lame", 44_100, "stereo") * 3)
+    blocks: Any = decode(memoryview(data), options=Options(), limits=LIMITS)
+    next(blocks)
+    with pytest.raises(BufferError):
+        data.append(0)
+    gc.disable()
+    try:
+        blocks.close()
+        data.append(0)
+    finally:
+        gc.enable()
+
+
+def test_a_length_is_estimated_without_decoding() -> None:
+    def estimate(data: bytes, **values: Any) -> float:
+        return estimate_duration_s(data, options=options(**values), limits=LIMITS)
+
+    for kind in KINDS:
+        # A raw aac or amr file has its bit rate alone.
+        tolerance = 0.5 if kind[0] in {"adts", "amr"} else 0.1
+        assert abs(estimate(sample_file(*kind[:4])) - SECONDS) < tolerance
+    pcm = {"encoding": "pcm_f32le", "sample_rate": 8_000, "channels": 2}
+    assert estimate(bytes(64_000 * 3), **pcm) == 3
+    assert estimate(bytes(64_000 * 70), **pcm) == LIMITS.max_audio_s
+    with pytest.raises(AsrError, match="UNSUPPORTED_FORMAT"):
+        estimate(b"text")
+
+
+def test_channels_are_counted_without_decoding() -> None:
+    def count(data: bytes, **values: Any) -> int:
+        return count_channels(data, options=options(**values), limits=LIMITS)
+
+    for kind in KINDS:
+        expected = {"mono": 1, "stereo": 2, "5.1": 6}[kind[3]]
+        assert count(sample_file(*kind[:4])) == expected, kind
+    assert count(bytes(80), encoding="pcm_s16le", sample_rate=8_000, channels=5) == 5
+    for data, code in ((b"", "EMPTY_AUDIO"), (b"text", "UNSUPPORTED_FORMAT")):
+        with pytest.raises(AsrError, match=code):
+            count(data)

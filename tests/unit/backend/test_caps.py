@@ -1,0 +1,69 @@
+"""How much a front takes on at a time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from asr_backend.transcribe import MAX_UNFINISHED, windows_in_flight
+from tests.unit.backend.front import Front, answered, levels, request, text_of
+
+
+async def test_long_recordings_share_the_bound_and_short_ones_pass_them(front: Front):
+    long = [request(levels("ABCD " * 200)) for _ in range(3)]
+    short = request(levels("OK"))
+    front.reader.gate.clear()
+    await front.model.execute(list(long))
+    assert front.reader.in_flight == 2
+    task = asyncio.create_task(front.model.execute([short]))
+    while front.reader.in_flight < 3:
+        await asyncio.sleep(0.001)
+    front.reader.gate.set()
+    await task
+    assert text_of(short) == "OK"
+    assert any(one.response is None for one in long)
+    await answered(*long)
+    assert {text_of(one) for one in long} == {("ABCD " * 200).strip()}
+
+
+@pytest.mark.parametrize("limit", [{"max_audio_s": 30}, {"max_audio_bytes": 960_000}])
+async def test_at_the_cap_execute_waits(limit: dict[str, int]):
+    front = Front(max_background=1, **limit)
+    front.reader.gate.clear()
+    await front.model.execute([request(levels("ABCD " * 100))])  # 20 s, 640,640 bytes
+    second = request(levels("ABCD " * 100))
+    waiting = asyncio.create_task(front.model.execute([second]))
+    await asyncio.sleep(1.0)
+    assert not waiting.done()
+    front.reader.gate.set()
+    await waiting
+
+
+async def test_short_clips_have_a_cap_too(front: Front):
+    front.reader.gate.clear()
+    clips = [request(levels("OK")) for _ in range(MAX_UNFINISHED)]
+    await front.model.execute(clips[:-1])
+    waiting = asyncio.create_task(front.model.execute(clips[-1:]))
+    await asyncio.sleep(1.0)
+    assert not waiting.done()
+    front.reader.gate.set()
+    await waiting
+    await answered(*clips)
+
+
+async def test_execute_does_not_wait_for_a_recording_that_turns_out_long(front: Front, monkeypatch):
+    monkeypatch.setattr("asr_backend.transcribe.FOREGROUND_S", 3600)
+    front.reader.gate.clear()
+    asked = request(levels("ABCD " * 100))
+    await front.model.execute([asked])
+    assert asked.response is None
+    front.reader.gate.set()
+    await answered(asked)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fronts", "each"), [(2, 1, 2), (2, 2, 1), (2, 4, 1), (8, 2, 4), (6, 4, 2)]
+)
+def test_all_fronts_together_keep_every_instance_busy(wanted: int, fronts: int, each: int):
+    assert windows_in_flight(wanted=wanted, fronts=fronts) == each
