@@ -87,6 +87,13 @@ async def test_errors_have_a_code_and_leave_their_neighbours_alone(
     assert [result.shape for result in results] == [(1, 49, 32)] * 4
 
 
+async def test_bad_windows_without_a_good_one_do_no_harm(client: InferenceServerClient) -> None:
+    for _ in range(30):
+        with pytest.raises(InferenceServerException, match="NON_FINITE_SAMPLES"):
+            await log_probs(client, HOLES)
+    assert (await log_probs(client, clip(16_000))).shape == (1, 49, 32)
+
+
 async def test_a_wrong_dtype_is_tritons_own_complaint(client: InferenceServerClient) -> None:
     tensor = InferInput("SAMPLES", [1, 800], "INT16")
     tensor.set_data_from_numpy(np.zeros((1, 800), np.int16))

@@ -158,6 +158,14 @@ def test_a_bad_request_fails_alone(
     assert pb_utils.metric("asr_errors_total", code=code).value == 1
 
 
+def test_a_batch_of_bad_requests_alone_is_no_fault(model: AcousticModel) -> None:
+    requests = [request(0), request(value=np.nan)]
+    # What left `execute` would have Triton answer them once more, which ruins its memory.
+    model.execute(requests)
+    codes = [each.failure()[0].partition(":")[0] for each in requests]
+    assert codes == ["EMPTY_AUDIO", "NON_FINITE_SAMPLES"]
+
+
 def test_an_empty_language_is_none(model: AcousticModel) -> None:
     asked = request(parameters={"language": "", "other": 1})
     model.execute([asked])
