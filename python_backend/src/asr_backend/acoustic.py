@@ -13,7 +13,6 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,7 +119,8 @@ class AcousticModel:
             for language in dict.fromkeys(window.language for window in windows)
             for forward in self._plan([window for window in windows if window.language == language])
         ]
-        for forward, upcoming in zip_longest(forwards, forwards[1:], fillvalue=[]):
+        # Not strict: without a good window there is no forward.
+        for forward, upcoming in zip(forwards, [*forwards[1:], []], strict=False):
             self._run(forward, upcoming)
 
     def finalize(self) -> None:
