@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -13,6 +14,13 @@ import pytest
 from asr_backend.server.process import TritonProcess
 from asr_backend.server.run_directory import RunDirectory
 
+IMPATIENT = """
+import sys
+from asr_backend.server import cli, supervisor
+supervisor._CRASH_S = 0.1
+sys.exit(cli.main())
+"""
+STUB = "triton_python_backend_stub"
 # More than a pipe holds, which nobody may leave unread.
 WORDS = """
 head -c 200000 /dev/zero | tr '\\0' '\\n'
@@ -34,3 +42,17 @@ def test_what_triton_says_is_heard_though_it_cannot_be_passed_on(
             (listener,) = (one for one in threading.enumerate() if one.name == "triton's output")
             listener.join(timeout=20)
             assert process.loads["wav2vec2"] == 1
+
+
+def test_a_tritonserver_that_hangs_in_its_crash_ends_the_server(tmp_path: Path) -> None:
+    program, stub = tmp_path / "bin/tritonserver", tmp_path / "backends/python" / STUB
+    for file in (program, stub):
+        file.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho 'Signal (6) received.'\nexec sleep 600\n")
+    program.chmod(0o755)
+    stub.write_text(f"libpython3.{sys.version_info.minor}.so")
+    command = [sys.executable, "-c", IMPATIENT, f"--triton-root={tmp_path}"]
+    ports = ["--grpc-port=0", "--metrics-port=0", "--health-port=0"]
+    ended = subprocess.run([*command, *ports], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("tritonserver crashed and hangs\n")

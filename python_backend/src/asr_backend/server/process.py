@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from asr_backend.server.run_directory import RunDirectory
 _PR_SET_PDEATHSIG = 1
 _LAST_WORDS_S = 2.0
 _LOADED = re.compile(rb"\] \"?successfully loaded '([^']+)'")
+_CRASHED = re.compile(rb"Signal \((6|11)\) received")
 _FAILED = re.compile(rb"\] \"?failed to load '([^']+)'(?! version)")
 
 
@@ -31,12 +34,15 @@ class TritonProcess:
     Attributes:
         loads: how often each model was loaded, by name.
         failures: how often each model failed to load, by name.
+        crashed_s: when it said that it crashed, by the monotonic clock; it may hang over its last
+            words, where its memory is in ruins.
     """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], run: RunDirectory) -> None:
         """Starts it; call from the main thread, whose end would be taken for the supervisor's."""
         self.loads: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
+        self.crashed_s = math.inf
         self._popen = subprocess.Popen(
             argv,
             env=env,
@@ -101,6 +107,8 @@ class TritonProcess:
                     self.loads[match[1].decode()] += 1
                 elif match := _FAILED.search(line):
                     self.failures[match[1].decode()] += 1
+                elif _CRASHED.match(line):
+                    self.crashed_s = time.monotonic()
                 # Whoever read it may be gone, the disk full, or sys.stderr None where it was closed
                 # at the start: Triton must not block on a full pipe.
                 with contextlib.suppress(OSError, ValueError, AttributeError):

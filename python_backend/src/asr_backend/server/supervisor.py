@@ -29,6 +29,8 @@ FRONT = "transcribe"
 _TICK_S = 0.1
 # For tritonserver to end by itself.
 _END_S = 3.0
+# For the same after a crash: its last words are a stack's trace.
+_CRASH_S = 10.0
 
 
 def _command() -> str:
@@ -120,6 +122,9 @@ class Supervisor:
             if (status := process.status()) is not None:
                 log(f"tritonserver ended by itself with status {status}")
                 return status or 1
+            if time.monotonic() > process.crashed_s + _CRASH_S:
+                log("tritonserver crashed and hangs")
+                return 1
             if self._state == "ready":
                 for keeper in self._keepers:
                     keeper.step(time.monotonic())
