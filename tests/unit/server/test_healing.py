@@ -168,6 +168,46 @@ def test_a_failed_load_is_tried_once_more_with_the_memory_freed(world):
     assert kept.state is State.FAILED
 
 
+def draining(world: World) -> tuple[ModelKeeper, World, Process]:
+    """A front that has died, a stop, the world of the acoustic model, and the other old front."""
+    acoustic = World([Process(11)])
+    kept = keeper(world)
+    kept.upstream = keeper(acoustic, "wav2vec2")
+    heal(kept, world, 0)
+    kept.drain(2)
+    for fresh in kept.instances:
+        fresh.alive = False
+    return kept, acoustic, world.stubs[1]
+
+
+def test_a_stop_ends_an_old_front_soon_when_nothing_works(world):
+    kept, _, survivor = draining(world)
+    kept.drain(4)
+    assert survivor.alive
+    assert kept.drain(5.5)
+    assert not survivor.alive
+
+
+def test_a_stop_leaves_an_old_front_alone_that_may_wait_for_windows(world):
+    kept, acoustic, survivor = draining(world)
+    for now_s in range(3, 12):
+        acoustic.stubs[0].used_s += 0.5
+        assert not kept.drain(now_s)
+    # The acoustic model dies, and its successor loads without a sign of life.
+    acoustic.stubs[0].alive = False
+    for now_s in range(12, 20):
+        assert not kept.drain(now_s)
+    kept.upstream.step(20)
+    acoustic.stubs.append(Process(12))
+    acoustic.loads["wav2vec2"] += 1
+    kept.upstream.step(20.5)
+    assert not kept.drain(21)
+    # Others may keep it busy for ever; the front itself has done nothing for 20 s.
+    acoustic.stubs[1].used_s += 0.5
+    assert kept.drain(22)
+    assert not survivor.alive
+
+
 def test_draining_waits_for_a_load_under_way(world):
     kept = keeper(world)
     world.stubs[0].alive = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -18,6 +18,8 @@ _LEAST_DEADLINE_S = 120.0
 _IDLE_CPU_S = 0.05
 _IDLE_S = {"wav2vec2": 5.0, "transcribe": 120.0}
 _DRAINING_IDLE_S = 20.0
+# One that waits for nobody else's work either, because that is still too, is done sooner.
+_DRAINING_STILL_S = 3.0
 # A model that dies again and again is healed a few times at once, then with pauses, and then not
 # any more: a new container may help. One poisonous file, which `transcribe` and a client's retries
 # bring back for three minutes, does not get as far as that.
@@ -38,13 +40,31 @@ class State(str, Enum):
     DRAINING = "draining"
 
 
+class _Stillness:
+    """Whether some processes rest."""
+
+    def __init__(self) -> None:
+        self._since_s = 0.0
+        self._cpu_s: dict[int, float] = {}
+
+    def lasts(self, idle_s: float, stubs: Sequence[Stub], now_s: float) -> bool:
+        """Whether they, the same ones, have used next to nothing of the processor for `idle_s`."""
+        cpu_s = {stub.pid: stub.cpu_s() for stub in stubs}
+        same = cpu_s.keys() == self._cpu_s.keys()
+        if same and now_s <= self._since_s + idle_s:
+            return False
+        still = same and sum(cpu_s.values()) - sum(self._cpu_s.values()) < _IDLE_CPU_S
+        self._since_s, self._cpu_s = now_s, cpu_s
+        return still
+
+
 @dataclass
 class _Retired:
     """An instance of an earlier load, which finishes what it has begun."""
 
     stub: Stub
-    since_s: float
-    cpu_s: float
+    alone: _Stillness = field(default_factory=_Stillness)
+    with_upstream: _Stillness = field(default_factory=_Stillness)
 
 
 @dataclass
@@ -59,6 +79,7 @@ class ModelKeeper:
         model: its name.
         find: the model's living stubs, those of earlier loads too.
         log: told each step in a line.
+        upstream: of the model whose answers this one waits for.
         state: what it is at.
         instances: the stubs of the present load.
         heals: how often it was healed.
@@ -69,6 +90,7 @@ class ModelKeeper:
     run: RunDirectory
     find: Callable[[], list[Stub]]
     log: Callable[[str], None]
+    upstream: ModelKeeper | None = None
     state: State = State.STARTING
     instances: list[Stub] = field(default_factory=list)
     heals: int = 0
@@ -167,18 +189,25 @@ class ModelKeeper:
             self.log(f"{self.model}: cannot be healed")
 
     def _retire(self, stubs: list[Stub], now_s: float) -> None:
-        self._retired += [_Retired(stub, now_s, stub.cpu_s()) for stub in stubs]
+        self._retired += [_Retired(stub) for stub in stubs]
+        self._end_idle_ones(now_s)
 
     def _end_idle_ones(self, now_s: float) -> None:
-        idle_s = _IDLE_S[self.model]
-        if self.state is State.DRAINING:
-            idle_s = min(idle_s, _DRAINING_IDLE_S)
+        """Ends those of earlier loads that have no work left."""
         for one in list(self._retired):
             if not one.stub.is_alive():
                 self._retired.remove(one)
                 (SHARED_MEMORY / one.stub.region).unlink(missing_ok=True)
-            elif now_s > one.since_s + idle_s:
-                used = one.stub.cpu_s()
-                if used - one.cpu_s < _IDLE_CPU_S:
-                    one.stub.kill()
-                one.since_s, one.cpu_s = now_s, used
+            elif self._is_idle(one, now_s):
+                one.stub.kill()
+
+    def _is_idle(self, one: _Retired, now_s: float) -> bool:
+        if self.state is not State.DRAINING:
+            return one.alone.lasts(_IDLE_S[self.model], [one.stub], now_s)
+        idle_s = min(_IDLE_S[self.model], _DRAINING_IDLE_S)
+        if one.alone.lasts(idle_s, [one.stub], now_s):
+            return True
+        if self.upstream is None or self.upstream.state is not State.READY or self.upstream.dead:
+            return False
+        together = [one.stub, *self.upstream.find()]
+        return one.with_upstream.lasts(_DRAINING_STILL_S, together, now_s)

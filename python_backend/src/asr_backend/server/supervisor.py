@@ -25,7 +25,7 @@ from asr_backend.server.settings import Settings
 from asr_backend.server.stubs import Stub, find_stubs
 from asr_backend.server.triton import Triton, command_line, environment
 
-FRONT = "transcribe"
+FRONT, ACOUSTIC = "transcribe", "wav2vec2"
 _TICK_S = 0.1
 # For tritonserver to end by itself.
 _END_S = 3.0
@@ -113,9 +113,11 @@ class Supervisor:
                 if stub.model == model and stub.is_alive()
             ]
 
-        self._keepers = [
-            ModelKeeper(model, process, run, finder(model), log) for model in self._configs
-        ]
+        keepers = {
+            model: ModelKeeper(model, process, run, finder(model), log) for model in self._configs
+        }
+        keepers[FRONT].upstream = keepers[ACOUSTIC]
+        self._keepers = list(keepers.values())
         started_s = time.monotonic()
         while not self._stops:
             time.sleep(_TICK_S)
