@@ -89,12 +89,21 @@ class LocalServer:
                 raise RuntimeError(f"asr-server was not ready within {timeout_s:.0f} s")
             time.sleep(_POLL_S)
 
-    def stop(self, timeout_s: float = STOP_S) -> int:
-        """Ask the server to drain and end, then kill it; returns its exit status."""
+    def stop(self, timeout_s: float = STOP_S, *, hurry: bool = False) -> int:
+        """Ask the server to end, then kill it; returns its exit status.
+
+        Args:
+            timeout_s: longest wait for the end.
+            hurry: drop calls in work and leave the models no time to unload.
+        """
         if self.process.poll() is None:
             self.process.terminate()
+        deadline = time.monotonic() + timeout_s
+        while hurry and self.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+            self.process.terminate()
         try:
-            return self.process.wait(timeout_s)
+            return self.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
@@ -108,6 +117,7 @@ def local_server(
     ports: tuple[int, int, int] | None = None,
     ready_s: float = READY_S,
     stop_s: float = STOP_S,
+    hurry: bool = False,
 ) -> Iterator[LocalServer]:
     """Start asr-server, wait until both models are ready, and stop it in the end.
 
@@ -118,6 +128,7 @@ def local_server(
         ports: for gRPC, metrics and health; None picks free ones.
         ready_s: longest wait for the models to load.
         stop_s: longest wait for its end; then it is killed.
+        hurry: stop it in a hurry; a stop that drains takes seconds with nothing to do either.
 
     Raises:
         RuntimeError: it is not installed beside this Python, ended early or was not ready in time.
@@ -145,7 +156,7 @@ def local_server(
         server.wait_until_ready(ready_s)
         yield server
     finally:
-        server.stop(stop_s)
+        server.stop(stop_s, hurry=hurry)
 
 
 def free_ports(count: int) -> list[int]:

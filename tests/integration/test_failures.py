@@ -27,7 +27,7 @@ NO_RETRY = RetryPolicy(max_attempts=1)
 @pytest.fixture
 def fragile_server() -> Iterator[LocalServer]:
     """A server of the test's own, which it may break."""
-    with local_server("--frontends=2") as server:
+    with local_server("--frontends=2", hurry=True) as server:
         yield server
 
 
@@ -121,6 +121,8 @@ def test_a_dead_front_fails_its_own_calls_only(fragile_server: LocalServer, clie
     fresh = {stub.pid for stub in fragile_server.stubs("transcribe")}
     assert victim.pid not in fresh
     assert len(fresh - {survivor.pid}) == 2
+    # The old front that lived on has nothing to do, and holds up no stop.
+    assert fragile_server.stop() == 0
 
 
 def test_the_sdk_s_retries_hide_a_dead_front(fragile_server: LocalServer):

@@ -11,7 +11,7 @@ from asr_client import Client
 from tools.local_server import local_server
 
 PROGRAM = f"""#!{sys.executable}
-import argparse, http.server, os, pathlib
+import argparse, http.server, os, pathlib, signal
 from asr_client.testing import FakeServer
 
 class Ready(http.server.BaseHTTPRequestHandler):
@@ -22,6 +22,14 @@ class Ready(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+def ends_when_asked(times):
+    asked = []
+    def end(*_):
+        asked.append(1)
+        if len(asked) == times:
+            os._exit(times)
+    signal.signal(signal.SIGTERM, end)
 
 parser = argparse.ArgumentParser()
 for name in ("grpc", "metrics", "health"):
@@ -62,6 +70,16 @@ def test_another_server_in_its_place(programs):
     with local_server(ports=ports) as second, Client(first.url) as client:
         assert second.url == first.url
         assert client.is_ready()
+
+
+@pytest.mark.parametrize(("hurry", "asked"), [(False, 1), (True, 3)])
+def test_in_a_hurry_it_is_asked_until_it_ends(programs, hurry, asked):
+    _install(
+        programs, PROGRAM.replace("with FakeServer", f"ends_when_asked({asked})\nwith FakeServer")
+    )
+    with local_server(hurry=hurry) as server:
+        pass
+    assert server.process.returncode == asked
 
 
 def test_server_that_ends_early_is_named_with_its_status(programs):
