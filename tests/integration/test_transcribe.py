@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 import wave
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -59,13 +60,27 @@ def test_one_channel_of_a_stereo_file(client: Client):
         assert client.transcribe(stereo, channel=channel).text == alone.text
 
 
+def inferences(page: str) -> float:
+    return metrics_page.value(page, "nv_inference_count", model="transcribe")
+
+
+def page_at(server: LocalServer, count: float) -> str:
+    """The metrics once Triton has counted so many: it does when `execute` returns, not before."""
+    deadline = time.monotonic() + 30
+    while inferences(page := server.metrics()) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return page
+
+
 def test_concurrent_clips_share_forwards_and_keep_their_own_words(client: Client, server):
     clips = [recordings.wav(clip) for clip in recordings.clips(32)]
+    counted = inferences(server.metrics())
     alone = [client.transcribe(clip) for clip in clips]
-    before = server.metrics()
+    before = page_at(server, counted + len(clips))
     with ThreadPoolExecutor(len(clips)) as pool:
         together = list(pool.map(client.transcribe, clips))
-    after = server.metrics()
+    after = page_at(server, counted + 2 * len(clips))
     assert [t.text for t in together] == [t.text for t in alone]
     for one, other in zip(together, alone, strict=True):
         assert one.confidence == pytest.approx(other.confidence, abs=2e-3)
