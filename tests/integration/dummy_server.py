@@ -20,6 +20,8 @@ import numpy as np
 import psutil
 import tritonclient.grpc as grpcclient
 
+from tests.integration import metrics_page
+
 MODELS = ("wav2vec2", "transcribe")
 _CONFIG = """
 name: "{name}"
@@ -31,20 +33,22 @@ dynamic_batching {{ }}
 parameters {{ key: "control" value {{ string_value: "{control}" }} }}
 """
 _INITIALIZE = """
-import asyncio, json, os, pathlib, time
+import asyncio, json, os, pathlib, time, uuid
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 class TritonPythonModel:
     def initialize(self, args):
         control = json.loads(args["model_config"])["parameters"]["control"]["string_value"]
-        for file in pathlib.Path(control).glob("fail-" + args["model_name"] + "*"):
+        self.control, self.name = pathlib.Path(control), args["model_name"]
+        for file in self.control.glob(f"fail-{self.name}*"):
             if file.name.endswith("-once"):
                 file.unlink()
             raise RuntimeError("told to fail")
         self.tasks = set()
 
-    def seconds(self, request):
+    def begin(self, request):
+        (self.control / f"begun-{self.name}-{uuid.uuid4()}").touch()
         return pb_utils.get_input_tensor_by_name(request, "SECONDS").as_numpy().item()
 
     def answer(self):
@@ -53,7 +57,7 @@ class TritonPythonModel:
 _EXECUTE = {
     "wav2vec2": """
     def execute(self, requests):
-        time.sleep(max(self.seconds(request) for request in requests))
+        time.sleep(max(self.begin(request) for request in requests))
         return [self.answer() for _ in requests]
 """,
     # Answers after `execute` has returned, as the fronts do, and is never quite idle at work.
@@ -65,7 +69,7 @@ _EXECUTE = {
             task.add_done_callback(self.tasks.discard)
 
     async def work(self, request):
-        end = time.monotonic() + self.seconds(request)
+        end = time.monotonic() + self.begin(request)
         while time.monotonic() < end:
             busy = time.process_time() + 0.01
             while time.process_time() < busy:
@@ -118,18 +122,18 @@ class DummyServer:
             text=True,
         )
         log.close()
-        self.url = self.health_url = ""
+        self.url = self.metrics_url = self.health_url = ""
         self._seen: set[psutil.Process] = set()
 
     def wait_until_ready(self) -> None:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         match = re.fullmatch(
-            r"asr-server ready: grpc (\S+)(?:, http \S+)?, metrics \S+, health (http\S+)/readyz\n",
+            r"asr-server ready: grpc (\S+)(?:, http \S+)?, metrics (\S+), health (\S+)/readyz\n",
             line,
         )
         assert match, f"{line!r}\n{self.log.read_text()}"
-        self.url, self.health_url = match[1], match[2]
+        self.url, self.metrics_url, self.health_url = match.groups()
         hint = self.process.stdout.readline()
         match = re.match(rf"try: (\S*asr) transcribe FILE --url {re.escape(self.url)}", hint)
         assert match, hint
@@ -163,6 +167,16 @@ class DummyServer:
         regions = Path("/dev/shm").glob(f"asr-server-{self.process.pid}-*")
         left += [str(path) for path in regions]
         return left + [str(path) for path in self.run_dir.glob("*")]
+
+    def begun(self, model: str) -> int:
+        """Calls that the model has in its hands or has had."""
+        return len(list(self.control.glob(f"begun-{model}-*")))
+
+    def queued(self, model: str) -> float:
+        """Calls that Triton keeps for the model."""
+        with urllib.request.urlopen(self.metrics_url, timeout=10) as page:
+            text = page.read().decode()
+        return metrics_page.value(text, "nv_inference_pending_request_count", model=model)
 
     def get(self, path: str) -> tuple[int, str]:
         try:
