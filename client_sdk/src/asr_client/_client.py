@@ -286,6 +286,10 @@ class Client(_base.BaseClient):
                 ready = self._run(turn, _base.ready_steps())
             except _errors.AsrError as error:
                 call.remember(error)
+                if isinstance(error, _errors.DeadlineExceeded):
+                    # Its caller's patience may be less than a healthy server needs.
+                    self._servers.doubt(turn.address)
+                    continue
             self._servers.answered(turn.address, ready=ready)
             if ready:
                 return True

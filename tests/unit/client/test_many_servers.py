@@ -139,6 +139,18 @@ def test_one_that_is_ready_is_enough(client: Any, fakes: list[FakeServer]) -> No
     assert not client.is_ready()
 
 
+def test_who_asks_with_little_patience_takes_no_server_out(
+    driver: Driver, fakes: list[FakeServer]
+) -> None:
+    with FlakyNetwork(fakes[0].url) as network:
+        client = driver.open(network.url)
+        assert client.is_ready()
+        network.silence()
+        assert not client.is_ready(timeout_s=0.05)
+        (server,) = client._servers._servers.values()
+        assert server.health is _servers.Health.UNPROVEN
+
+
 def test_a_server_that_accepts_and_says_nothing_is_left_out(
     driver: Driver, fakes: list[FakeServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
