@@ -8,7 +8,7 @@ with Client("localhost:8001") as client:
 ```
 """
 
-from asr_client._access import TlsConfig
+from asr_client._access import Pem, TlsConfig
 from asr_client._async_client import AsyncClient
 from asr_client._client import Client
 from asr_client._errors import (
@@ -29,20 +29,27 @@ from asr_client._errors import (
     ServerFault,
     ServerUnavailable,
 )
-from asr_client._items import Outcome, Recording
+from asr_client._items import Item, Outcome, Recording
 from asr_client._retry import RetryPolicy
 from asr_client._types import (
     Audio,
+    Channel,
     ChannelTranscript,
     Char,
+    Compression,
+    Decoder,
+    Encoding,
     ModelInfo,
     ModelStatus,
+    ReadableFile,
+    Samples,
     ServerStatus,
+    Timestamps,
     Timing,
     Transcript,
     Word,
 )
-from asr_client._watch import Attempt
+from asr_client._watch import Attempt, OnAttempt
 
 __all__ = [
     "AsrError",
@@ -51,28 +58,38 @@ __all__ = [
     "Audio",
     "AuthenticationError",
     "Cancelled",
+    "Channel",
     "ChannelTranscript",
     "Char",
     "Client",
+    "Compression",
     "DeadlineExceeded",
+    "Decoder",
+    "Encoding",
     "EngineRestarting",
     "InvalidAudio",
     "InvalidOptions",
     "InvalidRequest",
     "InvalidResponse",
+    "Item",
     "MessageTooLarge",
     "ModelInfo",
     "ModelNotFound",
     "ModelStatus",
+    "OnAttempt",
     "OutOfMemory",
     "Outcome",
+    "Pem",
+    "ReadableFile",
     "Recording",
     "RetryPolicy",
+    "Samples",
     "ServerBusy",
     "ServerDraining",
     "ServerFault",
     "ServerStatus",
     "ServerUnavailable",
+    "Timestamps",
     "Timing",
     "TlsConfig",
     "Transcript",

@@ -41,6 +41,8 @@ class Recording:
 
 
 Item: TypeAlias = "Audio | Recording"
+"""What `transcribe_many` takes: audio, alone or with a name and options of its own."""
+
 ItemT = TypeVar("ItemT", bound="Item")
 """The type of a caller's items, which their results keep."""
 

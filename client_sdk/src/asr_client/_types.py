@@ -26,10 +26,19 @@ Audio: TypeAlias = (
 """A path, the bytes of a file, a file object opened in binary mode, or an array of samples."""
 
 Encoding: TypeAlias = Literal["container", "pcm_s16le", "pcm_f32le"]
+"""What the audio is: a file with a header of its own, or bare samples."""
+
 Compression: TypeAlias = Literal["gzip", "deflate"]
+"""How gRPC packs what is sent."""
+
 Timestamps: TypeAlias = Literal["none", "word", "char"]
+"""What the transcript has times of; "char" includes the words."""
+
 Decoder: TypeAlias = Literal["greedy", "beam"]
+"""How the server reads the text off the network's output."""
+
 Channel: TypeAlias = "Literal['mix', 'separate'] | int"
+"""The mean of all channels, each for itself, or one by its index from 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

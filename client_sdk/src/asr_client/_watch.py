@@ -42,6 +42,7 @@ class Attempt:
 
 
 OnAttempt: TypeAlias = Callable[[Attempt], None]
+"""A caller's hook, told of each attempt when it has ended."""
 
 
 class Watcher:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 from types import ModuleType
@@ -52,6 +53,23 @@ def test_every_option_of_transcribe_is_documented() -> None:
     documented = inspect.getdoc(Client.transcribe) or ""
     for name in inspect.signature(Client.transcribe).parameters:
         assert name == "self" or f"    {name}: " in documented
+
+
+def test_the_types_of_arguments_can_be_imported() -> None:
+    kinds = (Client, AsyncClient, asr_client.TlsConfig, asr_client.Recording)
+    annotations = {
+        str(parameter.annotation)
+        for kind in kinds
+        for _, method in inspect.getmembers(kind, inspect.isfunction)
+        if not method.__name__.startswith("_") or method.__name__ == "__init__"
+        for parameter in inspect.signature(method).parameters.values()
+    }
+    named = set(re.findall(r"[A-Z]\w+", " ".join(annotations)))
+    of_others = {"None", "Sequence", "TracebackType"}
+    # What `transcribe_many` takes and gives are the standard library's generics.
+    generics = {"Items", "ItemT"}
+    assert named - of_others - generics <= set(asr_client.__all__)
+    assert {"Timestamps", "Decoder", "OnAttempt", "Pem"} <= named
 
 
 def test_importing_and_constructing_is_light() -> None:

@@ -97,6 +97,32 @@ def describe(transcript: Transcript) -> str:
     )
 
 
+def pass_on(
+    client: Client,
+    recorded: asr_client.Samples,
+    file: asr_client.ReadableFile,
+    *,
+    encoding: asr_client.Encoding,
+    timestamps: asr_client.Timestamps,
+    channel: asr_client.Channel,
+    decoder: asr_client.Decoder,
+) -> asr_client.Item:
+    transcript = client.transcribe(
+        recorded, encoding=encoding, timestamps=timestamps, channel=channel, decoder=decoder
+    )
+    return file.read() if transcript.text else recorded
+
+
+def connect(
+    url: str,
+    authority: asr_client.Pem,
+    compression: asr_client.Compression,
+    on_attempt: asr_client.OnAttempt,
+) -> Client:
+    tls = asr_client.TlsConfig(root_certificates=authority)
+    return Client(url, tls=tls, compression=compression, on_attempt=on_attempt)
+
+
 def tell(attempt: asr_client.Attempt) -> tuple[str, float]:
     error: asr_client.AsrError | None = attempt.error
     final: bool = attempt.pause_s is None
