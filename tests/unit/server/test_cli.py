@@ -5,53 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
-import shutil
-import signal
 import socket
-import socketserver
 import subprocess
 import sys
-import threading
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
-from huggingface_hub import errors
-from safetensors.torch import load_file
 
-from asr_backend.checkpoint import demo_checkpoint, load_checkpoint
-from asr_backend.convert import convert
 from asr_backend.server import cli, supervisor
-from asr_backend.server.errors import StartError
-from asr_backend.server.settings import Settings
+from tests.unit.server.commands import FREE, copy_of_demo, refusal
 
 POPEN = subprocess.Popen
-FREE = ["--grpc-port=0", "--metrics-port=0", "--health-port=0"]
-
-
-@pytest.fixture(autouse=True)
-def _no_start(monkeypatch):
-    def refuse(*args):
-        raise AssertionError("something was started")
-
-    monkeypatch.setattr(supervisor.Supervisor, "run", refuse)
-    monkeypatch.setattr(subprocess, "Popen", refuse)
-
-
-def refusal(capsys, *argv: str) -> str:
-    """The one line that the command ends with."""
-    assert cli.main([*FREE, *argv]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("asr-server: ")
-    assert err.count("\n") == 1
-    return err
-
-
-def copy_of_demo(folder: Path) -> Path:
-    return Path(shutil.copytree(demo_checkpoint(), folder))
+pytestmark = pytest.mark.usefixtures("starts_nothing")
 
 
 def test_a_wrong_flag(capsys):
@@ -119,121 +84,6 @@ def test_a_compiler_that_does_not_compile(capsys, monkeypatch, tmp_path):
     assert line.endswith("no working C++ compiler (g++, or what CXX names): error: no licence\n")
 
 
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (errors.LocalEntryNotFoundError("x"), "the hub cannot be reached"),
-        (OSError("disk full\nmore"), "disk full"),
-    ],
-)
-def test_a_hub_checkpoint_that_does_not_come(capsys, monkeypatch, error, words):
-    def fail(*args, local_files_only, **kwargs):
-        raise errors.LocalEntryNotFoundError("x") if local_files_only else error
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
-    assert words in refusal(capsys, "--model", "someone/something")
-
-
-def test_ctrl_c_while_it_fetches_ends_it_without_a_word(capsys, monkeypatch):
-    def interrupt(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", interrupt)
-    assert cli.main([*FREE, "--model", "someone/something"]) == 130
-    assert capsys.readouterr() == ("", "")
-
-
-def test_a_hub_checkpoint_is_fetched_once_without_pickles(monkeypatch, tmp_path):
-    folder = copy_of_demo(tmp_path / "0123abc")
-    asked = []
-
-    def download(name, **options):
-        asked.append((name, options))
-        return str(folder)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    source = cli.locate(Settings(model="someone/something", revision="v1"), fetch=True)
-    assert (source.path, source.id, source.revision) == (folder, "someone/something", "0123abc")
-    ((name, options),) = asked
-    assert name == "someone/something"
-    assert options["revision"] == "v1"
-    assert not options["local_files_only"]
-    assert options["allow_patterns"] == ["model*.safetensors", "*.json", "language_model/*"]
-
-
-def test_a_hub_checkpoint_with_pickled_weights_alone(capsys, monkeypatch, tmp_path):
-    folder = copy_of_demo(tmp_path / "0123abc")
-    (folder / "model.safetensors").unlink()  # the pickles beside it are not fetched
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *args, **options: str(folder))
-    line = refusal(capsys, "--model", "someone/something")
-    assert "someone/something: has no safetensors on the hub" in line
-    assert "asr-server convert" in line
-
-
-def filled_cache(root: Path) -> Path:
-    """A Hugging Face cache with the demo as someone/something; the folder of its files."""
-    cached = root / "models--someone--something"
-    folder = copy_of_demo(cached / "snapshots" / "0123abc")
-    (cached / "refs").mkdir()
-    (cached / "refs" / "main").write_text("0123abc")
-    return folder
-
-
-def test_a_filled_cache_serves_without_the_hub(monkeypatch, tmp_path):
-    folder = filled_cache(tmp_path)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    source = cli.locate(Settings(model="someone/something"), fetch=True)
-    assert (source.path, source.revision) == (folder, "0123abc")
-    with pytest.raises(StartError, match="the hub cannot be reached"):
-        cli.locate(Settings(model="someone/else"), fetch=True)
-
-
-LOCATE = """
-import sys
-from asr_backend.server.hub import locate
-from asr_backend.server.settings import Settings
-source = locate(Settings(model=sys.argv[1]), fetch=True)
-print(source.path, source.id, source.revision)
-"""
-
-
-@pytest.mark.parametrize("hangs_up", [True, False], ids=["hangs up", "refuses"])
-def test_a_filled_cache_serves_when_the_network_fails(monkeypatch, tmp_path, hangs_up):
-    monkeypatch.undo()
-    folder = filled_cache(tmp_path)
-    asked = []
-    # In processes of their own: the hub's client reads its settings once. Nothing says "offline".
-    with socketserver.TCPServer(("127.0.0.1", 0), lambda *call: asked.append(call)) as hub:
-        env = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-        env |= {
-            "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_address[1]}",
-            "HF_HUB_CACHE": str(tmp_path),
-        }
-        if hangs_up:
-            threading.Thread(target=hub.serve_forever, daemon=True).start()
-        else:
-            hub.server_close()
-        try:
-            found, missing = (
-                subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
-                for command in (
-                    [sys.executable, "-c", LOCATE, "someone/something"],
-                    [sys.executable, "-m", "asr_backend.server.cli", *FREE, "--model=someone/else"],
-                )
-            )
-        finally:
-            if hangs_up:
-                hub.shutdown()
-    assert (found.returncode, found.stdout) == (0, f"{folder} someone/something 0123abc\n")
-    assert (missing.returncode, missing.stdout) == (2, "")
-    assert re.fullmatch(
-        "asr-server: --model someone/else: .*(the hub cannot be reached|disconnected.*)\n",
-        missing.stderr,
-    )
-    assert bool(asked) is hangs_up
-
-
 def test_print_config_shows_what_would_run(capsys):
     assert cli.main([*FREE, "--print-config", "--device=cpu", "--max-batch-size", "3"]) == 0
     shown = json.loads(capsys.readouterr().out)
@@ -282,17 +132,6 @@ def test_what_a_person_should_know_is_said_before_the_start(capsys, monkeypatch)
     assert "warning" not in capsys.readouterr().err
 
 
-def test_print_config_fetches_nothing(capsys, monkeypatch):
-    def offline(*args, local_files_only, **kwargs):
-        assert local_files_only
-        raise errors.LocalEntryNotFoundError("x")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    assert cli.main([*FREE, "--print-config", "--model", "someone/something"]) == 0
-    shown = json.loads(capsys.readouterr().out)
-    assert shown["checkpoint"]["path"] == "to be fetched from the hub"
-
-
 @pytest.mark.parametrize("flag", ["--print-config", "--help"])
 def test_a_reader_that_leaves_early_is_no_fault(monkeypatch, flag):
     monkeypatch.undo()
@@ -316,58 +155,3 @@ def test_a_full_disk_is_said_in_a_line(monkeypatch, flag):
     assert re.fullmatch(
         r"asr-server [\d:]+ standard output: No space left on device\n", ended.stderr
     )
-
-
-class TestConvert:
-    def test_pickled_weights_become_safetensors(self, capfd, monkeypatch, tmp_path):
-        monkeypatch.undo()
-        source, target = copy_of_demo(tmp_path / "pickled"), tmp_path / "new"
-        weights = load_file(source / "model.safetensors")
-        torch.save(weights, source / "pytorch_model.bin")
-        (source / "model.safetensors").unlink()
-        assert cli.main(["convert", str(source), str(target)]) == 0
-        assert load_checkpoint(target).vocabulary == load_checkpoint(demo_checkpoint()).vocabulary
-        written = load_file(target / "model.safetensors")
-        assert written.keys() == weights.keys()
-        assert all(torch.equal(written[name], weights[name]) for name in weights)
-        assert not (target / "pytorch_model.bin").exists()
-
-        assert cli.main(["convert", str(source), str(target)]) == 2
-        assert capfd.readouterr().err == (
-            f"asr-server convert: {target}: exists and is not an empty folder\n"
-        )
-
-    def test_a_pickle_that_holds_code_is_refused(self, tmp_path):
-        torch.save({"weight": Path("/")}, tmp_path / "pytorch_model.bin")
-        with pytest.raises(ValueError, match=r"not a file of plain tensors: [^\n]*$"):
-            convert(tmp_path, tmp_path / "new")
-        assert not (tmp_path / "new").exists()
-
-    def test_a_damaged_pickle_is_refused(self, tmp_path):
-        (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x02.")
-        with pytest.raises(ValueError, match=r"not a file of plain tensors: [^\n]*$"):
-            convert(tmp_path, tmp_path / "new")
-
-    def test_a_full_disk_is_a_line_and_the_folder_stays_empty(self, tmp_path):
-        source, target = tmp_path / "pickled", tmp_path / "new"
-        source.mkdir()
-        torch.save({"weight": torch.zeros(1 << 20)}, source / "pytorch_model.bin")
-        (source / "config.json").write_text("{}")
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
-        try:
-            with pytest.raises(ValueError, match=r"new: [^\n]*$"):
-                convert(source, target)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        assert list(target.iterdir()) == []
-
-    def test_a_process_that_is_killed_is_said(self, capsys, monkeypatch, tmp_path):
-        ended = subprocess.CompletedProcess([], -signal.SIGKILL)
-        monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: ended)
-        assert cli.main(["convert", str(tmp_path), str(tmp_path / "new")]) == 2
-        assert capsys.readouterr().err == "asr-server: convert was ended by SIGKILL\n"
-
-    def test_a_folder_without_pickles_is_refused(self, tmp_path):
-        with pytest.raises(ValueError, match=r"has no pytorch_model\.bin"):
-            convert(tmp_path, tmp_path / "new")

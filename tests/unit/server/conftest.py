@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from asr_backend.server import supervisor
+
+
+@pytest.fixture
+def starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args):
+        raise AssertionError("something was started")
+
+    monkeypatch.setattr(supervisor.Supervisor, "run", refuse)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
