@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from load_tests.arrivals import FORMS, Arrivals
+from load_tests.flags import count, count_or_none, seconds, seconds_or_none, writable
 from load_tests.scenarios import SCENARIOS
 from load_tests.slo import DEFAULT_SLO, parse_slo
 from tools.local_server import LocalServer, free_ports, local_server
@@ -30,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
         parse_slo(options.slo)
         if options.arrivals:
             Arrivals.parse(options.arrivals)
+        if options.output:
+            writable(options.output)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     with contextlib.ExitStack() as stack:
@@ -62,11 +65,17 @@ def _run_locust(options: argparse.Namespace, server: LocalServer | None) -> int:
     command += ["--metrics-url", metrics_url, "--server-pid", str(pid)]
     # Each clip is sent once before the run; calls in flight at its end may finish.
     limit_s = duration_s + 2 * options.timeout_s + _START_AND_REPORT_S
-    try:
-        return subprocess.run(command, cwd=_ROOT, timeout=limit_s, check=False).returncode
-    except subprocess.TimeoutExpired:
-        print(f"load_tests: Locust did not end within {limit_s:.0f} s", file=sys.stderr)
-        return 1
+    with subprocess.Popen(command, cwd=_ROOT) as locust:
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                return locust.wait(limit_s)
+            # Locust got the same Ctrl-C, and sums up what was until then; another one ends it.
+            return locust.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            print(f"load_tests: Locust did not end within {limit_s:.0f} s", file=sys.stderr)
+            return 1
+        finally:
+            locust.kill()
 
 
 def _several(processes: int) -> list[str]:
@@ -89,12 +98,21 @@ def make_parser() -> argparse.ArgumentParser:
     add("--server-pid", type=int, default=0, help="process id of its asr-server, on this machine")
     add("--allow-remote", action="store_true", help="let --url name another machine")
     add("--scenario", choices=list(SCENARIOS), default="steady", help="who calls, and when")
-    add("--users", type=int, help="callers at full load; the scenario's own if not said")
+    add(
+        "--users",
+        type=count_or_none,
+        help="callers at full load; the scenario's own if not said",
+    )
     add("--arrivals", default="", help=f"an open loop: {FORMS}")
-    add("--duration-s", type=float, default=0, help="length of the run; 0: the scenario's own")
-    add("--timeout-s", type=float, default=60, help="deadline of a call")
+    add(
+        "--duration-s",
+        type=seconds_or_none,
+        default=0,
+        help="length of the run; 0: the scenario's own",
+    )
+    add("--timeout-s", type=seconds, default=60, help="deadline of a call")
     add("--seed", type=int, default=0, help="of the clips and the schedule")
-    add("--processes", type=int, default=1, help="how many make the calls")
+    add("--processes", type=count, default=1, help="how many make the calls")
     add("--slo", default=DEFAULT_SLO, help="gates")
     add("--output", default="", help="where to write the figures as JSON")
     return parser
@@ -103,4 +121,7 @@ def make_parser() -> argparse.ArgumentParser:
 if __name__ == "__main__":
     # An exit, so that the server of this run is stopped; the default would leave it behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

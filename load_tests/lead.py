@@ -154,7 +154,11 @@ class Lead:
         self.verdict = "\n".join([f"gate broken: {reason}" for reason in reasons] or ["gates kept"])
         if self._output is not None:
             written = {"figures": dataclasses.asdict(seen), "broken": reasons} | summary.data()
-            self._output.write_text(json.dumps(written, indent=1) + "\n")
+            try:
+                self._output.write_text(json.dumps(written, indent=1) + "\n")
+            except OSError as error:
+                self.verdict += f"\nthe figures are not written: {error}"
+                return 1
         return 1 if reasons else 0
 
     def summary(self, server: ServerFigures | None = None) -> Summary:

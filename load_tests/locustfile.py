@@ -29,6 +29,7 @@ from locust.runners import WorkerRunner
 
 from asr_client import AsrError, Client
 from load_tests.arrivals import FORMS, Arrivals
+from load_tests.flags import writable
 from load_tests.lead import BEGIN, Lead, Target, begun
 from load_tests.run import Plan
 from load_tests.scenarios import SCENARIOS
@@ -72,6 +73,8 @@ def _prepare(environment: Any, runner: Any, web_ui: Any, **_: Any) -> None:
     _fixed["arrivals"] = options.arrivals
     try:
         _plan(options), parse_slo(options.slo)
+        if options.output:
+            writable(options.output)
     except (ValueError, OSError) as error:
         raise SystemExit(f"load_tests: {error}") from None
     if not (options.allow_remote or _is_loopback(url)):

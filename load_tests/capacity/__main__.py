@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from load_tests import flags
 from load_tests.capacity.heldout import Prediction, calibrate, leave_out, typical
 from load_tests.capacity.planning import enough_fronts, greatest_load, machines_for
 from load_tests.capacity.scenario import Machine
@@ -176,23 +177,24 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("sweep", type=Path, help="a sweep.json; assumptions yield to its points on GPUs")
     add("--held-out", action="store_true", help="say how far the model is off on the sweep itself")
-    add("--instances", type=_numbers, default=[1, 2, 4, 8], help="on the CPU")
-    add("--cpu-cores", type=int, default=8, help="of a machine without GPUs")
-    add("--gpus", type=_numbers, default=[1, 8, 100], help="of all machines together")
-    add("--gpus-a-machine", type=int, default=8, help="of one machine at most")
-    add("--instances-a-gpu", type=int, default=2, help="wav2vec2 processes")
+    add("--instances", type=flags.several(flags.count), default=[1, 2, 4, 8], help="on the CPU")
+    add("--cpu-cores", type=flags.count, default=8, help="of a machine without GPUs")
+    add(
+        "--gpus",
+        type=flags.several(flags.count),
+        default=[1, 8, 100],
+        help="of all machines together",
+    )
+    add("--gpus-a-machine", type=flags.count, default=8, help="of one machine at most")
+    add("--instances-a-gpu", type=flags.count, default=2, help="wav2vec2 processes")
     add("--gpu-rtfx", type=float, default=Gpu.rtfx, help="assumed: audio seconds a GPU second")
     add("--gpu-forward-ms", type=float, default=10.0, help="assumed: a forward's start")
-    add("--fronts", type=int, help="of a machine; as many as it needs where not named")
-    add("--max-p95-s", type=float, default=2.0, help="target, seconds")
+    add("--fronts", type=flags.count, help="of a machine; as many as it needs where not named")
+    add("--max-p95-s", type=flags.seconds, default=2.0, help="target, seconds")
     add("--audio-hours-a-day", type=float, default=1e6, help="to plan for")
     add("--peak", type=float, default=2.0, help="the busiest time over the mean")
     add("--seed", type=int, default=0, help="of the clips")
     return parser
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
 
 
 if __name__ == "__main__":

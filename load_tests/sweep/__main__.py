@@ -11,12 +11,13 @@ import contextlib
 import math
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from load_tests.corpus import Clip, build_corpus, digest
+from load_tests.flags import count, count_or_none, seconds, seconds_or_none, several
 from load_tests.sweep.budget import STOP_S, Budget
 from load_tests.sweep.machine import describe_machine
 from load_tests.sweep.plan import Defaults, ask_for_defaults, plan
@@ -26,8 +27,6 @@ from load_tests.sweep.settings import DEVICES, ServerSetting
 from load_tests.sweep.stability import StabilityRule
 from load_tests.sweep.store import OtherSweep, Store, Sweep, read_sweep
 from tools.local_server import READY_S, LocalServer, local_server
-
-T = TypeVar("T")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -136,35 +135,32 @@ def make_parser() -> argparse.ArgumentParser:
         description="Finds how many callers a machine holds, and the server settings for it.",
     )
     add, rule, target = parser.add_argument, StabilityRule(), Target()
-    add("--instances", type=_list(int), default=[1, 2, 4], help="wav2vec2 processes a device")
-    add("--concurrency", type=_list(int), default=[1, 2, 4, 8, 16, 32], help="calls in flight")
-    add("--max-batch-size", type=_list(int), help="the server's where it is not named")
-    add("--max-queue-delay-us", type=_list(int), help="the same")
-    add("--threads", type=_list(int), help="the same")
-    add("--precision", type=_list(str), help="the same")
-    add("--devices", type=_list(_device), help="cpu, gpu; the same")
+    add("--instances", type=several(count), default=[1, 2, 4], help="wav2vec2 processes a device")
+    add("--concurrency", type=several(count), default=[1, 2, 4, 8, 16, 32], help="calls in flight")
+    add("--max-batch-size", type=several(count), help="the server's where it is not named")
+    add("--max-queue-delay-us", type=several(count_or_none), help="the same")
+    add("--threads", type=several(count), help="the same")
+    add("--precision", type=several(str), help="the same")
+    add("--devices", type=several(_device), help="cpu, gpu; the same")
     add("--model", help="checkpoint; the embedded demo where it is not named")
     add("--output", type=Path, default=Path("build/sweep"), help="folder of the results")
     add("--fresh", action="store_true", help="do not go on with the sweep that is there")
     add("--report", action="store_true", help="only draw the report of the sweep that is there")
-    add("--max-p95-s", type=float, default=target.p95_s, help="target of p95, seconds")
+    add("--max-p95-s", type=seconds, default=target.p95_s, help="target of p95, seconds")
     add("--max-memory-mib", type=float, help="limit of the server's memory; none by itself")
     add("--max-failures", type=float, default=target.failure_share, help="share of calls")
-    add("--slice-s", type=float, default=rule.slice_s, help="length of a slice, seconds")
-    add("--slices", type=int, default=rule.slices, help="slices that must agree")
-    add("--max-slices", type=int, default=rule.max_slices, help="limit of slices of a point")
+    add("--slice-s", type=seconds, default=rule.slice_s, help="length of a slice, seconds")
+    add("--slices", type=count, default=rule.slices, help="slices that must agree")
+    add("--max-slices", type=count, default=rule.max_slices, help="limit of slices of a point")
     add("--tolerance", type=float, default=rule.tolerance, help="how far they may lie apart")
-    add("--time-limit-s", type=float, default=840.0, help="of all measuring, seconds; 0 for none")
+    add(
+        "--time-limit-s",
+        type=seconds_or_none,
+        default=840.0,
+        help="of all measuring, seconds; 0 for none",
+    )
     add("--seed", type=int, default=0, help="of the clips and their order")
     return parser
-
-
-def _list(kind: Callable[[str], T]) -> Callable[[str], list[T]]:
-    def read(text: str) -> list[T]:
-        return [kind(part) for part in text.split(",")]
-
-    read.__name__ = "list"
-    return read
 
 
 def _device(text: str) -> str:

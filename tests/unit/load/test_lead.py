@@ -72,6 +72,14 @@ def test_the_counts_of_all_workers_are_waited_for():
     assert led.users() is None
 
 
+def test_figures_that_cannot_be_written_leave_the_verdict(tmp_path):
+    led, _ = lead("steady")
+    led._output = tmp_path / "gone" / "run.json"
+    led.run.tallies[0, "commands"] = Tally(audio_s=1.0)
+    assert led.conclude() == 1
+    assert "No such file or directory" in led.verdict
+
+
 def test_a_worker_that_is_lost_fails_the_run():
     workers = [SimpleNamespace(id="a"), SimpleNamespace(id="b")]
     led, runner = lead("steady", clients=list(workers))

@@ -3,7 +3,9 @@
 import contextlib
 import html
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,13 +32,14 @@ def server() -> Iterator[FakeServer]:
         yield fake
 
 
-def start(url: str, *flags: str) -> subprocess.Popen[str]:
+def start(url: str, *flags: str, **more: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "load_tests", "--url", url, *flags],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        **more,
     )
 
 
@@ -233,6 +237,20 @@ def test_run_without_a_request_fails(server):
     assert "requests: none was made" in printed
 
 
+def test_ctrl_c_ends_a_run_with_what_was_until_then(server, tmp_path):
+    output = tmp_path / "run.json"
+    flags = ("--users", "2", "--duration-s", "60", "--output", str(output))
+    with start(server.url, *flags, start_new_session=True) as run:
+        wait_for(server, 40)
+        # As a terminal does: to all processes of the command.
+        os.killpg(run.pid, signal.SIGINT)
+        printed, _ = run.communicate(timeout=60)
+    assert run.returncode == 0, printed
+    assert printed.endswith("gates kept\n")
+    assert "Traceback" not in printed
+    assert json.loads(output.read_text())["figures"]["requests"] > 0
+
+
 def test_server_that_is_not_ready_gets_no_load(server):
     server.ready = False
     status, printed = load(server.url, "--duration-s", "1")
@@ -262,6 +280,11 @@ def test_another_machine_is_refused(url):
         (("--arrivals", "often"), "is not constant:RATE"),
         (("--arrivals", "trace:/no/such/file"), "No such file or directory: '/no/such/file'"),
         (("--scenario", "steadfast"), "invalid choice: 'steadfast'"),
+        (("--output", "/no/such/run.json"), "No such file or directory: '/no/such/run.json'"),
+        (("--users", "-5"), "--users: -5 is not 0 or more"),
+        (("--processes", "0"), "--processes: 0 is not 1 or more"),
+        (("--duration-s", "nan"), "--duration-s: nan is not above 0"),
+        (("--timeout-s", "0"), "--timeout-s: 0 is not above 0"),
     ],
 )
 def test_wrong_flags_are_refused_before_anything_starts(flags, said):
