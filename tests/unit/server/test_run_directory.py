@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -146,3 +148,20 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StartError, match=r"--run-dir .*file/under: Not a directory"):
         RunDirectory(str(tmp_path / "file" / "under"))
+
+
+def test_a_place_that_has_no_room_is_named(monkeypatch, tmp_path):
+    def write_text(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", write_text)
+    with RunDirectory(str(tmp_path)) as run, pytest.raises(StartError) as refused:
+        run.copy_models(packaged_repository(), {"wav2vec2": ""})
+    assert str(refused.value) == f"--run-dir {tmp_path}: No space left on device"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_home_folder_is_found(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with RunDirectory("~/run") as run:
+        assert run.path.parent == tmp_path / "run"

@@ -86,7 +86,7 @@ def describe(settings: Settings) -> dict[str, object]:
     server = triton.find(settings.triton_root)
     access = read_access(settings)
     source = locate(settings, fetch=False)
-    run_dir = Path(settings.run_dir or "RUN_DIR")
+    run_dir = Path(settings.run_dir or "RUN_DIR").expanduser()
     argv = triton.command_line(
         server,
         settings,

@@ -42,11 +42,11 @@ class RunDirectory:
             StartError: when it cannot be made.
         """
         try:
-            if parent:
-                os.makedirs(parent, exist_ok=True)
-            self.path = Path(tempfile.mkdtemp(prefix="asr-server-", dir=parent or None)).absolute()
+            under = Path(parent or tempfile.gettempdir()).expanduser().absolute()
+            under.mkdir(parents=True, exist_ok=True)
+            self.path = Path(tempfile.mkdtemp(prefix="asr-server-", dir=under))
         except OSError as error:
-            raise StartError(f"--run-dir {parent}: {error.strerror}") from None
+            raise StartError(f"--run-dir {parent or 'is needed'}: {error.strerror}") from None
         # Cleaners of temporary folders leave a locked one alone, for however long we serve.
         self._lock = os.open(self.path, os.O_RDONLY)
         fcntl.flock(self._lock, fcntl.LOCK_SH)
@@ -66,15 +66,24 @@ class RunDirectory:
         self.remove()
 
     def copy_models(self, packaged: Path, configs: Mapping[str, str]) -> None:
-        """Copies the models of `packaged` that `configs` names, with these config.pbtxt."""
-        for name, config in configs.items():
-            model = self.repository / name
-            shutil.copytree(packaged / name, model, ignore=shutil.ignore_patterns("__pycache__"))
-            (model / "config.pbtxt").write_text(config)
-            for version in model.glob("[0-9]*"):
-                # A file where Python wants a folder: a bytecode cache made while the model loads
-                # would look to Triton like a change, and it would load the model again.
-                (version / "__pycache__").touch()
+        """Copies the models of `packaged` that `configs` names, with these config.pbtxt.
+
+        Raises:
+            StartError: when there is no room.
+        """
+        try:
+            for name, config in configs.items():
+                self._copy_model(packaged / name, self.repository / name, config)
+        except OSError as error:
+            raise StartError(f"--run-dir {self.path.parent}: {error.strerror or error}") from None
+
+    def _copy_model(self, packaged: Path, model: Path, config: str) -> None:
+        shutil.copytree(packaged, model, ignore=shutil.ignore_patterns("__pycache__"))
+        (model / "config.pbtxt").write_text(config)
+        for version in model.glob("[0-9]*"):
+            # A file where Python wants a folder: a bytecode cache made while the model loads
+            # would look to Triton like a change, and it would load the model again.
+            (version / "__pycache__").touch()
 
     def touch(self, model: str) -> None:
         """Makes Triton load the model again."""
