@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from asr_backend.batching import MAX_BATCH_AUDIO_S, plan_forwards
 from asr_backend.checkpoint import SAMPLE_RATE_HZ
-from asr_backend.errors import AsrError, ErrorCode, internal_error
+from asr_backend.errors import AsrError, ErrorCode, internal_error, rounded_up
 from asr_backend.metrics import Metrics
 from asr_backend.triton_values import model_parameters, served_checkpoint, triton_error
 
@@ -149,7 +149,7 @@ class AcousticModel:
         if samples.size > self._max_window_s * SAMPLE_RATE_HZ:
             raise AsrError(
                 ErrorCode.AUDIO_TOO_LONG,
-                f"{samples.size / SAMPLE_RATE_HZ:.1f} s, the limit of one window is "
+                f"{rounded_up(samples.size / SAMPLE_RATE_HZ)} s, the limit of one window is "
                 f"{self._max_window_s:g} s",
             )
         finite = np.isfinite(samples)

@@ -5,6 +5,7 @@ The codes and the gRPC status each travels with are part of the wire contract, v
 
 from __future__ import annotations
 
+import math
 import secrets
 from enum import Enum
 
@@ -53,3 +54,8 @@ def internal_error() -> AsrError:
         ErrorCode.INTERNAL_ERROR,
         f"id {secrets.token_hex(6)}; the server's log has the traceback under this id",
     )
+
+
+def rounded_up(seconds: float) -> str:
+    """Seconds to a tenth, so that what is over a limit never reads as if it were at it."""
+    return f"{math.ceil(10 * seconds - 1e-9) / 10:.1f}"

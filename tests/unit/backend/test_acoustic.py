@@ -131,7 +131,7 @@ SAMPLES_WITH_HOLES[0, [7, 9]] = np.nan, np.inf
 
 BAD = {
     "EMPTY_AUDIO: 0 samples": request(0),
-    "AUDIO_TOO_LONG: 2.1 s, the limit of one window is 2 s": request(33_600),
+    "AUDIO_TOO_LONG: 2.1 s, the limit of one window is 2 s": request(32_001),
     "NON_FINITE_SAMPLES: 2 of 1000 samples are NaN or infinite, the first at 7": Request(
         SAMPLES=SAMPLES_WITH_HOLES
     ),

@@ -26,7 +26,7 @@ from asr_backend.contract import (
     MIN_SAMPLE_RATE_HZ,
     Options,
 )
-from asr_backend.errors import AsrError, ErrorCode
+from asr_backend.errors import AsrError, ErrorCode, rounded_up
 
 DEMUXERS = (
     *("wav", "w64", "aiff", "au", "caf", "flac", "mp3", "aac", "amr", "asf", "ogg"),
@@ -84,7 +84,7 @@ def container_pieces(
         stated_s = (container.duration or 0) / av.time_base
         # The second more is for what a container counts and a decoder trims.
         if _STATES_LENGTH.match(container.format.name) and stated_s > max_audio_s + 1:
-            raise too_long(f"{stated_s:.1f}", max_audio_s)
+            raise too_long(rounded_up(stated_s), max_audio_s)
         for frame in _frames(container, stream, memory):
             samples = _samples(frame)
             rate_hz = frame.sample_rate

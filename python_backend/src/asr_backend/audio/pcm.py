@@ -8,7 +8,7 @@ import numpy as np
 
 from asr_backend.audio.pieces import FloatArray, to_mono, too_long
 from asr_backend.contract import Options
-from asr_backend.errors import AsrError, ErrorCode
+from asr_backend.errors import AsrError, ErrorCode, rounded_up
 
 _DTYPES = {"pcm_s16le": "<i2", "pcm_f32le": "<f4"}
 
@@ -33,7 +33,7 @@ def pcm_pieces(
         )
     seconds = pcm_duration_s(view, options)
     if seconds > max_audio_s:
-        raise too_long(f"{seconds:.1f}", max_audio_s)
+        raise too_long(rounded_up(seconds), max_audio_s)
     samples = np.frombuffer(view, dtype).reshape(-1, options.channels)
     rate_hz = options.sample_rate
     for start in range(0, len(samples), rate_hz):
