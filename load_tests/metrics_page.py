@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import urllib.request
 from collections.abc import Mapping
@@ -36,10 +37,13 @@ class MetricsPage:
         """Fetch a page.
 
         Raises:
-            OSError: nobody answers there.
+            OSError: nobody answers there, or not to the end.
         """
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as page:
-            return cls.parse(page.read().decode())
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as page:
+                return cls.parse(page.read().decode())
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"{url}: {error!r}") from error
 
     def __sub__(self, earlier: MetricsPage) -> MetricsPage:
         """What was added since then; a sample that was not there then began at 0."""

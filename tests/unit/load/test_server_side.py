@@ -2,8 +2,10 @@
 
 import http.server
 import os
+import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -128,6 +130,21 @@ def test_a_server_elsewhere_has_no_processes_here_but_its_gpus_are_seen(page):
 def test_nobody_there_is_said_at_once():
     with pytest.raises(OSError, match="refused"):
         Watch("http://127.0.0.1:9/metrics")
+
+
+def test_a_page_that_breaks_off_is_a_server_that_is_gone():
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def break_off():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nm 1\n")
+
+        broken = pool.submit(break_off)
+        with pytest.raises(ConnectionError, match="IncompleteRead"):
+            MetricsPage.scrape(f"http://127.0.0.1:{server.getsockname()[1]}/metrics")
+        broken.result(10)
 
 
 def test_a_process_that_is_not_there_is_said_at_once(page):
