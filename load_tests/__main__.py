@@ -91,6 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m load_tests",
         description="A run of one scenario, judged by gates.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog=" ".join(f"{name}: {scenario.about}." for name, scenario in SCENARIOS.items()),
     )
     add = parser.add_argument
     add("--url", help="HOST:PORT of a running server; without it one is started for the run")
