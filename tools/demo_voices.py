@@ -14,11 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-HELD_OUT_VOICE = "flite-kal16"
-"""Never trained on: the voice of the synthetic test set (festival's kal is the same speaker)."""
-
-FLITE_VOICES = ("awb", "rms", "slt")
-FESTIVAL_VOICES = ("ked_diphone", "cmu_us_slt_arctic_hts")
 ESPEAK_ACCENTS = (
     "en-us",
     "en-us",
