@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any
 
 from load_tests.corpus import Clip, build_corpus, digest
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(arguments)
     try:
         sweep = read_sweep(options.output / "sweep.json") if options.report else _sweep(options)
-    except (RuntimeError, OtherSweep, NoTime, OSError, ValueError) as error:
+    except (RuntimeError, OtherSweep, NoTime, OSError, ValueError, TimeoutExpired) as error:
         print(f"sweep: {error}", file=sys.stderr)
         return 1
     # Drawing needs a second to load, which no measurement should wait for.
@@ -139,7 +140,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--concurrency", type=several(count), default=[1, 2, 4, 8, 16, 32], help="calls in flight")
     add("--max-batch-size", type=several(count), help="the server's where it is not named")
     add("--max-queue-delay-us", type=several(count_or_none), help="the same")
-    add("--threads", type=several(count), help="the same")
+    add("--threads", type=several(count_or_none), help="the same")
     add("--precision", type=several(str), help="the same")
     add("--devices", type=several(_device), help="cpu, gpu; the same")
     add("--model", help="checkpoint; the embedded demo where it is not named")

@@ -119,14 +119,17 @@ def read_sweep(path: Path) -> Sweep:
         ValueError: it is none, or one of another format.
     """
     held = json.loads(path.read_text(encoding="utf-8"))
-    if held.get("format") != FORMAT:
-        raise ValueError(f"{path}: format {held.get('format')}, this program reads {FORMAT}")
-    return Sweep(
-        conditions=held["conditions"],
-        points=tuple(_point(each) for each in held["points"]),
-        target=Target(**held["target"]),
-        date=held["date"],
-    )
+    try:
+        if held["format"] != FORMAT:
+            raise ValueError(f"{path}: format {held['format']}, this program reads {FORMAT}")
+        return Sweep(
+            conditions=held["conditions"],
+            points=tuple(_point(each) for each in held["points"]),
+            target=Target(**held["target"]),
+            date=held["date"],
+        )
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not what a sweep writes ({error!r})") from None
 
 
 def as_csv(points: Sequence[Point]) -> str:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from load_tests.sweep.__main__ import main
 from load_tests.sweep.machine import processor_in
 from load_tests.sweep.plan import plan, read_defaults
 from load_tests.sweep.points import pool
@@ -102,6 +103,30 @@ def test_a_sweep_under_other_conditions_is_not_gone_on_with(tmp_path):
     other = Store(tmp_path, conditions={"clips": "five"}, target=Target())
     with pytest.raises(OtherSweep, match="clips: four there, five here"):
         other.read()
+
+
+@pytest.mark.parametrize(
+    ("held", "says"),
+    [
+        ("", "Expecting value"),
+        ("[]", "not what a sweep writes"),
+        ('{"format": 0}', "format 0, this program reads 1"),
+        ('{"format": 1, "points": []}', "not what a sweep writes .*conditions"),
+        ('{"format": 1, "conditions": {}, "points": [{}]}', "not what a sweep writes"),
+    ],
+)
+def test_another_file_is_said_in_a_line(tmp_path, held, says):
+    (tmp_path / "sweep.json").write_text(held)
+    with pytest.raises(ValueError, match=says):
+        read_sweep(tmp_path / "sweep.json")
+
+
+def test_wrong_numbers_are_wrong_flags(capsys):
+    for flags in (["--concurrency", "0"], ["--slices", "0"], ["--slice-s", "nan"]):
+        with pytest.raises(SystemExit) as ended:
+            main(flags)
+        assert ended.value.code == 2
+        assert f"argument {flags[0]}: " in capsys.readouterr().err
 
 
 def test_another_target_changes_the_recommendation_only(tmp_path):
