@@ -23,11 +23,7 @@ pytestmark = pytest.mark.server
 
 
 SECRET = "secret.wav"
-
-
 WORDS = recordings.pcm("go-forward-ten-meters.wav")
-
-
 BAD_AUDIO = {
     "empty file": (b"", "EMPTY_AUDIO"),
     "wav without samples": (wav(b""), "EMPTY_AUDIO"),
@@ -147,8 +143,6 @@ def unknown_input() -> Any:
 
 
 CLIP = recordings.wav(WORDS)
-
-
 BAD_OPTIONS = [
     "not JSON",
     "[]",
@@ -159,16 +153,12 @@ BAD_OPTIONS = [
     '{"hotwords": ["clubs"]}',
     '{"channel": 7}',
 ]
-
-
 MALFORMED = {
     "no OPTIONS": infer_request([CLIP], None),
     "three dimensions": infer_request([CLIP], [b"{}"], shape=(1, 1, 1)),
     "AUDIO of floats": float_audio(),
     "unknown input": unknown_input(),
 }
-
-
 BATCH_OF_TWO = infer_request([CLIP, CLIP], [b"{}", b"{}"])
 
 

@@ -19,8 +19,6 @@ from tests.unit.backend.decoding.emissions import BASE_VOCABULARY, checkpoint, e
 from tests.unit.backend.doubles import PbUtils, Request
 
 STRIDE = 320
-
-
 PCM = {"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1}
 
 

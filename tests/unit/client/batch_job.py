@@ -15,8 +15,6 @@ from asr_client.testing import FakeServer
 from tests.recordings import FOLDER
 
 CARD = FOLDER / "cards-003-seven-of-clubs.wav"
-
-
 ASR = "from asr_client.cli import main; main()"
 
 

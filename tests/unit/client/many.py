@@ -14,8 +14,6 @@ from tests.recordings import FOLDER
 from tests.unit.client.driver import FAST, Driver
 
 CARD = FOLDER / "cards-003-seven-of-clubs.wav"
-
-
 SILENCE = np.zeros(1600, np.int16)
 
 

@@ -1,4 +1,4 @@
-"""`asr batch`, as its own process where it has to die."""
+"""`asr batch`: a result for each line of a manifest."""
 
 from __future__ import annotations
 

@@ -18,8 +18,6 @@ from tests.recordings import FOLDER
 from tests.unit.client.driver import Driver
 
 SILENCE = np.zeros(8000, np.int16)
-
-
 RECORDING = FOLDER / "go-forward-ten-meters.wav"
 
 

@@ -40,8 +40,6 @@ EXPECTED: dict[Fault, tuple[type[asr_client.AsrError], bool]] = {
     Fault.CANCELLED: (asr_client.Cancelled, False),
     Fault.NO_OUTPUTS: (asr_client.InvalidResponse, False),
 }
-
-
 FAILURES = [fault for fault in Fault if fault is not Fault.NO_OUTPUTS]
 
 

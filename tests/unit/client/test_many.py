@@ -14,14 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asr_client import (
-    AsyncClient,
-    Attempt,
-    InvalidAudio,
-    Outcome,
-    Recording,
-    Transcript,
-)
+from asr_client import AsyncClient, Attempt, InvalidAudio, Outcome, Recording, Transcript
 from asr_client.testing import FakeServer
 from tests.unit.client.driver import Driver
 from tests.unit.client.many import CARD, SILENCE, Counted, Many

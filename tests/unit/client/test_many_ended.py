@@ -12,12 +12,7 @@ from typing import Any
 
 import pytest
 
-from asr_client import (
-    AsyncClient,
-    Attempt,
-    Client,
-    RetryPolicy,
-)
+from asr_client import AsyncClient, Attempt, Client, RetryPolicy
 from asr_client.testing import FakeServer
 from tests.unit.client.driver import Driver
 from tests.unit.client.many import CARD, Counted, Many, threads

@@ -10,17 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from asr_backend.audio import (
-    AudioLimits,
-    decode,
-)
+from asr_backend.audio import AudioLimits, decode
 from asr_backend.contract import Options, parse_options
 from asr_backend.errors import AsrError
 from tests.unit.backend.audio.files import encode, s16, tone
 
 LIMITS = AudioLimits(max_audio_s=60, max_audio_bytes=2**24)
-
-
 SECONDS = 1.5
 
 

@@ -5,17 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from asr_backend.audio import (
-    containers,
-)
+from asr_backend.audio import containers
 from asr_backend.errors import ErrorCode
-from tests.unit.backend.audio.decoded import (
-    KINDS,
-    SECONDS,
-    refusal,
-    sample_file,
-    samples_of,
-)
+from tests.unit.backend.audio.decoded import KINDS, SECONDS, refusal, sample_file, samples_of
 from tests.unit.backend.audio.files import encode, s16, tone, wav
 
 

@@ -9,12 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from asr_backend.audio import (
-    AudioLimits,
-    count_channels,
-    decode,
-    estimate_duration_s,
-)
+from asr_backend.audio import AudioLimits, count_channels, decode, estimate_duration_s
 from asr_backend.contract import Options
 from asr_backend.errors import AsrError, ErrorCode
 from tests.unit.backend.audio.decoded import (

@@ -10,13 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from asr_backend.audio import (
-    containers,
-)
+from asr_backend.audio import containers
 from asr_backend.errors import ErrorCode
-from tests.unit.backend.audio.decoded import (
-    refusal,
-)
+from tests.unit.backend.audio.decoded import refusal
 from tests.unit.backend.audio.files import encode, mov_with_samples_elsewhere, s16, tone, wav
 
 
