@@ -34,7 +34,7 @@ def load(checkpoint: Path, precision: str) -> Transcriber:
             lengths, max_padded=max_padded, max_windows=engine.max_windows
         ):
             windows = [clips[index] for index in forward]
-            padded += len(windows) * max(window.size for window in windows)
+            padded += engine.computed_samples([window.size for window in windows])
             for index, log_probs in zip(forward, engine.forward(windows), strict=True):
                 decoder = GreedyDecoder(description)
                 decoder.push(log_probs)

@@ -208,7 +208,8 @@ class AcousticModel:
         self._metrics.observe("asr_forward_windows", len(windows))
         self._metrics.observe("asr_forward_audio_seconds", audio_s)
         self._metrics.add("asr_audio_seconds_total", audio_s)
-        self._metrics.add("asr_padded_seconds_total", len(lengths) * max(lengths) / SAMPLE_RATE_HZ)
+        computed_s = self._engine.computed_samples(lengths) / SAMPLE_RATE_HZ
+        self._metrics.add("asr_padded_seconds_total", computed_s)
         return log_probs
 
     def _drop_if_cancelled(self, request: Any) -> bool:

@@ -41,6 +41,9 @@ class FakeEngine:
         self.language: str | None = None
         self.languages: list[str | None] = []
 
+    def computed_samples(self, lengths: Sequence[int]) -> int:
+        return len(lengths) * max(lengths)
+
     def use_language(self, language: str) -> None:
         self.language = language
 

@@ -57,6 +57,10 @@ class Engine(Protocol):
         """
         ...
 
+    def computed_samples(self, lengths: Sequence[int]) -> int:
+        """Samples that a forward of windows of these lengths computes, its padding counted."""
+        ...
+
     def use_language(self, language: str) -> None:
         """Hear one of the checkpoint's `languages` from now on."""
         ...

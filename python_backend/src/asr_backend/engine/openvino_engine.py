@@ -91,6 +91,10 @@ class OpenVinoEngine:
         )
         self._request = compiled.create_infer_request()
 
+    def computed_samples(self, lengths: Sequence[int]) -> int:
+        """See Engine: each is padded to one of few lengths."""
+        return sum(max(length, self._padded_samples(length)) for length in lengths)
+
     def use_language(self, language: str) -> None:
         """See Engine; `reproduces` refuses what has adapters."""
         raise NotImplementedError("networks with language adapters run on torch")
@@ -106,8 +110,7 @@ class OpenVinoEngine:
     def _run(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         frames = self.checkpoint.frame_count(values.size)
         padded_frames = bucket(frames)
-        heard = (padded_frames - 1) * self.checkpoint.stride_samples
-        heard += self.checkpoint.receptive_field_samples
+        heard = self._padded_samples(values.size)
         samples = np.zeros((1, heard), np.float32)
         # Samples behind the last frame count in the norms alone.
         samples[0, : values.size] = values[:heard]
@@ -124,6 +127,12 @@ class OpenVinoEngine:
         if logits.shape[1] != padded_frames or logits[0, 0, 0] == _UNTOUCHED:
             raise MemoryError(f"OpenVINO gave no output for {frames} frames")
         return log_softmax(logits[0, :frames])
+
+    def _padded_samples(self, length: int) -> int:
+        """What the network is given of a window; it may lack the samples behind the last frame."""
+        frames = bucket(self.checkpoint.frame_count(length))
+        field = self.checkpoint.receptive_field_samples
+        return (frames - 1) * self.checkpoint.stride_samples + field
 
 
 def bucket(frames: int) -> int:

@@ -78,6 +78,29 @@ def test_a_clip_is_padded_a_little(frames: int) -> None:
     assert bucket(padded) == padded
 
 
+@pytest.mark.parametrize("length", [400, 719, 1_600, 16_000, 100_001])
+def test_the_padding_that_is_counted_is_what_the_network_is_given(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    engine = load(folders["base-960h"], "bf16")
+    assert isinstance(engine, openvino_engine.OpenVinoEngine)
+    given = []
+    request = engine._request
+
+    class Listening:
+        get_output_tensor = request.get_output_tensor
+
+        def infer(self, inputs: list[np.ndarray], **more: bool) -> None:
+            given.append(inputs[0].size)
+            request.infer(inputs, **more)
+
+    monkeypatch.setattr(engine, "_request", Listening())
+    engine.forward(clips([length, length]))
+    # The samples behind a last frame go no further than into a norm, and count as audio.
+    assert engine.computed_samples([length, length]) == sum(max(length, each) for each in given)
+    assert load(folders["base-960h"], "fp32").computed_samples([length, 400]) == 2 * length
+
+
 def test_few_lengths_are_enough() -> None:
     """OpenVINO keeps what it prepared for each length that it has seen."""
     assert len({bucket(frames) for frames in range(1, 1_000)}) < 70
