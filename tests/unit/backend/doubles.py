@@ -165,12 +165,12 @@ class MetricFamily:
     def __init__(self, *, name: str, description: str, kind: str) -> None:
         assert name
         assert description
-        self._kind = kind
+        self.kind = kind
         self.metrics: dict[tuple[tuple[str, str], ...], Metric] = {}
         self.families[name] = self
 
     def Metric(self, *, labels: dict[str, str], buckets: list[float] | None = None) -> Metric:
-        return self.metrics.setdefault(tuple(sorted(labels.items())), Metric(self._kind, buckets))
+        return self.metrics.setdefault(tuple(sorted(labels.items())), Metric(self.kind, buckets))
 
 
 class Logger:
