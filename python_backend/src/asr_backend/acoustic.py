@@ -241,7 +241,12 @@ class AcousticModel:
         self._send_error(request, triton_error(self._pb_utils, error))
 
     def _send_error(self, request: Any, error: Any) -> None:
-        self._send(request, self._pb_utils.InferenceResponse(error=error))
+        try:
+            self._send(request, self._pb_utils.InferenceResponse(error=error))
+        except Exception as failed:
+            # What leaves `execute` makes Triton answer the batch a second time, which ruins its
+            # memory.
+            self._pb_utils.Logger.log_error(f"an answer could not be sent: {failed!r}")
 
     def _send(self, request: Any, response: Any) -> None:
         request.get_response_sender().send(

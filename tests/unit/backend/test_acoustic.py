@@ -169,6 +169,19 @@ def test_a_batch_of_bad_requests_alone_is_no_fault(model: AcousticModel) -> None
     assert codes == ["EMPTY_AUDIO", "NON_FINITE_SAMPLES"]
 
 
+def test_an_answer_that_cannot_be_sent_leaves_the_others(
+    model: AcousticModel, pb_utils: PbUtils, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room() -> Any:
+        raise RuntimeError("no shared memory")
+
+    good, lost = request(), request()
+    monkeypatch.setattr(lost, "get_response_sender", no_room)
+    model.execute([lost, good])
+    assert good.output("LOG_PROBS").shape == (1, 4, 32)
+    assert "no shared memory" in pb_utils.Logger.errors[-1]
+
+
 def test_an_empty_language_is_none(model: AcousticModel) -> None:
     asked = request(parameters={"language": "", "other": 1})
     model.execute([asked])
