@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_client.testing import FakeServer
+from load_tests.flags import count, seconds
 
 _ROOT = Path(__file__).resolve().parents[1]
 _MARGIN_S = 120.0
@@ -29,15 +30,19 @@ def main(arguments: list[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("--rates", default="250,500,1000", help="calls a second of the open loops")
-    add("--callers", type=int, default=32, help="of the closed loop")
-    add("--processes", type=int, default=2, help="that make the calls")
-    add("--duration-s", type=float, default=15, help="of each run")
+    add("--callers", type=count, default=32, help="of the closed loop")
+    add("--processes", type=count, default=2, help="that make the calls")
+    add("--duration-s", type=seconds, default=15, help="of each run")
     options = parser.parse_args(arguments)
     loops = [("--arrivals", f"constant:{rate}") for rate in options.rates.split(",")]
     print("offered/s  achieved/s  failed  p50 ms  p99 ms  late p99 ms", flush=True)
     kept = True
     for loop in [*loops, ("--users", str(options.callers))]:
-        seen, late_p99_s = _run(loop, options.processes, options.duration_s)
+        try:
+            seen, late_p99_s = _run(loop, options.processes, options.duration_s)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            print(f"generator: {error}", file=sys.stderr)
+            return 1
         offered, achieved = seen["offered_rps"], seen["throughput_rps"]
         print(
             f"{'closed' if offered is None else format(offered, '.0f'):>9}  {achieved:10.0f}  "
@@ -63,12 +68,14 @@ def _run(loop: tuple[str, str], processes: int, duration_s: float) -> tuple[dict
             *("--output", str(output), "--slo", "rps>0"),
         ]
         try:
-            subprocess.run(
-                command, cwd=_ROOT, check=True, capture_output=True, timeout=duration_s + _MARGIN_S
+            done = subprocess.run(
+                command, cwd=_ROOT, capture_output=True, text=True, timeout=duration_s + _MARGIN_S
             )
         finally:
             here.send(None)
             server.join()
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip() or f"a run ended with {done.returncode}")
         run = json.loads(output.read_text())
     return run["figures"], run["late_p99_s"]
 

@@ -306,3 +306,11 @@ def test_the_generator_s_own_measurement_compares_offered_with_achieved():
     assert int(achieved) >= (0.97 if run.returncode == 0 else 0.5) * 60
     assert closed.split()[0] == "closed"
     assert int(closed.split()[1]) > 0
+
+
+def test_the_generator_says_what_a_run_ended_with():
+    command = [sys.executable, "-m", "load_tests.generator", "--rates", "often"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "'constant:often' is not constant:RATE" in done.stderr
+    assert "Traceback" not in done.stderr
