@@ -108,6 +108,7 @@ def test_raw_samples(triton: Any) -> None:
         b'{"channel": 1.5}',
         b'{"channel": true}',
         b'{"hotwords": "ace"}',
+        b'{"decoder": "beam", "hotwords": [" "]}',
     ],
 )
 def test_options_outside_the_contract(triton: Any, options: bytes) -> None:

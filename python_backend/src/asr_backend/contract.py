@@ -51,7 +51,7 @@ class Options(BaseModel):
     beam_width: int | None = Field(
         default=None, ge=1, le=1_000, description="an integer from 1 to 1000"
     )
-    hotwords: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
+    hotwords: tuple[Annotated[str, Field(pattern=r"\S")], ...] | None = Field(
         default=None,
         strict=False,
         description=f"a list of strings that are not empty, at most {MAX_HOTWORDS} words in all",

@@ -107,6 +107,7 @@ def test_not_an_object(raw: bytes, says: str) -> None:
             "hotwords must be a list of strings that are not empty, at most 100 words in all",
         ),
         ({"hotwords": [""]}, "hotwords must be a list"),
+        ({"decoder": "beam", "hotwords": ["a", " \t"]}, "hotwords must be a list"),
         ({"beam_width": 0}, "beam_width must be an integer from 1 to 1000, not 0"),
         ({"hotwords": "club"}, "hotwords must be a list of strings"),
         ({"hotwords": [1]}, "hotwords must be a list of strings"),

@@ -104,7 +104,7 @@ class _Rule:
         if isinstance(value, str):
             return value in self.words
         if isinstance(value, list):
-            return self.strings and all(isinstance(item, str) and item for item in value)
+            return self.strings and all(isinstance(item, str) and item.strip() for item in value)
         if self.range is None or isinstance(value, bool):
             return False
         number = isinstance(value, int) or (isinstance(value, float) and not self.whole)
