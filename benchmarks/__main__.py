@@ -106,4 +106,8 @@ def make_parser() -> argparse.ArgumentParser:
 if __name__ == "__main__":
     # An exit, so that the servers of this run are stopped; the default would leave them behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("benchmarks: stopped", file=sys.stderr)
+        sys.exit(130)

@@ -106,6 +106,8 @@ def main() -> int:
     except RuntimeError as error:
         console.print(f"[red]{error}")
         status = 1
+    except KeyboardInterrupt:
+        status = 130
     if status:
         console.print(f"the server's log is {log_path}")
     else:

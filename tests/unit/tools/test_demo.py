@@ -44,6 +44,18 @@ def test_a_recording_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert status(monkeypatch, tmp_path, stated=0.96, heard="") == 1
 
 
+def test_ctrl_c_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(console: Console, log_path: Path) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "run", interrupted)
+    assert demo.main() == 130
+    log = Path(capsys.readouterr().out.split("the server's log is")[1].strip().replace("\n", ""))
+    log.unlink()
+
+
 def test_a_second_run_installs_nothing(tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
     pins = ["requirements.txt", "python_backend/pyproject.toml", "client_sdk/pyproject.toml"]
