@@ -165,6 +165,10 @@ def _read_checkpoint(path: Path, id: str | None, revision: str | None) -> Checkp
     _check_weights(path)
     symbols, language, languages = _read_languages(path, config)
     is_demo = path.resolve() == demo_checkpoint().resolve()
+    kernel = tuple(config.get("conv_kernel", _CONV_KERNEL))
+    stride = tuple(config.get("conv_stride", _CONV_STRIDE))
+    if len(kernel) != len(stride) or not all(isinstance(n, int) and n > 0 for n in kernel + stride):
+        raise ValueError(f"conv_kernel {kernel}, conv_stride {stride}")
     return Checkpoint(
         path=path,
         id=id or ("demo" if is_demo else path.resolve().name),
@@ -175,8 +179,8 @@ def _read_checkpoint(path: Path, id: str | None, revision: str | None) -> Checkp
         languages=languages,
         do_normalize=bool(extractor.get("do_normalize", True)),
         sample_rate_hz=SAMPLE_RATE_HZ,
-        conv_kernel=tuple(config.get("conv_kernel", _CONV_KERNEL)),
-        conv_stride=tuple(config.get("conv_stride", _CONV_STRIDE)),
+        conv_kernel=kernel,
+        conv_stride=stride,
     )
 
 

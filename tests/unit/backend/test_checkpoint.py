@@ -162,6 +162,8 @@ def test_weights_cut_short(folder: Path) -> None:
         ("preprocessor_config.json", {"sampling_rate": 8000}, "8000 Hz"),
         ("config.json", {"vocab_size": "32"}, "a setting is not as it should be"),
         ("config.json", {"conv_stride": 5}, "a setting is not as it should be"),
+        ("config.json", {"conv_stride": [5, 2]}, "a setting is not as it should be"),
+        ("config.json", {"conv_kernel": [10, 3, 3, 3, 3, 2, "2"]}, "a setting is not as it should"),
         ("vocab.json", {"eng": {"a": 0}}, "but no adapters"),
         ("vocab.json", {"a": "b"}, "a setting is not as it should be"),
     ],
