@@ -69,8 +69,9 @@ class AcousticCalls:
         self._metrics = metrics
         self._front = front
         self._patience_s = patience_s
+        self._in_flight = 0
         # A front that was killed left its count behind; its successor has the same name.
-        metrics.set("asr_windows_in_flight", 0, front=front)
+        self._count(0)
 
     async def log_probs(
         self,
@@ -123,7 +124,7 @@ class AcousticCalls:
             inputs=[self._pb_utils.Tensor("SAMPLES", samples[np.newaxis])],
             parameters={"language": language} if language else None,
         )
-        self._metrics.add("asr_windows_in_flight", 1, front=self._front)
+        self._count(1)
         try:
             response = await request.async_exec()
         except self._pb_utils.TritonModelException as error:
@@ -131,7 +132,7 @@ class AcousticCalls:
             # as an exception without a status.
             raise UpstreamError(str(error), self._pb_utils.TritonError.UNAVAILABLE) from error
         finally:
-            self._metrics.add("asr_windows_in_flight", -1, front=self._front)
+            self._count(-1)
         if response.has_error():
             message, status = response.error().message(), response.error().code()
             # Triton calls INTERNAL what a stopping server refuses to a model inside it.
@@ -141,6 +142,15 @@ class AcousticCalls:
         tensor = self._pb_utils.get_output_tensor_by_name(response, "LOG_PROBS")
         emissions: npt.NDArray[np.float32] = tensor.as_numpy()[0]
         return emissions
+
+    def _count(self, more: int) -> None:
+        """Say how many windows are in flight now.
+
+        Not how many more: a front that is replaced while it works has the name, and so the value,
+        of its successor, and would take off what that never put on.
+        """
+        self._in_flight += more
+        self._metrics.set("asr_windows_in_flight", self._in_flight, front=self._front)
 
 
 def _is_restarting(message: str) -> bool:

@@ -55,7 +55,7 @@ class Metrics:
             self._metric(name, {})
 
     def add(self, name: str, amount: float = 1.0, **labels: str) -> None:
-        """Raise a counter; raise or, with a negative amount, lower a gauge."""
+        """Raise a counter."""
         self._metric(name, labels).increment(amount)
 
     def set(self, name: str, value: float, **labels: str) -> None:

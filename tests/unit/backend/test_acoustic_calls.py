@@ -147,3 +147,22 @@ async def test_a_caller_that_has_gone_ends_the_tries():
     with pytest.raises(Cancelled):
         await calls(script).log_probs(SAMPLES, lambda: next(answers))
     assert len(script.requests) == 2
+
+
+async def test_a_front_that_is_replaced_while_it_works_takes_nothing_off_its_successor():
+    pb_utils = PbUtils()
+    # One for both, as processes that use one name share its value.
+    metrics = Metrics(pb_utils)
+    in_flight = []
+
+    class Watching(Script):
+        async def _answer(self) -> Response:
+            in_flight.append(pb_utils.metric("asr_windows_in_flight", front="front_0").value)
+            # What a heal does: the new front has the name of the old one, which goes on working.
+            AcousticCalls(self, metrics=metrics, front="front_0")
+            return await super()._answer()
+
+    old = AcousticCalls(Watching(Response()), metrics=metrics, front="front_0")
+    await old.log_probs(SAMPLES, never)
+    assert in_flight == [1]
+    assert pb_utils.metric("asr_windows_in_flight", front="front_0").value == 0

@@ -58,8 +58,8 @@ def test_adding_and_observing() -> None:
         metrics.add("asr_errors_total", code="BAD_SHAPE")
         metrics.observe("asr_stage_seconds", 0.5, stage="decode")
     metrics.add("asr_audio_seconds_total", 2.5)
-    metrics.add("asr_windows_in_flight", 3)
-    metrics.add("asr_windows_in_flight", -1)
+    metrics.set("asr_windows_in_flight", 3)
+    metrics.set("asr_windows_in_flight", 2)
     assert pb_utils.metric("asr_errors_total", code="BAD_SHAPE").value == 2
     assert pb_utils.metric("asr_stage_seconds", stage="decode").observed == [0.5, 0.5]
     assert pb_utils.metric("asr_audio_seconds_total").value == 2.5
