@@ -22,6 +22,7 @@ from benchmarks.reference import reference_texts
 from benchmarks.registry import SYSTEMS, TOGETHER
 from benchmarks.report import draw, markdown, write_csv
 from benchmarks.runner import Mix, Plan, Results, measure_together
+from load_tests.flags import count, seconds
 
 BUILD = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
 
@@ -91,11 +92,11 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), help="what to measure")
     add("--mixes", nargs="+", choices=MIXES, default=list(MIXES), help="clips to measure with")
-    add("--at-once", nargs="+", type=int, help="only these numbers of clips at once")
+    add("--at-once", nargs="+", type=count, help="only these numbers of clips at once")
     add("--full", action="store_true", help="also 64 callers of the service")
-    add("--cell-s", type=float, default=20.0, help="seconds within which a cell repeats its clips")
-    add("--sentences", type=int, default=16, help="clips of 1 to 35 s")
-    add("--commands", type=int, default=20, help="clips of 1 to 3 s")
+    add("--cell-s", type=seconds, default=20.0, help="seconds in which a cell repeats its clips")
+    add("--sentences", type=count, default=16, help="clips of 1 to 35 s")
+    add("--commands", type=count, default=20, help="clips of 1 to 3 s")
     add("--size", choices=SIZES, default="base", help="of the network")
     add("--seed", type=int, default=0, help="of the clips")
     add("--output", type=Path, default=BUILD / "latest", help="folder for the results")
