@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from asr_backend.server import cli, supervisor
+from tests import ngrams
 from tests.unit.server.commands import FREE, copy_of_demo, refusal
 
 POPEN = subprocess.Popen
@@ -58,6 +59,13 @@ def test_pickled_weights_alone(capsys, tmp_path):
     folder = copy_of_demo(tmp_path / "pickled")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     assert "asr-server convert" in refusal(capsys, "--model", str(folder))
+
+
+def test_a_language_model_without_the_search(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("asr_backend.server.hub.can_search", lambda: False)
+    lm = tmp_path / "one.arpa"
+    lm.write_text(ngrams.arpa({"ONE": 1.0}, {}))
+    assert "pip install 'asr-backend[beam]'" in refusal(capsys, "--lm", str(lm))
 
 
 def test_no_gpu(capsys, monkeypatch):

@@ -66,7 +66,7 @@ def _check_language_model(checkpoint: Checkpoint, lm: str) -> None:
     except CheckpointError as error:
         raise StartError(f"--{'lm' if lm else 'model'}: {error}") from None
     if lm and not can_search():
-        raise StartError("--lm: needs what asr-backend[beam] brings")
+        raise StartError("--lm: beam search is not installed; pip install 'asr-backend[beam]'")
 
 
 def _refuse_without_safetensors(path: Path, repository: str) -> None:
