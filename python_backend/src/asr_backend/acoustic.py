@@ -176,6 +176,7 @@ class AcousticModel:
         windows = [window for window in windows if not self._drop_if_cancelled(window.request)]
         if not windows:
             return
+        started = time.perf_counter()
         try:
             log_probs = self._forward(windows, upcoming)
         except Exception as error:
@@ -185,8 +186,11 @@ class AcousticModel:
             if isinstance(error, MemoryError):
                 self._metrics.add("asr_oom_splits_total")
         else:
+            took_s = time.perf_counter() - started
             for window, output in zip(windows, log_probs, strict=True):
                 self._answer(window.request, output)
+            # Behind the answers: each metric is a message to Triton and back.
+            self._count([window.samples.size for window in windows], took_s)
             return
         # Outside the except clause: the failed forward's tensors live as long as its traceback.
         middle = len(windows) // 2
@@ -196,21 +200,21 @@ class AcousticModel:
     def _forward(
         self, windows: list[_Window], upcoming: list[_Window]
     ) -> list[npt.NDArray[np.float32]]:
-        started = time.perf_counter()
         if (language := windows[0].language) is not None:
             self._engine.use_language(language)
-        log_probs = self._engine.forward(
+        return self._engine.forward(
             [window.samples for window in windows], [window.samples for window in upcoming]
         )
-        lengths = [window.samples.size for window in windows]
+
+    def _count(self, lengths: list[int], took_s: float) -> None:
+        """Put a forward into the metrics."""
         audio_s = sum(lengths) / SAMPLE_RATE_HZ
-        self._metrics.observe("asr_stage_seconds", time.perf_counter() - started, stage="forward")
-        self._metrics.observe("asr_forward_windows", len(windows))
+        self._metrics.observe("asr_stage_seconds", took_s, stage="forward")
+        self._metrics.observe("asr_forward_windows", len(lengths))
         self._metrics.observe("asr_forward_audio_seconds", audio_s)
         self._metrics.add("asr_audio_seconds_total", audio_s)
         computed_s = self._engine.computed_samples(lengths) / SAMPLE_RATE_HZ
         self._metrics.add("asr_padded_seconds_total", computed_s)
-        return log_probs
 
     def _drop_if_cancelled(self, request: Any) -> bool:
         if not request.is_cancelled():

@@ -124,9 +124,11 @@ class AcousticCalls:
             inputs=[self._pb_utils.Tensor("SAMPLES", samples[np.newaxis])],
             parameters={"language": language} if language else None,
         )
+        # Already under way when the gauge is raised: each metric is a message to Triton and back.
+        answer = request.async_exec()
         self._count(1)
         try:
-            response = await request.async_exec()
+            response = await answer
         except self._pb_utils.TritonModelException as error:
             # What Triton refuses before it schedules anything (no such model, stopping) arrives
             # as an exception without a status.

@@ -12,10 +12,11 @@ import asyncio
 import mmap
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import GEN_CLOSED, getgeneratorstate
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -31,6 +32,7 @@ from asr_backend.windows import Window, windows
 
 Samples = npt.NDArray[np.float32]
 IsCancelled = Callable[[], bool]
+WindowSource = Generator[Window, None, None]
 T = TypeVar("T")
 
 CHANNELS_AT_ONCE = 2
@@ -238,7 +240,8 @@ class Recognizer:
                 await _cancel([task for *_, task in pending])
             finally:
                 pending.clear()
-                await self._in_decode_pool(source.close)
+                if getgeneratorstate(source) != GEN_CLOSED:
+                    await self._in_decode_pool(source.close)
         read_from = time.perf_counter()
         duration_s = sample_count / self._checkpoint.sample_rate_hz
         await read(partial(decoder.push, stitcher.finish()))
@@ -246,9 +249,9 @@ class Recognizer:
         stages.ctc_s += time.perf_counter() - read_from
         return transcription, duration_s
 
-    async def _next_window(self, source: Iterator[Window], stages: Stages) -> Window | None:
+    async def _next_window(self, source: WindowSource, stages: Stages) -> Window | None:
         started = time.perf_counter()
-        window = await self._in_decode_pool(lambda: next(source, None))
+        window = await self._in_decode_pool(partial(_pull, source))
         stages.decode_s += time.perf_counter() - started
         return window
 
@@ -265,6 +268,14 @@ class Recognizer:
             return await self._acoustic.log_probs(samples, is_cancelled, language)
         async with self._long_windows:
             return await self._acoustic.log_probs(samples, is_cancelled, language)
+
+
+def _pull(source: WindowSource) -> Window | None:
+    """The next window; with the last one, the decoder is closed in the same turn of the pool."""
+    window = next(source, None)
+    if window is not None and window.last:
+        source.close()
+    return window
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:

@@ -180,35 +180,33 @@ class Transcribe:
             unfinished.weigh(len(audio) / self._limits.max_audio_bytes)
             if SPOOL_BYTES < len(audio) <= self._limits.max_audio_bytes:
                 audio = await asyncio.to_thread(spool, audio)
+            recognition = await self._recognize(audio, options, sender.is_cancelled, unfinished)
+            seconds = _seconds(recognition)
             # Held until they are sent. Triton 24.10 drops outputs that the caller did not name, and
             # does so without the interpreter's lock: as the last reference, it corrupts memory.
-            outputs = await self._transcribe(audio, options, sender.is_cancelled, unfinished)
+            outputs = self._outputs(recognition, options, seconds)
             response = self._pb_utils.InferenceResponse(output_tensors=outputs)
             sender.send(response, flags=final)
         except Exception as error:
             # A transcript that does not fit shared memory is an error too, not silence.
             sender.send(self._pb_utils.InferenceResponse(error=self._error(error)), flags=final)
+        else:
+            # Behind the answer: each metric is a message to Triton and back.
+            for stage, value in seconds.items():
+                self._metrics.observe("asr_stage_seconds", value, stage=stage)
 
-    async def _transcribe(
+    async def _recognize(
         self,
         audio: bytes | mmap.mmap,
         options: Options,
         is_cancelled: Callable[[], bool],
         unfinished: _Unfinished,
-    ) -> list[Any]:
+    ) -> Recognition:
         def on_long(audio_s: float) -> None:
             unfinished.weigh(audio_s / self._limits.max_audio_s)
             unfinished.leave_foreground()
 
-        recognition = await self._recognizer.recognize(audio, options, is_cancelled, on_long)
-        result = self._result(recognition, options)
-        return [
-            self._pb_utils.Tensor(name, np.array([[value]], dtype=object))
-            for name, value in (
-                ("TEXT", recognition.transcription.text.encode()),
-                ("RESULT", result),
-            )
-        ]
+        return await self._recognizer.recognize(audio, options, is_cancelled, on_long)
 
     def _element(self, request: Any, name: str) -> Any:
         """The one element of a BYTES input."""
@@ -222,17 +220,10 @@ class Transcribe:
             )
         return tensor.as_numpy()[0, 0]
 
-    def _result(self, recognition: Recognition, options: Options) -> bytes:
-        stages = recognition.stages
-        seconds = {
-            "decode": stages.decode_s,
-            "acoustic": stages.acoustic_s,
-            "ctc": stages.ctc_s,
-            "total": stages.total_s(),
-        }
-        for stage, value in seconds.items():
-            self._metrics.observe("asr_stage_seconds", value, stage=stage)
-        return encode_result(
+    def _outputs(
+        self, recognition: Recognition, options: Options, seconds: dict[str, float]
+    ) -> list[Any]:
+        result = encode_result(
             transcription=recognition.transcription,
             duration_s=recognition.duration_s,
             timestamps=options.timestamps,
@@ -240,6 +231,13 @@ class Transcribe:
             model_revision=self._model_revision,
             timing_ms={stage: 1000 * value for stage, value in seconds.items()},
         )
+        return [
+            self._pb_utils.Tensor(name, np.array([[value]], dtype=object))
+            for name, value in (
+                ("TEXT", recognition.transcription.text.encode()),
+                ("RESULT", result),
+            )
+        ]
 
     def _error(self, error: Exception) -> Any:
         if isinstance(error, UpstreamError):
@@ -256,6 +254,17 @@ class Transcribe:
             )
         self._metrics.add("asr_errors_total", code=error.code.value)
         return triton_error(self._pb_utils, error)
+
+
+def _seconds(recognition: Recognition) -> dict[str, float]:
+    """Seconds of each stage, up to now."""
+    stages = recognition.stages
+    return {
+        "decode": stages.decode_s,
+        "acoustic": stages.acoustic_s,
+        "ctc": stages.ctc_s,
+        "total": stages.total_s(),
+    }
 
 
 def windows_in_flight(*, wanted: int, fronts: int) -> int:

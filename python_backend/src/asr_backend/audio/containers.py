@@ -49,6 +49,9 @@ _OPEN_OPTIONS = {
     # Whether 16-bit samples of a WAV file are DTS or AC-3 in disguise is looked for in this many
     # packets. FFmpeg's 32 took eight times as long as all else that is done to open such a file.
     "max_probe_packets": "1",
+    # Of such a packet; FFmpeg's tenth of a second made thousands of pieces of a few minutes, and a
+    # much larger one takes long to look through.
+    "max_size": "8192",
 }
 # How the files of those demuxers begin, the ones without a signature (mp3, aac) aside: it tells
 # a broken file from one of another kind.

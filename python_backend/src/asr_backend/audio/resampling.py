@@ -18,7 +18,11 @@ class Resampler:
 
     def __init__(self, rate_hz: int) -> None:
         self.rate_hz = rate_hz
-        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+        self._resampler = (
+            av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+            if rate_hz != SAMPLE_RATE_HZ
+            else None
+        )
         self._waiting: list[FloatArray] = []
         self._waiting_count = 0
         self._in_count = 0
@@ -33,7 +37,7 @@ class Resampler:
     def finish(self) -> FloatArray:
         """Return what is left, after which nothing may be pushed."""
         last = [self._resample()]
-        if self.rate_hz != SAMPLE_RATE_HZ:
+        if self._resampler is not None:
             last.append(_join([_array(frame) for frame in self._resampler.resample(None)]))
             # The filter gives nothing for a clip shorter than half of itself, a millisecond or
             # two: it is as good as silence, but its length counts.
@@ -46,7 +50,7 @@ class Resampler:
         mono = _join(self._waiting)
         self._waiting, self._waiting_count = [], 0
         self._in_count += len(mono)
-        if self.rate_hz == SAMPLE_RATE_HZ or not len(mono):
+        if self._resampler is None or not len(mono):
             out = mono
         else:
             frame = av.AudioFrame.from_ndarray(mono[np.newaxis], format="flt", layout="mono")
