@@ -17,6 +17,7 @@ from asr_backend.audio.containers import (
 from asr_backend.audio.pcm import pcm_duration_s, pcm_pieces
 from asr_backend.audio.pieces import FloatArray, too_long
 from asr_backend.audio.resampling import Resampler
+from asr_backend.audio.wav import as_pcm
 from asr_backend.checkpoint import SAMPLE_RATE_HZ
 from asr_backend.contract import Options
 from asr_backend.errors import AsrError, ErrorCode
@@ -63,6 +64,8 @@ def decode(
             that the audio has not.
     """
     view = _checked(data, limits)
+    if options.encoding == "container":
+        view, options = as_pcm(view, options) or (view, options)
     pieces = container_pieces if options.encoding == "container" else pcm_pieces
     with closing(pieces(view, options=options, max_audio_s=limits.max_audio_s)) as source:
         yield from _resampled(source, limits)

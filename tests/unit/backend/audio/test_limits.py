@@ -33,7 +33,8 @@ def test_limits_of_bytes_and_seconds() -> None:
     assert len(samples_of(data, limits=exact)) == 48_000
     error = refusal(data, limits=AudioLimits(max_audio_s=1.5, max_audio_bytes=len(data)))
     assert str(error) == "AUDIO_TOO_LONG: 3.0 s, the limit is 1.5 s"
-    error = refusal(data, limits=AudioLimits(max_audio_s=2.9999, max_audio_bytes=len(data)))
+    stereo = wav(np.repeat(s16(tone(3, 16_000)), 2).tobytes(), channels=2)
+    error = refusal(stereo, limits=AudioLimits(max_audio_s=2.9999, max_audio_bytes=len(stereo)))
     assert error.detail == "more than 2.9999 s, the limit is 2.9999 s"
     pcm = {"encoding": "pcm_s16le", "sample_rate": 8_000, "channels": 1}
     error = refusal(data[44:], limits=AudioLimits(max_audio_s=5, max_audio_bytes=10**6), **pcm)

@@ -1,0 +1,50 @@
+"""Plain WAV files, whose samples lie in them as raw PCM does.
+
+Most short recordings are such files. libav takes a millisecond to open and read one, which is more
+than all else that a front does for it.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from asr_backend.contract import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ, Options
+
+# RIFF, size, WAVE, fmt, its size, format, channels, rate, bytes a second, bytes a frame, bits.
+_HEADER = struct.Struct("<4sI4s4sIHHIIHH")
+_CHUNK = struct.Struct("<4sI")
+
+
+def as_pcm(view: memoryview, options: Options) -> tuple[memoryview, Options] | None:
+    """The samples of a plain WAV file, and the options with what its header states.
+
+    Plain is 16-bit mono PCM, all of it there. Several channels are not: those may hold other codecs
+    in disguise, which libav looks for.
+
+    Args:
+        view: of a whole file, of whatever kind; not copied.
+        options: of encoding "container".
+
+    Returns:
+        None for any other file, broken ones included: they are libav's to read or to refuse.
+    """
+    if view.nbytes < _HEADER.size:
+        return None
+    riff, _, wave, name, size, *layout = _HEADER.unpack_from(view)
+    rate_hz = layout[2]
+    if (riff, wave, name, size) != (b"RIFF", b"WAVE", b"fmt ", 16) or layout != [
+        *(1, 1, rate_hz, 2 * rate_hz, 2, 16)
+    ]:
+        return None
+    position = _HEADER.size
+    while name != b"data":
+        if position + _CHUNK.size > view.nbytes:
+            return None
+        name, size = _CHUNK.unpack_from(view, position)
+        start = position + _CHUNK.size
+        position = start + size + size % 2
+    whole = 0 < size <= view.nbytes - start and size % 2 == 0
+    if not whole or not MIN_SAMPLE_RATE_HZ <= rate_hz <= MAX_SAMPLE_RATE_HZ:
+        return None
+    stated = {"encoding": "pcm_s16le", "sample_rate": rate_hz, "channels": 1}
+    return view[start : start + size], options.model_copy(update=stated)
