@@ -57,6 +57,8 @@ def read_defaults(described: Mapping[str, Any]) -> Defaults:
     """Read what `asr-server --print-config` prints."""
     settings = {name: described["settings"][name] for name in FIELDS}
     settings["device"] = "gpu" if described["gpus"] else "cpu"
+    delay = re.search(r"max_queue_delay_microseconds: (\d+)", described["config.pbtxt"]["wav2vec2"])
+    settings["max_queue_delay_us"] = int(delay[1]) if delay else 0
     count = re.search(r"instance_group \{\s*count: (\d+)", described["config.pbtxt"]["transcribe"])
     checkpoint = described["checkpoint"]
     return Defaults(

@@ -167,14 +167,17 @@ def test_what_is_not_named_is_the_servers_own():
         "settings": {
             "instances": 1,
             "max_batch_size": 32,
-            "max_queue_delay_us": 2000,
+            "max_queue_delay_us": -1,
             "threads": 0,
             "precision": "auto",
             "device": "auto",
         },
         "gpus": 0,
         "checkpoint": {"id": "demo", "revision": "0.1.0"},
-        "config.pbtxt": {"transcribe": "instance_group {\n  count: 2\n  kind: KIND_CPU\n}"},
+        "config.pbtxt": {
+            "transcribe": "instance_group {\n  count: 2\n  kind: KIND_CPU\n}",
+            "wav2vec2": "dynamic_batching {\n  max_queue_delay_microseconds: 2000\n}",
+        },
     }
     defaults = read_defaults(described)
     assert (defaults.checkpoint, defaults.fronts) == ("demo (0.1.0)", 2)

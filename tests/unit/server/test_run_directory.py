@@ -59,6 +59,12 @@ def test_settings_reach_the_acoustic_model():
     assert given["model"] == given["model_id"] == ""
 
 
+@pytest.mark.parametrize(("gpus", "delay_us"), [(0, 0), (1, 2000)])
+def test_a_window_waits_for_others_on_a_gpu_alone(gpus, delay_us):
+    batching = configs(Settings(), gpus=gpus)["wav2vec2"].dynamic_batching
+    assert batching.max_queue_delay_microseconds == delay_us
+
+
 def test_settings_reach_the_front():
     settings = Settings(
         frontends=3,

@@ -125,7 +125,7 @@ def render_configs(
     acoustic = pbtxt.loads((packaged / "wav2vec2" / "config.pbtxt").read_text())
     pbtxt.put(acoustic, "max_batch_size", str(settings.max_batch_size))
     batching = pbtxt.child(acoustic, "dynamic_batching")
-    pbtxt.put(batching, "max_queue_delay_microseconds", str(settings.max_queue_delay_us))
+    pbtxt.put(batching, "max_queue_delay_microseconds", str(_queue_delay_us(settings, gpus)))
     kind = {"auto": "KIND_AUTO", "cpu": "KIND_CPU", "cuda": "KIND_GPU"}[settings.device]
     _put_instances(acoustic, settings.instances, kind)
     _put_parameters(
@@ -158,6 +158,13 @@ def render_configs(
         },
     )
     return {"wav2vec2": pbtxt.dumps(acoustic), "transcribe": pbtxt.dumps(front)}
+
+
+def _queue_delay_us(settings: Settings, gpus: int) -> int:
+    """On a CPU wider batches gain little, and a window of a lone caller would wait for nobody."""
+    if settings.max_queue_delay_us >= 0:
+        return settings.max_queue_delay_us
+    return 2000 if gpus else 0
 
 
 def _long_windows(settings: Settings, gpus: int) -> int:

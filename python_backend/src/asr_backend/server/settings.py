@@ -109,10 +109,11 @@ class Settings:
         high=1,
     )
     max_queue_delay_us: int = _flag(
-        2000,
+        -1,
         "microseconds that a window waits for others to share its batch",
-        low=0,
+        low=-1,
         high=10_000_000,
+        shown_default="-1: 0 on a CPU, 2000 on a GPU",
     )
     max_queue_size: int = _flag(
         256,
