@@ -14,7 +14,7 @@ NAME = "its engine offline, {}"
 
 def load(checkpoint: Path, precision: str) -> Transcriber:
     """The engine, whole clips, planned into forwards as the model `wav2vec2` plans them."""
-    from asr_backend.batching import MAX_BATCH_AUDIO_S, plan_forwards
+    from asr_backend.batching import FORWARD_START_S, MAX_BATCH_AUDIO_S, plan_forwards
     from asr_backend.checkpoint import SAMPLE_RATE_HZ, load_checkpoint
     from asr_backend.decoding.ctc import GreedyDecoder
     from asr_backend.engine.loading import load_engine
@@ -23,7 +23,9 @@ def load(checkpoint: Path, precision: str) -> Transcriber:
     description = load_checkpoint(checkpoint)
     cores = len(os.sched_getaffinity(0))
     engine = load_engine(description, device="cpu", precision=precision, threads=cores)
-    max_padded = round(MAX_BATCH_AUDIO_S["cpu"] * SAMPLE_RATE_HZ)
+    max_padded, start = (
+        round(table["cpu"] * SAMPLE_RATE_HZ) for table in (MAX_BATCH_AUDIO_S, FORWARD_START_S)
+    )
 
     def transcribe(wavs: Sequence[bytes]) -> Heard:
         clips = [read_wav(wav) for wav in wavs]
@@ -31,7 +33,7 @@ def load(checkpoint: Path, precision: str) -> Transcriber:
         padded = 0
         lengths = [clip.size for clip in clips]
         for forward in plan_forwards(
-            lengths, max_padded=max_padded, max_windows=engine.max_windows
+            lengths, max_padded=max_padded, start=start, max_windows=engine.max_windows
         ):
             windows = [clips[index] for index in forward]
             padded += engine.computed_samples([window.size for window in windows])

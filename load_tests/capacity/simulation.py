@@ -25,6 +25,7 @@ MAX_WINDOW_S = 20.0
 OVERLAP_S = 2.0
 MAX_WASTE = 0.2
 FREE_WASTE_S = 1.0
+FORWARD_START_S = {"cpu": 1.0, "cuda": 20.0}
 """The server's own constants."""
 
 
@@ -192,7 +193,8 @@ class _Server:
                 return
             batch = [self._windows.popleft() for _ in range(min(size, len(self._windows)))]
             most = None if self._gpus else self._service.max_forward_windows
-            plan = plan_forwards(batch, self._machine.max_forward_s, most)
+            start_s = FORWARD_START_S["cuda" if self._gpus else "cpu"]
+            plan = plan_forwards(batch, self._machine.max_forward_s, start_s, most)
             self._forward(self._idle.pop(), plan)
 
     def _forward(self, device: Processors, plan: deque[list[_Window]]) -> None:
@@ -256,19 +258,31 @@ def windows_of(length_s: float) -> list[float]:
 
 
 def plan_forwards(
-    batch: Sequence[_Window], max_forward_s: float, max_windows: int | None = None
+    batch: Sequence[_Window],
+    max_forward_s: float,
+    start_s: float,
+    max_windows: int | None = None,
 ) -> deque[list[_Window]]:
-    """Split a batch as the server does: the shortest first, little padding, a budget."""
+    """Split a batch as the server does: the shortest first, the cheapest plan within a budget."""
+    windows = sorted(batch, key=lambda window: window.length_s)
+    cheapest = [(0.0, 0)]
+    for end, last in enumerate(windows, 1):
+        cost, begin = cheapest[-1][0] + start_s + last.length_s, end - 1
+        own = last.length_s
+        for earlier in range(end - 2, -1, -1):
+            own += windows[earlier].length_s
+            count = end - earlier
+            padded = count * last.length_s
+            if padded > max_forward_s or (max_windows is not None and count > max_windows):
+                break
+            together = cheapest[earlier][0] + start_s + padded
+            if together < cost and padded - own <= max(MAX_WASTE * padded, FREE_WASTE_S):
+                cost, begin = together, earlier
+        cheapest.append((cost, begin))
     plan: deque[list[_Window]] = deque()
-    own = 0.0
-    for window in sorted(batch, key=lambda window: window.length_s):
-        padded = window.length_s * (len(plan[-1]) + 1) if plan else 0.0
-        waste = padded - own - window.length_s
-        full = not plan or len(plan[-1]) == max_windows
-        if not full and padded <= max_forward_s and waste <= max(MAX_WASTE * padded, FREE_WASTE_S):
-            plan[-1].append(window)
-            own += window.length_s
-        else:
-            plan.append([window])
-            own = window.length_s
+    end = len(windows)
+    while end:
+        begin = cheapest[end][1]
+        plan.appendleft(windows[begin:end])
+        end = begin
     return plan

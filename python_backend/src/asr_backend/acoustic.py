@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from asr_backend.batching import MAX_BATCH_AUDIO_S, plan_forwards
+from asr_backend.batching import FORWARD_START_S, MAX_BATCH_AUDIO_S, plan_forwards
 from asr_backend.checkpoint import SAMPLE_RATE_HZ
 from asr_backend.errors import AsrError, ErrorCode, internal_error, rounded_up
 from asr_backend.metrics import Metrics
@@ -46,6 +46,7 @@ class AcousticModel:
         metrics: counters that Triton exports.
         max_window_s: the longest window taken, in seconds.
         max_batch_audio_s: the most padded seconds of one forward; a longer window goes alone.
+        forward_start_s: what a forward costs besides its padded audio, in seconds of audio.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class AcousticModel:
         metrics: Metrics,
         max_window_s: float,
         max_batch_audio_s: float,
+        forward_start_s: float = FORWARD_START_S["cpu"],
     ) -> None:
         self._engine = engine
         self._pb_utils = pb_utils
         self._metrics = metrics
         self._max_window_s = max_window_s
         self._max_padded = round(max_batch_audio_s * SAMPLE_RATE_HZ)
+        self._forward_start = round(forward_start_s * SAMPLE_RATE_HZ)
 
     @classmethod
     def from_triton(cls, args: dict[str, str], pb_utils: Any) -> AcousticModel:
@@ -97,12 +100,14 @@ class AcousticModel:
         )
         pb_utils.Logger.log_info(f"wav2vec2 runs in {engine.name}")
         budget_s = float(parameters["max_batch_audio_s"])
+        kind = device.partition(":")[0]
         return cls(
             engine=engine,
             pb_utils=pb_utils,
             metrics=Metrics(pb_utils),
             max_window_s=float(parameters["max_window_s"]),
-            max_batch_audio_s=budget_s or MAX_BATCH_AUDIO_S[device.partition(":")[0]],
+            max_batch_audio_s=budget_s or MAX_BATCH_AUDIO_S[kind],
+            forward_start_s=FORWARD_START_S[kind],
         )
 
     def execute(self, requests: Sequence[Any]) -> None:
@@ -167,6 +172,7 @@ class AcousticModel:
         plan = plan_forwards(
             [window.samples.size for window in windows],
             max_padded=self._max_padded,
+            start=self._forward_start,
             max_windows=self._engine.max_windows,
         )
         return [[windows[index] for index in forward] for forward in plan]

@@ -10,7 +10,7 @@ import pytest
 
 from asr_backend import transcribe, windows
 from asr_backend.acoustic import MAX_BATCH_AUDIO_S
-from asr_backend.batching import FREE_WASTE, MAX_WASTE, plan_forwards
+from asr_backend.batching import FORWARD_START_S, FREE_WASTE, MAX_WASTE, plan_forwards
 from asr_backend.checkpoint import SAMPLE_RATE_HZ
 from load_tests.capacity import simulation
 from load_tests.capacity.__main__ import GROUPS
@@ -126,14 +126,16 @@ def test_the_same_seed_gives_the_same_outcome():
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("max_windows", [None, 1, 3])
-def test_forwards_are_planned_as_the_server_plans_them(seed, max_windows):
+@pytest.mark.parametrize("start_s", FORWARD_START_S.values())
+def test_forwards_are_planned_as_the_server_plans_them(seed, start_s, max_windows):
     generator = random.Random(seed)
     samples = [generator.randint(8_000, 320_000) for _ in range(32)]
     batch = [simulation._Window(None, n / SAMPLE_RATE_HZ, 0.0) for n in samples]
-    ours = simulation.plan_forwards(batch, MAX_BATCH_AUDIO_S["cpu"], max_windows)
+    ours = simulation.plan_forwards(batch, MAX_BATCH_AUDIO_S["cpu"], start_s, max_windows)
     theirs = plan_forwards(
         samples,
         max_padded=round(MAX_BATCH_AUDIO_S["cpu"] * SAMPLE_RATE_HZ),
+        start=round(start_s * SAMPLE_RATE_HZ),
         max_windows=max_windows,
     )
     assert [[window.length_s for window in forward] for forward in ours] == [
@@ -144,6 +146,7 @@ def test_forwards_are_planned_as_the_server_plans_them(seed, max_windows):
 def test_constants_are_the_servers():
     assert simulation.MAX_WASTE == MAX_WASTE
     assert simulation.FREE_WASTE_S * SAMPLE_RATE_HZ == FREE_WASTE
+    assert simulation.FORWARD_START_S == FORWARD_START_S
     assert simulation.FOREGROUND_S == transcribe.FOREGROUND_S
     assert simulation.OVERLAP_S == transcribe.OVERLAP_S
     assert Machine.max_forward_s == MAX_BATCH_AUDIO_S["cpu"]
