@@ -117,9 +117,8 @@ def local_server(
     ports: tuple[int, int, int] | None = None,
     ready_s: float = READY_S,
     stop_s: float = STOP_S,
-    hurry: bool = False,
 ) -> Iterator[LocalServer]:
-    """Start asr-server, wait until both models are ready, and stop it in the end.
+    """Start asr-server, wait until both models are ready, and stop it in the end, in a hurry.
 
     Args:
         flags: more flags for asr-server.
@@ -128,7 +127,6 @@ def local_server(
         ports: for gRPC, metrics and health; None picks free ones.
         ready_s: longest wait for the models to load.
         stop_s: longest wait for its end; then it is killed.
-        hurry: stop it in a hurry; a stop that drains takes seconds with nothing to do either.
 
     Raises:
         RuntimeError: it is not installed beside this Python, ended early or was not ready in time.
@@ -156,7 +154,7 @@ def local_server(
         server.wait_until_ready(ready_s)
         yield server
     finally:
-        server.stop(stop_s, hurry=hurry)
+        server.stop(stop_s, hurry=True)
 
 
 def free_ports(count: int) -> list[int]:

@@ -28,7 +28,6 @@ def narrow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSer
         "--max-queue-size=40",
         f"--lm={lm}",
         *limits,
-        hurry=True,
     ) as running:
         yield running
 

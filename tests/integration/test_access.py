@@ -90,7 +90,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     given = [f"{flag}={path}" for flag, path in flags.items()]
     with (
         (folder / "log").open("wb") as log,
-        local_server("--frontends=1", *given, log=log, hurry=True) as server,
+        local_server("--frontends=1", *given, log=log) as server,
     ):
         yield Guarded(server, folder)
 

@@ -47,7 +47,6 @@ def test_all_is_compiled_when_the_server_is_ready(tmp_path: Path) -> None:
             *(*flags, "--frontends=1", "--max-queue-delay-us=50000"),
             log=log,
             env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(made), **UNASKED},
-            hurry=True,
         ) as server,
         Client(server.url, timeout_s=60) as client,
         ThreadPoolExecutor(2 * len(CLIPS)) as pool,

@@ -27,7 +27,7 @@ NO_RETRY = RetryPolicy(max_attempts=1)
 @pytest.fixture
 def fragile_server() -> Iterator[LocalServer]:
     """A server of the test's own, which it may break."""
-    with local_server("--frontends=2", hurry=True) as server:
+    with local_server("--frontends=2") as server:
         yield server
 
 

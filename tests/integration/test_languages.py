@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(folder: Path) -> Iterator[Client]:
     flags = (f"--model={folder}", "--precision=fp32", "--max-queue-delay-us=50000")
     with (
-        local_server("--frontends=1", *flags, hurry=True) as server,
+        local_server("--frontends=1", *flags) as server,
         Client(server.url, timeout_s=120) as opened,
     ):
         yield opened

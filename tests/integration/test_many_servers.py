@@ -61,8 +61,8 @@ class Load:
 
 def test_a_server_that_is_killed_and_comes_back_costs_no_call() -> None:
     with (
-        local_server(*FLAGS, hurry=True) as lasting,
-        local_server(*FLAGS, hurry=True) as killed,
+        local_server(*FLAGS) as lasting,
+        local_server(*FLAGS) as killed,
         Client([lasting.url, killed.url], timeout_s=120) as client,
         ThreadPoolExecutor(CALLERS) as pool,
     ):
@@ -73,7 +73,7 @@ def test_a_server_that_is_killed_and_comes_back_costs_no_call() -> None:
             kill(killed)
             without = len(load.texts)
             until(lambda: len(load.texts) > without + 2 * CALLERS, "no calls with one server")
-            with local_server(*FLAGS, ports=killed.ports, hurry=True) as back:
+            with local_server(*FLAGS, ports=killed.ports) as back:
                 until(lambda: answered(back) > CALLERS, "no load on the server that came back")
                 before = answered(lasting), answered(back)
                 until(lambda: answered(lasting) > before[0] + CALLERS, "no load on the other")

@@ -23,13 +23,11 @@ class Ready(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-def ends_when_asked(times):
-    asked = []
-    def end(*_):
-        asked.append(1)
-        if len(asked) == times:
-            os._exit(times)
-    signal.signal(signal.SIGTERM, end)
+asked = []
+def end(*_):
+    asked.append(1)
+    if len(asked) == 3:
+        os._exit(3)
 
 parser = argparse.ArgumentParser()
 for name in ("grpc", "metrics", "health"):
@@ -72,14 +70,12 @@ def test_another_server_in_its_place(programs):
         assert client.is_ready()
 
 
-@pytest.mark.parametrize(("hurry", "asked"), [(False, 1), (True, 3)])
-def test_in_a_hurry_it_is_asked_until_it_ends(programs, hurry, asked):
-    _install(
-        programs, PROGRAM.replace("with FakeServer", f"ends_when_asked({asked})\nwith FakeServer")
-    )
-    with local_server(hurry=hurry) as server:
+def test_in_the_end_it_is_asked_until_it_ends(programs):
+    asks = "signal.signal(signal.SIGTERM, end)\n"
+    _install(programs, PROGRAM.replace("with FakeServer", f"{asks}with FakeServer"))
+    with local_server() as server:
         pass
-    assert server.process.returncode == asked
+    assert server.process.returncode == 3
 
 
 def test_server_that_ends_early_is_named_with_its_status(programs):

@@ -169,7 +169,7 @@ class Supervisor:
                 waiting.pop(0)
             time.sleep(_TICK_S)
         if waiting:
-            log("stopped with calls in work")
+            log("stopped with calls in work" if self._stops < 2 else "stopped in a hurry")
         process.terminate()
         # A call that a dead instance never answered would keep it for its own exit timeout.
         deadline_s = time.monotonic() + _END_S
