@@ -109,6 +109,20 @@ def test_each_request_gets_its_own_frames(
     assert pb_utils.metric("asr_padded_seconds_total").value == pytest.approx(4 * 3_200 / 16_000)
 
 
+def test_no_answer_waits_for_the_metrics(
+    model: AcousticModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [request(1_600), request(800)]
+    answered: list[bool] = []
+
+    def observe(*_: Any, **__: Any) -> None:
+        answered.append(all(each.response is not None for each in requests))
+
+    monkeypatch.setattr(Metrics, "observe", observe)
+    model.execute(requests)
+    assert set(answered) == {True}
+
+
 def test_forwards_stay_under_the_budget(model: AcousticModel, engine: FakeEngine) -> None:
     requests = [request(32_000) for _ in range(9)]
     model.execute(requests)

@@ -13,6 +13,7 @@ import pytest
 
 from asr_backend.acoustic_calls import UpstreamError
 from asr_backend.decoding.beam import BeamSearch
+from asr_backend.metrics import Metrics
 from tests.unit.backend.doubles import Request, ResponseSender
 from tests.unit.backend.front import PCM, STRIDE, Front, answered, levels, request, text_of
 
@@ -29,6 +30,16 @@ async def test_a_short_clip_is_one_window_and_its_result_follows_the_contract(fr
     assert set(result["timing_ms"]) == {"decode", "acoustic", "ctc", "total"}
     assert "chars" not in result
     assert len(front.reader.windows) == 1
+
+
+async def test_no_answer_waits_for_the_metrics(front: Front, monkeypatch: pytest.MonkeyPatch):
+    asked = request(levels("HELLO"))
+    answered = []
+    monkeypatch.setattr(
+        Metrics, "observe", lambda *_, **__: answered.append(asked.response is not None)
+    )
+    await front.answer(asked)
+    assert set(answered) == {True}
 
 
 async def test_a_long_recording_is_windows_in_flight_together_and_loses_no_letter(front: Front):
