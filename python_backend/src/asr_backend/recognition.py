@@ -2,8 +2,8 @@
 
 Decoding runs in threads and is pulled: a window is decoded when there is room for it, so that a
 file that expands to hours never lies in memory as samples. Windows of one file are in flight
-together, within a bound that all long files of the front share; a file of a single window does not
-wait for that bound, so long audio cannot keep short audio waiting.
+together, within seconds of audio that all long files of the front share; a file of a single window
+does not wait for them, so long audio cannot keep short audio waiting.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from asr_backend.checkpoint import Checkpoint
 from asr_backend.contract import Options
 from asr_backend.decoding.ctc import Transcription, side_by_side
 from asr_backend.decoding.decoders import Decoders
+from asr_backend.long_audio import LongAudio
 from asr_backend.stitching import Stitcher
 from asr_backend.windows import Window, windows
 
@@ -88,7 +89,8 @@ class Recognizer:
         limits: the longest and the largest recording.
         max_window_s: longest window, in seconds.
         overlap_s: what two neighbouring windows share, in seconds.
-        windows_in_flight: windows of long recordings that are with the acoustic model at a time.
+        long_audio_s: seconds of long recordings that are with the acoustic model at a time; a
+            window beyond them goes alone.
         decode_pool: threads in which audio is decoded.
         decoders: turn emissions into words.
         search_pool: threads in which beam search does so.
@@ -102,7 +104,7 @@ class Recognizer:
         limits: AudioLimits,
         max_window_s: float,
         overlap_s: float,
-        windows_in_flight: int,
+        long_audio_s: float,
         decode_pool: Executor,
         decoders: Decoders,
         search_pool: Executor,
@@ -112,8 +114,7 @@ class Recognizer:
         self._limits = limits
         self._max_window_s = max_window_s
         self._overlap_s = overlap_s
-        self._windows_in_flight = windows_in_flight
-        self._long_windows = asyncio.Semaphore(windows_in_flight)
+        self._long_audio = LongAudio(round(long_audio_s * checkpoint.sample_rate_hz))
         self._decode_pool = decode_pool
         self._decoders = decoders
         self._search_pool = search_pool
@@ -196,7 +197,7 @@ class Recognizer:
         stitcher = Stitcher(self._checkpoint.in_language(options.language))
         decoder = self._decoders.decoder(options)
         read = self._in_search_pool if options.decoder == "beam" else _at_once
-        pending: deque[tuple[int, bool, asyncio.Task[Samples]]] = deque()
+        pending: deque[tuple[Window, asyncio.Task[Samples]]] = deque()
         sample_count = 0
 
         async def collect() -> None:
@@ -204,11 +205,14 @@ class Recognizer:
             # No name for the task: if it fails, its traceback has this frame.
             emissions = await pending[0][-1]
             read_from = time.perf_counter()
-            start_sample, after_pause, _ = pending.popleft()
-            final = stitcher.push(start_sample, emissions, after_pause=after_pause)
+            window, _ = pending.popleft()
+            final = stitcher.push(window.start_sample, emissions, after_pause=window.after_pause)
             await read(partial(decoder.push, final))
             stages.acoustic_s += read_from - waited_from
             stages.ctc_s += time.perf_counter() - read_from
+
+        def held() -> int:
+            return sum(len(window.samples) for window, _ in pending)
 
         estimate = partial(estimate_duration_s, audio, options=options, limits=self._limits)
         source = windows(
@@ -228,8 +232,8 @@ class Recognizer:
                 call = self._emissions(
                     window.samples, is_cancelled, options.language, is_long=is_long
                 )
-                pending.append((window.start_sample, window.after_pause, asyncio.create_task(call)))
-                while len(pending) > self._windows_in_flight or (pending and pending[0][-1].done()):
+                pending.append((window, asyncio.create_task(call)))
+                while pending and (held() > self._long_audio.limit or pending[0][-1].done()):
                     await collect()
                 if window.last:
                     break
@@ -237,7 +241,7 @@ class Recognizer:
                 await collect()
         finally:
             try:
-                await _cancel([task for *_, task in pending])
+                await _cancel([task for _, task in pending])
             finally:
                 pending.clear()
                 if getgeneratorstate(source) != GEN_CLOSED:
@@ -266,7 +270,7 @@ class Recognizer:
     ) -> Samples:
         if not is_long:
             return await self._acoustic.log_probs(samples, is_cancelled, language)
-        async with self._long_windows:
+        async with self._long_audio.admit(len(samples)):
             return await self._acoustic.log_probs(samples, is_cancelled, language)
 
 

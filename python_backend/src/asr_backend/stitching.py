@@ -1,4 +1,4 @@
-"""The emissions of overlapping windows joined into those of the whole audio."""
+"""The emissions of windows joined into those of the whole audio."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Stitcher:
     Two neighbours are cut at a quiet frame, where both say blank or both the word delimiter, as
     near to the middle of their overlap as can be: a frame near a window's edge knows little of
     what surrounds it. Where there is none, they are cut in the middle. A cut in a pause becomes a
-    word's end: many checkpoints do not write the delimiter at the ends of what they hear.
+    word's end, and so does silence that no window has: many checkpoints do not write the delimiter
+    at the ends of what they hear.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         ids = (checkpoint.blank_id, checkpoint.word_delimiter_id)
         self._quiet_ids = [id_ for id_ in ids if id_ is not None]
-        self._delimiter = None
-        if checkpoint.word_delimiter_id is not None:
-            self._delimiter = np.full(len(checkpoint.vocabulary), IMPOSSIBLE, np.float32)
-            self._delimiter[checkpoint.word_delimiter_id] = 0
+        # A frame between two words, certainly.
+        self._pause = np.full((1, len(checkpoint.vocabulary)), IMPOSSIBLE, np.float32)
+        self._pause[0, self._quiet_ids[-1]] = 0
         self._stride_samples = checkpoint.stride_samples
         # Frames of the last window pushed, from the last cut on, and the first one's number.
         self._open: Emissions = np.zeros((0, len(checkpoint.vocabulary)), np.float32)
@@ -46,7 +46,8 @@ class Stitcher:
         """Take the next window's emissions.
 
         Args:
-            window_start_sample: a multiple of the stride, inside what the last window covered.
+            window_start_sample: a multiple of the stride, inside what the last window covered;
+                behind it in a pause only.
             log_probs: float32 [frames, vocabulary].
             after_pause: whether the window begins between two words.
 
@@ -58,6 +59,9 @@ class Stitcher:
         """
         start = window_start_sample // self._stride_samples
         end = self._open_start + len(self._open)
+        if after_pause and start > end:
+            self._open = np.concatenate([self._open, np.repeat(self._pause, start - end, axis=0)])
+            end = start
         if start > end:
             raise ValueError(f"a window starts at frame {start}, the one before ends at {end}")
         first = max(start, self._open_start)
@@ -67,8 +71,8 @@ class Stitcher:
         )
         final = self._open[: cut - self._open_start]
         self._open, self._open_start = log_probs[cut - start :], cut
-        if after_pause and self._delimiter is not None and self._is_quiet(self._open[:1]).all():
-            self._open = np.concatenate([self._delimiter[None], self._open[1:]])
+        if after_pause and self._is_quiet(self._open[:1]).all():
+            self._open = np.concatenate([self._pause, self._open[1:]])
         return final
 
     def finish(self) -> Emissions:

@@ -10,7 +10,6 @@ queue fills, and Triton refuses what does not fit.
 from __future__ import annotations
 
 import asyncio
-import math
 import mmap
 import traceback
 from collections.abc import Callable
@@ -115,10 +114,7 @@ class Transcribe:
             limits=limits,
             max_window_s=max_window_s,
             overlap_s=min(OVERLAP_S, max_window_s / 4),
-            windows_in_flight=windows_in_flight(
-                wanted=int(parameters["long_windows"]),
-                fronts=int(parameters["frontends"]),
-            ),
+            long_audio_s=float(parameters["long_audio_s"]) / int(parameters["frontends"]),
             decode_pool=ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode"),
             decoders=Decoders(checkpoint, find_ngrams(checkpoint, parameters["lm"])),
             # Python runs one search at a time however many threads there are.
@@ -265,12 +261,3 @@ def _seconds(recognition: Recognition) -> dict[str, float]:
         "ctc": stages.ctc_s,
         "total": stages.total_s(),
     }
-
-
-def windows_in_flight(*, wanted: int, fronts: int) -> int:
-    """Windows of long recordings that one front keeps with the acoustic model.
-
-    All fronts together keep what the devices need to stay busy, and no more: the rest would only
-    lengthen the queue that short recordings stand in.
-    """
-    return max(1, math.ceil(wanted / fronts))

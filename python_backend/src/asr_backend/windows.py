@@ -1,4 +1,4 @@
-"""A stream of samples cut into overlapping windows that lie on the acoustic model's frame grid."""
+"""A stream of samples cut into windows that lie on the acoustic model's frame grid."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_backend.checkpoint import SAMPLE_RATE_HZ
-from asr_backend.pauses import last_pause
+from asr_backend.pauses import find_pause
 
-PAUSE_CONTEXT_S = 0.2
-"""How much of a pause both its neighbours hear, on each side of its middle."""
+SHORTEST_S = 2.0
+"""Before a pause, at most half of the longest: a normalisation over less audio is a poor one."""
+PAUSE_CONTEXT_S = 0.1
+"""How much of a pause's silence its neighbours hear, each from its own side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,8 @@ class Window:
     """float32 [samples], mono, 16 kHz."""
     last: bool
     after_pause: bool = False
-    """Whether it begins in a pause that the window before ends in: between two words."""
+    """Whether it begins in a pause that the window before ends in: between two words. There may be
+    silence between the two that neither has."""
 
 
 def windows(
@@ -39,13 +42,13 @@ def windows(
 ) -> Generator[Window, None, None]:
     """Cut audio into windows, pulling blocks only as they are needed.
 
-    Audio of at most `max_window_s` is one window. Longer audio is cut in the last good pause of the
-    second half of such a length, of which both neighbours hear a little; where there is no pause,
-    the window has its full length and the next one shares `overlap_s` with it. The last window
-    starts earlier where it would else be shorter than half of the longest, because a normalisation
-    over little audio is a poor one. Starts are multiples of the stride, so that frame k of a window
-    is frame k + start_sample / stride of the audio. At most two windows of samples and a block are
-    held.
+    Audio of at most `max_window_s` is one window. Longer audio is cut in the first good pause, as
+    if what is said had been sent phrase by phrase; nobody hears the inside of its silence. Where
+    there is no pause, the window has its full length and the next one shares `overlap_s` with it.
+    The last window starts earlier where it would else be too short: shorter than SHORTEST_S behind
+    a pause, than half of the longest elsewhere. Starts are multiples of the stride, so that frame k
+    of a window is frame k + start_sample / stride of the audio. At most two windows of samples and
+    a block are held.
 
     Args:
         blocks: float32 [any number] each; closed with the windows if they are a generator.
@@ -71,7 +74,7 @@ def windows(
     waiting: list[npt.NDArray[np.float32]] = []
     waiting_count = 0
     # Where the samples held, and the next window, start; a last window may start in between.
-    held_start = start = index = 0
+    held_start = start = index = heard_to = 0
     after_pause = False
     with closing(blocks) if isinstance(blocks, Generator) else nullcontext():
         for block in blocks:
@@ -93,13 +96,15 @@ def windows(
                     last=False,
                     after_pause=after_pause,
                 )
+                heard_to = start + end
                 start, index, after_pause = start + following, index + 1, in_pause
     held = np.concatenate([held, *waiting])
     end = held_start + len(held)
     if end:
-        latest = (end - longest // 2) // stride_samples * stride_samples
+        shortest = _shortest(longest) if after_pause else longest // 2
+        latest = (end - shortest) // stride_samples * stride_samples
         if index and start > latest:
-            start, after_pause = latest, False
+            start, after_pause = latest, after_pause and latest >= heard_to
         yield Window(
             index=index,
             start_sample=start,
@@ -109,14 +114,19 @@ def windows(
         )
 
 
+def _shortest(longest: int) -> int:
+    return min(round(SHORTEST_S * SAMPLE_RATE_HZ), longest // 2)
+
+
 def _cut(
     longest: npt.NDArray[np.float32], overlap: int, stride_samples: int
 ) -> tuple[int, int, bool]:
     """Where a window ends that may be so long, where the next starts, and if a pause is there."""
-    pause = last_pause(longest, first=len(longest) // 2)
+    pause = find_pause(longest, first=max(overlap, _shortest(len(longest))))
     if pause is None:
         return len(longest), len(longest) - overlap, False
-    start, end = pause
-    middle = (start + end) // 2
-    context = min(round(PAUSE_CONTEXT_S * SAMPLE_RATE_HZ), (end - start) // 2)
-    return middle + context, (middle - context) // stride_samples * stride_samples, True
+    context = round(PAUSE_CONTEXT_S * SAMPLE_RATE_HZ)
+    silence_start, silence_end = pause.silence
+    end = min(silence_start + context, pause.end)
+    following = max(silence_end - context, pause.start)
+    return end, following // stride_samples * stride_samples, True

@@ -78,7 +78,7 @@ class Front:
                 limits=limits,
                 max_window_s=2.0,
                 overlap_s=0.4,
-                windows_in_flight=2,
+                long_audio_s=4.0,
                 decode_pool=ThreadPoolExecutor(2),
                 decoders=Decoders(checkpoint()),
                 search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from asr_backend.transcribe import MAX_UNFINISHED, windows_in_flight
+from asr_backend.transcribe import MAX_UNFINISHED
 from tests.unit.backend.front import Front, answered, levels, request, text_of
 
 
@@ -72,10 +72,3 @@ async def test_execute_does_not_wait_for_a_recording_that_turns_out_long(front: 
     assert asked.response is None
     front.reader.gate.set()
     await answered(asked)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "fronts", "each"), [(2, 1, 2), (2, 2, 1), (2, 4, 1), (8, 2, 4), (6, 4, 2)]
-)
-def test_all_fronts_together_keep_every_instance_busy(wanted: int, fronts: int, each: int):
-    assert windows_in_flight(wanted=wanted, fronts=fronts) == each

@@ -147,7 +147,7 @@ async def test_a_front_hears_each_language_through_the_acoustic_model(folder: Pa
             limits=limits,
             max_window_s=20,
             overlap_s=1,
-            windows_in_flight=1,
+            long_audio_s=20.0,
             decode_pool=decode,
             decoders=Decoders(checkpoint),
             search_pool=search,

@@ -115,7 +115,19 @@ def test_a_cut_in_a_pause_takes_no_letter() -> None:
     assert stitched_text("NNNNNNNN", "NNNNNNNN", 4, after_pause=True) == "N"
 
 
-def test_a_gap_is_a_defect() -> None:
+def test_silence_that_no_window_has_is_a_word_s_end() -> None:
+    assert stitched_text("_N__O", "G__O_", 40, after_pause=True) == "NO GO"
+    assert stitched_text("_N__O_", "_G__O_", 7, after_pause=True) == "NO GO"
+
+
+def test_frames_after_silence_keep_their_time() -> None:
+    stitcher = Stitcher(CHECKPOINT)
+    stitcher.push(0, emissions(spell("_N__O_")))
+    first = stitcher.push(50 * STRIDE, emissions(spell("_G__O_")), after_pause=True)
+    assert (len(first), len(stitcher.finish())) == (50, 6)
+
+
+def test_a_gap_elsewhere_is_a_defect() -> None:
     stitcher = Stitcher(CHECKPOINT)
     stitcher.push(0, emissions(["A"] * 20))
     with pytest.raises(ValueError, match="starts at frame 21, the one before ends at 20"):

@@ -81,25 +81,25 @@ def test_settings_reach_the_front():
     assert (group.count, group.kind) == (3, model_config_pb2.ModelInstanceGroup.KIND_CPU)
     given = parameters(config)
     assert given["frontends"] == "3"
-    assert given["long_windows"] == str(2 * 7 * 2 * 4)
+    assert float(given["long_audio_s"]) == 7 * 20 * 2 * 4
     assert float(given["max_audio_s"]) == 123456.5
     assert given["max_audio_bytes"] == "99"
 
 
 @pytest.mark.parametrize(
-    ("given", "gpus", "windows"),
+    ("given", "gpus", "seconds"),
     [
-        ({}, 0, 2),
-        ({"instances": 4}, 0, 8),
-        ({"max_batch_audio_s": 60}, 0, 6),
-        ({"max_batch_audio_s": 10}, 0, 2),
-        ({}, 1, 32),
-        ({"instances": 2, "max_window_s": 40}, 2, 64),
+        ({}, 0, 20),
+        ({"instances": 4}, 0, 80),
+        ({"max_batch_audio_s": 60}, 0, 60),
+        ({"max_batch_audio_s": 10}, 0, 20),
+        ({}, 1, 320),
+        ({"instances": 2, "max_window_s": 40}, 2, 1280),
     ],
 )
-def test_long_recordings_keep_a_forward_in_work_and_one_waiting(given, gpus, windows):
+def test_long_recordings_have_a_forward_s_audio_in_work(given, gpus, seconds):
     front = configs(Settings(**given), gpus=gpus)["transcribe"]
-    assert parameters(front)["long_windows"] == str(windows)
+    assert float(parameters(front)["long_audio_s"]) == seconds
 
 
 @pytest.mark.parametrize(

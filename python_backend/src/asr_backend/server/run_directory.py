@@ -154,7 +154,7 @@ def render_configs(
             "max_audio_s": f"{settings.max_audio_s:.10g}",
             "max_audio_bytes": str(settings.max_audio_bytes),
             "frontends": str(settings.effective_frontends),
-            "long_windows": str(_long_windows(settings, gpus)),
+            "long_audio_s": f"{_long_audio_s(settings, gpus):.10g}",
         },
     )
     return {"wav2vec2": pbtxt.dumps(acoustic), "transcribe": pbtxt.dumps(front)}
@@ -167,11 +167,15 @@ def _queue_delay_us(settings: Settings, gpus: int) -> int:
     return 2000 if gpus else 0
 
 
-def _long_windows(settings: Settings, gpus: int) -> int:
-    """One forward of the longest windows in work and one waiting, for each instance."""
+def _long_audio_s(settings: Settings, gpus: int) -> float:
+    """For each instance a forward of the longest windows.
+
+    Most windows of long recordings are far shorter, so that this is one forward in work and some
+    waiting. More would only lengthen the queue that short recordings stand in.
+    """
     budget_s = settings.max_batch_audio_s or MAX_BATCH_AUDIO_S["cuda" if gpus else "cpu"]
     forward = min(settings.max_batch_size, max(1, int(budget_s // settings.max_window_s)))
-    return 2 * forward * settings.instances * max(1, gpus)
+    return forward * settings.max_window_s * settings.instances * max(1, gpus)
 
 
 def _put_instances(config: pbtxt.Message, count: int, kind: str) -> None:
