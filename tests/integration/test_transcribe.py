@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import operator
 import time
 import wave
 from concurrent.futures import ThreadPoolExecutor
@@ -60,14 +61,20 @@ def test_one_channel_of_a_stereo_file(client: Client):
         assert client.transcribe(stereo, channel=channel).text == alone.text
 
 
-def inferences(page: str) -> float:
-    return metrics_page.value(page, "nv_inference_count", model="transcribe")
+MODELS = ("transcribe", "wav2vec2")
 
 
-def page_at(server: LocalServer, count: float) -> str:
-    """The metrics once Triton has counted so many: it does when `execute` returns, not before."""
+def inferences(page: str) -> list[float]:
+    return [metrics_page.value(page, "nv_inference_count", model=model) for model in MODELS]
+
+
+def page_at(server: LocalServer, counts: list[float]) -> str:
+    """The metrics once Triton has counted so many for each model.
+
+    It does when `execute` returns, which is behind the answers and behind the model's own metrics.
+    """
     deadline = time.monotonic() + 30
-    while inferences(page := server.metrics()) < count:
+    while any(map(operator.lt, inferences(page := server.metrics()), counts)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return page
@@ -77,10 +84,10 @@ def test_concurrent_clips_share_forwards_and_keep_their_own_words(client: Client
     clips = [recordings.wav(clip) for clip in recordings.clips(32)]
     counted = inferences(server.metrics())
     alone = [client.transcribe(clip) for clip in clips]
-    before = page_at(server, counted + len(clips))
+    before = page_at(server, [count + len(clips) for count in counted])
     with ThreadPoolExecutor(len(clips)) as pool:
         together = list(pool.map(client.transcribe, clips))
-    after = page_at(server, counted + 2 * len(clips))
+    after = page_at(server, [count + 2 * len(clips) for count in counted])
     assert [t.text for t in together] == [t.text for t in alone]
     for one, other in zip(together, alone, strict=True):
         assert one.confidence == pytest.approx(other.confidence, abs=2e-3)
@@ -91,7 +98,7 @@ def test_concurrent_clips_share_forwards_and_keep_their_own_words(client: Client
             before, name, **labels
         )
 
-    for model in ("transcribe", "wav2vec2"):
+    for model in MODELS:
         assert grown("nv_inference_count", model=model) == len(clips)
         assert grown("nv_inference_exec_count", model=model) < len(clips)
     assert grown("asr_forward_windows_sum") == len(clips)
