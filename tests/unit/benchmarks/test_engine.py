@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import company
 from benchmarks.checkpoint import make_checkpoint
-from benchmarks.engine import BUDGETS_S, PEER, REFERENCE, budgets, clips_table
+from benchmarks.engine import BUDGETS_S, PEER, REFERENCE, STARTS_S, budgets, clips_table
 
 
 def rows(table: str) -> list[list[str]]:
@@ -29,8 +29,9 @@ def test_every_engine_hears_every_clip_in_turn() -> None:
 
 def test_budgets_of_the_tiny_network(tmp_path: Path) -> None:
     table = rows(budgets(make_checkpoint(tmp_path, "tiny"), threads=1, rounds=1))
-    assert [float(row[0]) for row in table] == list(BUDGETS_S)
-    assert all(float(cell) > 0 for row in table for cell in row)
+    planned = [tuple(map(float, row[:2])) for row in table]
+    assert planned == [(each, 1.0) for each in BUDGETS_S] + [(30.0, each) for each in STARTS_S]
+    assert all(float(cell) > 0 for row in table for cell in row[2:])
 
 
 def test_what_company_changes_in_the_tiny_network(
