@@ -25,7 +25,7 @@ MAX_WINDOW_S = 20.0
 OVERLAP_S = 2.0
 MAX_WASTE = 0.2
 FREE_WASTE_S = 1.0
-FORWARD_START_S = {"cpu": 1.0, "cuda": 20.0}
+FORWARD_START_S = {"cpu": 0.5, "cuda": 20.0}
 """The server's own constants."""
 
 

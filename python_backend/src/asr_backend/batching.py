@@ -7,7 +7,7 @@ from collections.abc import Sequence
 MAX_BATCH_AUDIO_S = {"cpu": 30.0, "cuda": 320.0}
 """Default budget of one forward in seconds of audio, padding counted, by kind of device."""
 
-FORWARD_START_S = {"cpu": 1.0, "cuda": 20.0}
+FORWARD_START_S = {"cpu": 0.5, "cuda": 20.0}
 """What a forward costs besides its audio, in seconds of audio, by kind of device."""
 
 MAX_WASTE = 0.2

@@ -30,7 +30,7 @@ def test_every_engine_hears_every_clip_in_turn() -> None:
 def test_budgets_of_the_tiny_network(tmp_path: Path) -> None:
     table = rows(budgets(make_checkpoint(tmp_path, "tiny"), threads=1, rounds=1))
     planned = [tuple(map(float, row[:2])) for row in table]
-    assert planned == [(each, 1.0) for each in BUDGETS_S] + [(30.0, each) for each in STARTS_S]
+    assert planned == [(each, 0.5) for each in BUDGETS_S] + [(30.0, each) for each in STARTS_S]
     assert all(float(cell) > 0 for row in table for cell in row[2:])
 
 
