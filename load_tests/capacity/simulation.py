@@ -1,7 +1,7 @@
 """A server in simulated time: callers, fronts, the batcher, instances of the network.
 
-What it keeps of the real one: a front takes what waits for it, up to 16 calls, when the batch
-before is done or half a second old; a window waits in the one queue of `wav2vec2` until an instance
+What it keeps of the real one: a front takes a call when it has decoded the first window of the one
+before; a window waits in the one queue of `wav2vec2` until an instance
 is free and the batch is full or the queue delay over; a batch is sorted and split into forwards
 under a budget of padded seconds and of waste; every process shares the machine's cores. What it
 leaves out: the network between machines, memory, failures, and any variation of service times
@@ -19,8 +19,7 @@ from load_tests.capacity.events import Clock, Processors
 from load_tests.capacity.scenario import Load, Machine, Outcome
 from load_tests.capacity.service import Service
 
-FRONT_BATCH = 16
-FOREGROUND_S = 0.5
+FRONT_BATCH = 1
 MAX_WINDOW_S = 20.0
 OVERLAP_S = 2.0
 MAX_WASTE = 0.2
@@ -43,7 +42,7 @@ class _Call:
 @dataclass(kw_only=True)
 class _Front:
     batch: set[int] = field(default_factory=set)
-    """Calls of the batch that keeps it from taking the next one."""
+    """Calls whose first windows it has to decode before it takes the next ones."""
     work: deque[tuple[float, Callable[[], None]]] = field(default_factory=deque)
     """Its one interpreter does one thing at a time."""
     busy: bool = False
@@ -91,7 +90,8 @@ class _Server:
         self._random = random.Random(load.seed)
         self._lengths = self._endless()
         self._front_work_s = self._instance_work_s = 0.0
-        self._in_flight = max(1, -(-2 * len(self._idle) // machine.fronts))
+        forward = max(1, int(machine.max_forward_s // MAX_WINDOW_S))
+        self._in_flight = max(1, forward * len(self._idle) // machine.fronts)
 
     def run(self, until: float) -> None:
         for _ in range(self._load.callers):
@@ -135,7 +135,6 @@ class _Server:
     def _take_batch(self, front: _Front) -> None:
         batch = [self._calls.popleft() for _ in range(min(FRONT_BATCH, len(self._calls)))]
         front.batch = {id(call) for call in batch}
-        mine = front.batch
         for call in batch:
             call.front = front
             call.waiting.extend(windows_of(call.length_s))
@@ -143,27 +142,21 @@ class _Server:
             for _ in range(min(self._in_flight, len(call.waiting))):
                 self._prepare(call)
 
-        def be_patient_no_more() -> None:
-            if front.batch is mine:
-                self._reopen(front)
-
-        self._clock.at(self._clock.now + FOREGROUND_S, be_patient_no_more)
-
-    def _reopen(self, front: _Front) -> None:
-        front.batch = set()
-        self._open.append(front)
-        self._fill_fronts()
-
     def _prepare(self, call: _Call) -> None:
         """Decode a window and hand it to the network."""
-        length_s = call.waiting.popleft()
+        length_s, front = call.waiting.popleft(), call.front
+        assert front is not None
 
         def queue() -> None:
             self._windows.append(_Window(call, length_s, self._clock.now))
             self._fill_instances()
+            if id(call) in front.batch:
+                front.batch.remove(id(call))
+                if not front.batch:
+                    self._open.append(front)
+                    self._fill_fronts()
 
-        assert call.front is not None
-        self._front_does(call.front, self._service.before_share, queue)
+        self._front_does(front, self._service.before_share, queue)
 
     def _front_does(self, front: _Front, share: float, then: Callable[[], None]) -> None:
         front.work.append((share * self._service.stretch * self._service.front_s, then))
@@ -238,12 +231,6 @@ class _Server:
         if self._clock.now >= self._warm_up_s:
             self.outcome.latencies_s.append(self._clock.now - call.began)
             self.outcome.audio_s += call.length_s
-        front = call.front
-        assert front is not None
-        if id(call) in front.batch:
-            front.batch.remove(id(call))
-            if not front.batch:
-                self._reopen(front)
         if self._load.callers:
             self._call_from_here()
 

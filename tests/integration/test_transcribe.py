@@ -100,7 +100,9 @@ def test_concurrent_clips_share_forwards_and_keep_their_own_words(client: Client
 
     for model in MODELS:
         assert grown("nv_inference_count", model=model) == len(clips)
-        assert grown("nv_inference_exec_count", model=model) < len(clips)
+    # Fronts take calls one by one; their windows meet.
+    assert grown("nv_inference_exec_count", model="transcribe") == len(clips)
+    assert grown("nv_inference_exec_count", model="wav2vec2") < len(clips)
     assert grown("asr_forward_windows_sum") == len(clips)
     assert grown("asr_forward_windows_count") < len(clips)
     audio_s = sum(t.duration_s for t in together)

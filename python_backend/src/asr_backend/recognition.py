@@ -124,7 +124,7 @@ class Recognizer:
         audio: bytes | mmap.mmap,
         options: Options,
         is_cancelled: IsCancelled,
-        on_long: Callable[[float], None],
+        on_length: Callable[[float], None],
     ) -> Recognition:
         """Transcribe one recording.
 
@@ -132,8 +132,7 @@ class Recognizer:
             audio: a file's bytes, or raw PCM as `options` says; nothing refers to them afterwards.
             options: what the caller asked for.
             is_cancelled: whether the caller has gone; asked before each window.
-            on_long: told the recording's estimated seconds once it turns out to need more than
-                one window.
+            on_length: told the recording's seconds once they are known, or can be estimated.
 
         Raises:
             AsrError: the recording's own fault, or the service's, by the contract's codes.
@@ -143,11 +142,11 @@ class Recognizer:
         stages = Stages()
         if options.channel != "separate":
             transcription, duration_s = await self._hear(
-                audio, options, is_cancelled, on_long, stages
+                audio, options, is_cancelled, on_length, stages
             )
         else:
             transcription, duration_s = await self._hear_each_channel(
-                audio, options, is_cancelled, on_long, stages
+                audio, options, is_cancelled, on_length, stages
             )
         return Recognition(transcription=transcription, duration_s=duration_s, stages=stages)
 
@@ -156,7 +155,7 @@ class Recognizer:
         audio: bytes | mmap.mmap,
         options: Options,
         is_cancelled: IsCancelled,
-        on_long: Callable[[float], None],
+        on_length: Callable[[float], None],
         stages: Stages,
     ) -> tuple[Transcription, float]:
         """The channels beside each other, CHANNELS_AT_ONCE of them in work at a time.
@@ -173,7 +172,7 @@ class Recognizer:
                     audio,
                     options.model_copy(update={"channel": channel}),
                     is_cancelled,
-                    lambda audio_s: on_long(count * audio_s),
+                    lambda audio_s: on_length(count * audio_s),
                     stages,
                 )
 
@@ -190,7 +189,7 @@ class Recognizer:
         audio: bytes | mmap.mmap,
         options: Options,
         is_cancelled: IsCancelled,
-        on_long: Callable[[float], None],
+        on_length: Callable[[float], None],
         stages: Stages,
     ) -> tuple[Transcription, float]:
         """The transcript of one channel or of the mix, and the audio's seconds."""
@@ -211,6 +210,9 @@ class Recognizer:
             stages.acoustic_s += read_from - waited_from
             stages.ctc_s += time.perf_counter() - read_from
 
+        def seconds() -> float:
+            return sample_count / self._checkpoint.sample_rate_hz
+
         def held() -> int:
             return sum(len(window.samples) for window, _ in pending)
 
@@ -227,8 +229,8 @@ class Recognizer:
                 if sample_count < self._checkpoint.receptive_field_samples:
                     break
                 is_long = window.index > 0 or not window.last
-                if is_long and window.index == 0:
-                    on_long(await self._in_decode_pool(estimate))
+                if window.index == 0:
+                    on_length(await self._in_decode_pool(estimate) if is_long else seconds())
                 call = self._emissions(
                     window.samples, is_cancelled, options.language, is_long=is_long
                 )
@@ -247,11 +249,10 @@ class Recognizer:
                 if getgeneratorstate(source) != GEN_CLOSED:
                     await self._in_decode_pool(source.close)
         read_from = time.perf_counter()
-        duration_s = sample_count / self._checkpoint.sample_rate_hz
         await read(partial(decoder.push, stitcher.finish()))
-        transcription = await read(partial(decoder.finish, duration_s))
+        transcription = await read(partial(decoder.finish, seconds()))
         stages.ctc_s += time.perf_counter() - read_from
-        return transcription, duration_s
+        return transcription, seconds()
 
     async def _next_window(self, source: WindowSource, stages: Stages) -> Window | None:
         started = time.perf_counter()

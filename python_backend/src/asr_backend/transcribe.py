@@ -1,10 +1,10 @@
 """The Triton model `transcribe`: requests in, transcripts out, many at a time.
 
-Triton gives a front its next requests only when `execute` returns. So `execute` awaits the short
-ones of its batch, and those for a short time; what is unfinished answers later through its response
-sender, and long recordings do not keep short ones waiting. What works on in this way is capped, in
-recordings, in their bytes and in the seconds of long ones; at the cap `execute` waits, Triton's
-queue fills, and Triton refuses what does not fit.
+Triton gives a front its next requests only when `execute` returns. So `execute` waits until the
+lengths of its recordings are known, and no longer: each answers through its own response sender
+when it is done, and none keeps another waiting. What a front has in work is capped, in recordings
+and in the seconds and bytes of long ones; at the cap `execute` waits, Triton's queue fills, and
+Triton refuses what does not fit.
 """
 
 from __future__ import annotations
@@ -29,18 +29,17 @@ from asr_backend.recognition import Recognition, Recognizer
 from asr_backend.spool import SPOOL_BYTES, spool
 from asr_backend.triton_values import model_parameters, served_checkpoint, triton_error
 
-FOREGROUND_S = 0.5
-"""How long `execute` awaits the short recordings of its batch."""
-BACKGROUND_FULL_RECORDINGS = 4.0
-"""Background cap of a front, in recordings of the greatest length, or of the greatest size."""
+MAX_UNFINISHED_FULL = 4.0
+"""What a front has in work at most, in recordings of the greatest length, or of the greatest
+size."""
 OVERLAP_S = 2.0
 """What two neighbouring windows of a long recording share, in seconds; at most a quarter of one."""
 DECODE_THREADS = 4
 CALL_THREADS = 128
 """Threads in which `async_exec` waits; the loop's default, cores + 4, is a silent cap."""
 MAX_UNFINISHED = CALL_THREADS
-"""Background cap of a front, in recordings: more would only wait for one of those threads, out of
-sight of Triton's queue and its limit."""
+"""What a front has in work at most, in recordings: more would only wait for one of those threads,
+out of sight of Triton's queue and its limit."""
 
 
 class _Unfinished:
@@ -49,17 +48,17 @@ class _Unfinished:
     def __init__(self) -> None:
         self.share = 0.0
         """Of a full recording."""
-        self.foreground = asyncio.get_running_loop().create_future()
-        """Done when `execute` need not wait for it any more."""
+        self.known = asyncio.get_running_loop().create_future()
+        """Done when that share is known."""
 
     def weigh(self, share: float) -> None:
         """Count it as at least this share of a full one."""
         self.share = max(self.share, share)
 
-    def leave_foreground(self) -> None:
+    def let_go(self) -> None:
         """Let `execute` go on."""
-        if not self.foreground.done():
-            self.foreground.set_result(None)
+        if not self.known.done():
+            self.known.set_result(None)
 
 
 class Transcribe:
@@ -72,7 +71,7 @@ class Transcribe:
         model_id: reported in RESULT.
         model_revision: reported in RESULT.
         limits: the longest and the largest recording.
-        max_background: recordings of that length or size that may be unfinished when `execute`
+        max_unfinished: recordings of that length or size that may be unfinished when `execute`
             returns; a smaller one counts as the larger of its two shares.
     """
 
@@ -85,7 +84,7 @@ class Transcribe:
         model_id: str,
         model_revision: str,
         limits: AudioLimits,
-        max_background: float = BACKGROUND_FULL_RECORDINGS,
+        max_unfinished: float = MAX_UNFINISHED_FULL,
     ) -> None:
         self._recognizer = recognizer
         self._pb_utils = pb_utils
@@ -93,7 +92,7 @@ class Transcribe:
         self._model_id = model_id
         self._model_revision = model_revision
         self._limits = limits
-        self._max_background = max_background
+        self._max_unfinished = max_unfinished
         self._unfinished: dict[asyncio.Task[None], _Unfinished] = {}
         self._call_threads = ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="bls")
 
@@ -137,7 +136,7 @@ class Transcribe:
         asyncio.get_running_loop().set_default_executor(self._call_threads)
         batch = [self._take_up(request) for request in requests]
         requests.clear()
-        await asyncio.wait(batch, timeout=FOREGROUND_S)
+        await asyncio.wait(batch)
         while self._is_full():
             await asyncio.wait(self._unfinished, return_when=asyncio.FIRST_COMPLETED)
 
@@ -148,21 +147,21 @@ class Transcribe:
     def _is_full(self) -> bool:
         return (
             len(self._unfinished) >= MAX_UNFINISHED
-            or sum(one.share for one in self._unfinished.values()) > self._max_background
+            or sum(one.share for one in self._unfinished.values()) > self._max_unfinished
         )
 
     def _take_up(self, request: Any) -> asyncio.Future[None]:
-        """Begin a request's work; the future is done with the work, or once it turns out long."""
+        """Begin a request's work; the future is done once its length is known, or it has failed."""
         unfinished = _Unfinished()
         task = asyncio.create_task(self._answer(request, unfinished))
         self._unfinished[task] = unfinished
 
         def end(task: asyncio.Task[None]) -> None:
             del self._unfinished[task]
-            unfinished.leave_foreground()
+            unfinished.let_go()
 
         task.add_done_callback(end)
-        return unfinished.foreground
+        return unfinished.known
 
     async def _answer(self, request: Any, unfinished: _Unfinished) -> None:
         """Answer one request, whatever happens to it, and nobody else's."""
@@ -198,11 +197,11 @@ class Transcribe:
         is_cancelled: Callable[[], bool],
         unfinished: _Unfinished,
     ) -> Recognition:
-        def on_long(audio_s: float) -> None:
+        def on_length(audio_s: float) -> None:
             unfinished.weigh(audio_s / self._limits.max_audio_s)
-            unfinished.leave_foreground()
+            unfinished.let_go()
 
-        return await self._recognizer.recognize(audio, options, is_cancelled, on_long)
+        return await self._recognizer.recognize(audio, options, is_cancelled, on_length)
 
     def _element(self, request: Any, name: str) -> Any:
         """The one element of a BYTES input."""

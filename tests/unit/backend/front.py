@@ -63,7 +63,7 @@ class Front:
     def __init__(
         self,
         *,
-        max_background: float = 1e6,
+        max_unfinished: float = 1e6,
         max_audio_s: float = 600,
         max_audio_bytes: int = 10**8,
     ) -> None:
@@ -88,7 +88,7 @@ class Front:
             model_id="test",
             model_revision="0",
             limits=limits,
-            max_background=max_background,
+            max_unfinished=max_unfinished,
         )
 
     async def answer(self, *requests: Request) -> None:

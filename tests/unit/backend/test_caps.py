@@ -22,6 +22,7 @@ async def test_long_recordings_share_the_bound_and_short_ones_pass_them(front: F
         await asyncio.sleep(0.001)
     front.reader.gate.set()
     await task
+    await answered(short)
     assert text_of(short) == "OK"
     assert any(one.response is None for one in long)
     await answered(*long)
@@ -30,7 +31,7 @@ async def test_long_recordings_share_the_bound_and_short_ones_pass_them(front: F
 
 @pytest.fixture
 def patient() -> Iterator[Front]:
-    """Another, far from its cap, whose `execute` leaves a call that lasts to the background."""
+    """Another, far from its cap."""
     patient = Front()
     patient.reader.gate.clear()
     yield patient
@@ -39,7 +40,7 @@ def patient() -> Iterator[Front]:
 
 @pytest.mark.parametrize("limit", [{"max_audio_s": 30}, {"max_audio_bytes": 960_000}])
 async def test_at_the_cap_execute_waits(limit: dict[str, int], patient: Front):
-    front = Front(max_background=1, **limit)
+    front = Front(max_unfinished=1, **limit)
     front.reader.gate.clear()
     await front.model.execute([request(levels("ABCD " * 100))])  # 20 s, 640,640 bytes
     second = request(levels("ABCD " * 100))
@@ -64,10 +65,10 @@ async def test_short_clips_have_a_cap_too(front: Front, patient: Front):
     await answered(*clips)
 
 
-async def test_execute_does_not_wait_for_a_recording_that_turns_out_long(front: Front, monkeypatch):
-    monkeypatch.setattr("asr_backend.transcribe.FOREGROUND_S", 3600)
+@pytest.mark.parametrize("words", ["OK", "ABCD " * 100])
+async def test_execute_waits_for_no_answer(words: str, front: Front):
     front.reader.gate.clear()
-    asked = request(levels("ABCD " * 100))
+    asked = request(levels(words))
     await front.model.execute([asked])
     assert asked.response is None
     front.reader.gate.set()

@@ -147,11 +147,10 @@ def test_constants_are_the_servers():
     assert simulation.MAX_WASTE == MAX_WASTE
     assert simulation.FREE_WASTE_S * SAMPLE_RATE_HZ == FREE_WASTE
     assert simulation.FORWARD_START_S == FORWARD_START_S
-    assert simulation.FOREGROUND_S == transcribe.FOREGROUND_S
     assert simulation.OVERLAP_S == transcribe.OVERLAP_S
     assert Machine.max_forward_s == MAX_BATCH_AUDIO_S["cpu"]
     config = (ROOT / "model_repository" / "transcribe" / "config.pbtxt").read_text()
-    assert f"max_batch_size: {simulation.FRONT_BATCH}\n" in config
+    assert f"preferred_batch_size: [ {simulation.FRONT_BATCH} ]\n" in config
 
 
 @pytest.mark.parametrize("length_s", [0.5, 20.0, 20.5, 38.0, 55.0, 120.0])
