@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
@@ -17,8 +18,11 @@ PRECISIONS = ("fp32", "bf16")
 ROUNDS = 5
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Measure and print Markdown."""
+    argparse.ArgumentParser(
+        prog="python -m benchmarks.compiled", description=__doc__
+    ).parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from asr_backend.engine.loading import load_engine, load_model
     from asr_backend.engine.torch_engine import TorchEngine

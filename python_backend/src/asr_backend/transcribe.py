@@ -1,8 +1,8 @@
 """The Triton model `transcribe`: requests in, transcripts out, many at a time.
 
 Triton gives a front its next requests only when `execute` returns. So `execute` waits until the
-lengths of its recordings are known, and no longer: each answers through its own response sender
-when it is done, and none keeps another waiting. What a front has in work is capped, in recordings
+lengths of its recordings are known, or for a short time: each answers through its own response
+sender when it is done, and none keeps another waiting. What a front has in work is capped, in recordings
 and in the seconds and bytes of long ones; at the cap `execute` waits, Triton's queue fills, and
 Triton refuses what does not fit.
 """
@@ -29,6 +29,8 @@ from asr_backend.recognition import Recognition, Recognizer
 from asr_backend.spool import SPOOL_BYTES, spool
 from asr_backend.triton_values import model_parameters, served_checkpoint, triton_error
 
+LENGTH_WAIT_S = 0.5
+"""How long `execute` waits for the length of a recording, whose first sound may lie deep in it."""
 MAX_UNFINISHED_FULL = 4.0
 """What a front has in work at most, in recordings of the greatest length, or of the greatest
 size."""
@@ -136,7 +138,7 @@ class Transcribe:
         asyncio.get_running_loop().set_default_executor(self._call_threads)
         batch = [self._take_up(request) for request in requests]
         requests.clear()
-        await asyncio.wait(batch)
+        await asyncio.wait(batch, timeout=LENGTH_WAIT_S)
         while self._is_full():
             await asyncio.wait(self._unfinished, return_when=asyncio.FIRST_COMPLETED)
 

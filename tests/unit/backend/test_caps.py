@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from asr_backend import recognition
 from asr_backend.transcribe import MAX_UNFINISHED
 from tests.unit.backend.front import Front, answered, levels, request, text_of
 
@@ -72,4 +75,21 @@ async def test_execute_waits_for_no_answer(words: str, front: Front):
     await front.model.execute([asked])
     assert asked.response is None
     front.reader.gate.set()
+    await answered(asked)
+
+
+async def test_execute_does_not_wait_long_for_a_length(front: Front, monkeypatch):
+    monkeypatch.setattr("asr_backend.transcribe.LENGTH_WAIT_S", 0.01)
+    decoded = threading.Event()
+    decode = recognition.decode
+
+    def slow(*args: Any, **options: Any) -> Iterator[Any]:
+        decoded.wait(60)
+        yield from decode(*args, **options)
+
+    monkeypatch.setattr(recognition, "decode", slow)
+    asked = request(levels("OK"))
+    await front.model.execute([asked])
+    assert not front.reader.windows
+    decoded.set()
     await answered(asked)
