@@ -2,9 +2,9 @@
 
 Triton gives a front its next requests only when `execute` returns. So `execute` waits until the
 lengths of its recordings are known, or for a short time: each answers through its own response
-sender when it is done, and none keeps another waiting. What a front has in work is capped, in recordings
-and in the seconds and bytes of long ones; at the cap `execute` waits, Triton's queue fills, and
-Triton refuses what does not fit.
+sender when it is done, and none keeps another waiting. What a front has in work is capped, in
+recordings and in the seconds and bytes of long ones; at the cap `execute` waits, Triton's queue
+fills, and Triton refuses what does not fit.
 """
 
 from __future__ import annotations
