@@ -20,9 +20,8 @@ ROUNDS = 5
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print Markdown."""
-    argparse.ArgumentParser(
-        prog="python -m benchmarks.compiled", description=__doc__
-    ).parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compiled", description=__doc__)
+    parser.parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from asr_backend.engine.loading import load_engine, load_model
     from asr_backend.engine.torch_engine import TorchEngine
