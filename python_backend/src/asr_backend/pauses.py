@@ -13,7 +13,7 @@ FRAMES_A_SECOND = 50
 FRAME_SAMPLES = SAMPLE_RATE_HZ // FRAMES_A_SECOND
 SHORTEST_S = 0.3
 """Shorter ones are within words: the closure of a stop lasts up to 0.15 s."""
-GOOD_S = 0.5
+GOOD_S = 0.4
 """Pauses from here on lie between phrases, and are as good as each other."""
 MIN_RANGE_DB = 12.0
 """From quiet to loud (quantiles 0.1 and 0.98); audio with less has no pause that energy shows."""

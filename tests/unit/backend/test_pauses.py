@@ -25,13 +25,14 @@ def seconds(pause: Pause | None) -> tuple[float, float]:
 
 
 def test_of_good_pauses_the_first_is_taken() -> None:
-    clip = audio((2, 0.1), (0.4, 0.001), (1, 0.1), (0.7, 0.001), (2, 0.1), (2, 0.001), (1, 0.1))
-    assert seconds(find_pause(clip, first=0)) == pytest.approx((3.4, 4.1), abs=0.02)
+    clip = audio((2, 0.1), (0.34, 0.001), (1, 0.1), (0.7, 0.001), (2, 0.1), (2, 0.001), (1, 0.1))
+    assert seconds(find_pause(clip, first=0)) == pytest.approx((3.34, 4.04), abs=0.02)
 
 
 def test_of_short_pauses_the_longest_of_the_second_half_is_taken() -> None:
-    clip = audio((1, 0.1), (0.45, 0.001), (1, 0.1), (0.32, 0.001), (1, 0.1), (0.4, 0.001), (1, 0.1))
-    assert seconds(find_pause(clip, first=0)) == pytest.approx((3.77, 4.17), abs=0.02)
+    word = (1, 0.1)
+    clip = audio(word, (0.39, 0.001), word, (0.32, 0.001), word, (0.36, 0.001), word)
+    assert seconds(find_pause(clip, first=0)) == pytest.approx((3.71, 4.07), abs=0.02)
 
 
 def test_pauses_are_looked_for_behind_a_sample_only() -> None:
