@@ -77,7 +77,7 @@ def test_a_dead_acoustic_model_costs_latency_and_no_work(
             texts = [one.result().text for one in short]
         except AsrError:
             # Triton 24.10 cannot go on where the killed process held a lock in shared memory.
-            if fragile_server.process.wait(timeout=60) == 1:
+            if fragile_server.process.wait(timeout=60) in (1, 134):
                 pytest.xfail("tritonserver ended with boost's lock_exception")
             raise
         assert texts == [clip] * 7
