@@ -1,11 +1,11 @@
 """A server in simulated time: callers, fronts, the batcher, instances of the network.
 
 What it keeps of the real one: a front takes a call when it has decoded the first window of the one
-before; a window waits in the one queue of `wav2vec2` until an instance
-is free and the batch is full or the queue delay over; a batch is sorted and split into forwards
-under a budget of padded seconds and of waste; every process shares the machine's cores. What it
-leaves out: the network between machines, memory, failures, and any variation of service times
-beyond that of the clips' lengths.
+before; a window waits in the one queue of `wav2vec2` until an instance is free and the batch is
+full or the queue delay over; a batch is sorted and split into forwards under a budget of padded
+seconds and of waste; every process shares the machine's cores. What it leaves out: the network
+between machines, memory, failures, and any variation of service times beyond that of the clips'
+lengths.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from load_tests.capacity.events import Clock, Processors
 from load_tests.capacity.scenario import Load, Machine, Outcome
 from load_tests.capacity.service import Service
 
-FRONT_BATCH = 1
 MAX_WINDOW_S = 20.0
 OVERLAP_S = 2.0
 MAX_WASTE = 0.2
@@ -41,8 +40,8 @@ class _Call:
 
 @dataclass(kw_only=True)
 class _Front:
-    batch: set[int] = field(default_factory=set)
-    """Calls whose first windows it has to decode before it takes the next ones."""
+    taking: _Call | None = None
+    """The call whose first window it has to decode before it takes the next one."""
     work: deque[tuple[float, Callable[[], None]]] = field(default_factory=deque)
     """Its one interpreter does one thing at a time."""
     busy: bool = False
@@ -130,31 +129,24 @@ class _Server:
 
     def _fill_fronts(self) -> None:
         while self._open and self._calls:
-            self._take_batch(self._open.popleft())
-
-    def _take_batch(self, front: _Front) -> None:
-        batch = [self._calls.popleft() for _ in range(min(FRONT_BATCH, len(self._calls)))]
-        front.batch = {id(call) for call in batch}
-        for call in batch:
-            call.front = front
+            front, call = self._open.popleft(), self._calls.popleft()
+            front.taking, call.front = call, front
             call.waiting.extend(windows_of(call.length_s))
             call.unanswered = len(call.waiting)
             for _ in range(min(self._in_flight, len(call.waiting))):
-                self._prepare(call)
+                self._prepare(call, front)
 
-    def _prepare(self, call: _Call) -> None:
+    def _prepare(self, call: _Call, front: _Front) -> None:
         """Decode a window and hand it to the network."""
-        length_s, front = call.waiting.popleft(), call.front
-        assert front is not None
+        length_s = call.waiting.popleft()
 
         def queue() -> None:
             self._windows.append(_Window(call, length_s, self._clock.now))
             self._fill_instances()
-            if id(call) in front.batch:
-                front.batch.remove(id(call))
-                if not front.batch:
-                    self._open.append(front)
-                    self._fill_fronts()
+            if front.taking is call:
+                front.taking = None
+                self._open.append(front)
+                self._fill_fronts()
 
         self._front_does(front, self._service.before_share, queue)
 
@@ -218,14 +210,15 @@ class _Server:
 
     def _read(self, call: _Call) -> None:
         """Read the text off a window's answer."""
-        assert call.front is not None
+        front = call.front
+        assert front is not None
         after = 1 - self._service.before_share
-        self._front_does(call.front, after, lambda: self._answer(call))
+        self._front_does(front, after, lambda: self._answer(call, front))
 
-    def _answer(self, call: _Call) -> None:
+    def _answer(self, call: _Call, front: _Front) -> None:
         call.unanswered -= 1
         if call.waiting:
-            self._prepare(call)
+            self._prepare(call, front)
         if call.unanswered:
             return
         if self._clock.now >= self._warm_up_s:

@@ -150,7 +150,7 @@ def test_constants_are_the_servers():
     assert simulation.OVERLAP_S == transcribe.OVERLAP_S
     assert Machine.max_forward_s == MAX_BATCH_AUDIO_S["cpu"]
     config = (ROOT / "model_repository" / "transcribe" / "config.pbtxt").read_text()
-    assert f"preferred_batch_size: [ {simulation.FRONT_BATCH} ]\n" in config
+    assert "preferred_batch_size: [ 1 ]\n" in config
 
 
 @pytest.mark.parametrize("length_s", [0.5, 20.0, 20.5, 38.0, 55.0, 120.0])

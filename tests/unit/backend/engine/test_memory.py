@@ -55,17 +55,16 @@ print(json.dumps([serve(400), serve(2_000)]))
 """
 
 
+def printed_by(script: str, folder: Path, precision: str) -> str:
+    """What a process of its own says of a small checkpoint."""
+    checkpoint = write_checkpoint(folder / "tiny", "base-960h", num_hidden_layers=1)
+    command = [sys.executable, "-c", script, str(checkpoint), precision]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_memory_does_not_grow(tmp_path: Path, precision: str) -> None:
-    folder = write_checkpoint(tmp_path / "tiny", "base-960h", num_hidden_layers=1)
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(folder), precision],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    before, after = json.loads(done.stdout)
+    before, after = json.loads(printed_by(SCRIPT, tmp_path, precision))
     assert after - before < MOST_GROWTH_BYTES
 
 
@@ -94,12 +93,4 @@ except MemoryError:
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_clip_beyond_the_memory_is_a_memory_error(tmp_path: Path, precision: str) -> None:
     """OpenVINO itself may return without a word then, and with the clip before's output."""
-    folder = write_checkpoint(tmp_path / "tiny", "base-960h", num_hidden_layers=1)
-    done = subprocess.run(
-        [sys.executable, "-c", OUT_OF_MEMORY, str(folder), precision],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == ["MemoryError", "True"]
+    assert printed_by(OUT_OF_MEMORY, tmp_path, precision).split() == ["MemoryError", "True"]
