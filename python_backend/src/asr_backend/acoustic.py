@@ -124,9 +124,8 @@ class AcousticModel:
             for language in dict.fromkeys(window.language for window in windows)
             for forward in self._plan([window for window in windows if window.language == language])
         ]
-        # Not strict: without a good window there is no forward.
-        for forward, upcoming in zip(forwards, [*forwards[1:], []], strict=False):
-            self._run(forward, upcoming)
+        for forward in forwards:
+            self._run(forward)
 
     def finalize(self) -> None:
         """Nothing is held that the end of the process does not release."""
@@ -177,14 +176,14 @@ class AcousticModel:
         )
         return [[windows[index] for index in forward] for forward in plan]
 
-    def _run(self, windows: list[_Window], upcoming: list[_Window]) -> None:
+    def _run(self, windows: list[_Window]) -> None:
         """Run windows in one forward; where that fails, in halves, down to the one at fault."""
         windows = [window for window in windows if not self._drop_if_cancelled(window.request)]
         if not windows:
             return
         started = time.perf_counter()
         try:
-            log_probs = self._forward(windows, upcoming)
+            log_probs = self._forward(windows)
         except Exception as error:
             if len(windows) == 1:
                 self._fail(windows[0].request, _as_asr_error(error, windows[0]))
@@ -200,17 +199,13 @@ class AcousticModel:
             return
         # Outside the except clause: the failed forward's tensors live as long as its traceback.
         middle = len(windows) // 2
-        self._run(windows[:middle], windows[middle:])
-        self._run(windows[middle:], upcoming)
+        self._run(windows[:middle])
+        self._run(windows[middle:])
 
-    def _forward(
-        self, windows: list[_Window], upcoming: list[_Window]
-    ) -> list[npt.NDArray[np.float32]]:
+    def _forward(self, windows: list[_Window]) -> list[npt.NDArray[np.float32]]:
         if (language := windows[0].language) is not None:
             self._engine.use_language(language)
-        return self._engine.forward(
-            [window.samples for window in windows], [window.samples for window in upcoming]
-        )
+        return self._engine.forward([window.samples for window in windows])
 
     def _count(self, lengths: list[int], took_s: float) -> None:
         """Put a forward into the metrics."""

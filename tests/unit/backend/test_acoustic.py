@@ -30,7 +30,6 @@ class FakeEngine:
         self.capacity = capacity
         self.poison = poison
         self.forwards: list[list[int]] = []
-        self.upcoming: list[list[int]] = []
         self.language: str | None = None
         self.languages: list[str | None] = []
 
@@ -40,11 +39,8 @@ class FakeEngine:
     def use_language(self, language: str) -> None:
         self.language = language
 
-    def forward(
-        self, windows: Sequence[np.ndarray], upcoming: Sequence[np.ndarray] = ()
-    ) -> list[np.ndarray]:
+    def forward(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
         self.forwards.append([window.size for window in windows])
-        self.upcoming.append([window.size for window in upcoming])
         self.languages.append(self.language)
         if len(windows) > self.capacity:
             raise MemoryError
@@ -130,7 +126,6 @@ def test_an_engine_that_takes_one_window_a_forward(
     requests = [request(length) for length in (3_200, 800, 1_600)]
     model.execute(requests)
     assert engine.forwards == [[800], [1_600], [3_200]]
-    assert engine.upcoming == [[1_600], [3_200], []]
     assert [each.output("LOG_PROBS").shape[1] for each in requests] == [9, 2, 4]
     audio, padded = "asr_audio_seconds_total", "asr_padded_seconds_total"
     assert pb_utils.metric(audio).value == pytest.approx(pb_utils.metric(padded).value)
@@ -214,7 +209,7 @@ def test_cancellation_is_asked_for_before_each_forward(
     first, second = request(8_000), request(32_000)
     run = engine.forward
 
-    def forward(windows: Sequence[np.ndarray], _: Any) -> list[np.ndarray]:
+    def forward(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
         second.caller.cancelled = True
         return run(windows)
 
@@ -223,6 +218,27 @@ def test_cancellation_is_asked_for_before_each_forward(
     assert first.output("LOG_PROBS").shape == (1, 24, 32)
     assert second.failure()[1] == "CANCELLED"
     assert engine.forwards == [[8_000]]
+
+
+def test_the_engine_gets_the_windows_of_one_forward_and_no_others(
+    model: AcousticModel, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A window handed over ahead of its forward could be taken for a later caller's."""
+    engine.max_windows = 1
+    first, left = request(800, 0.1), request(1_600, 0.2)
+    run = engine.forward
+    given: list[float] = []
+
+    def forward(*arguments: Any) -> list[np.ndarray]:
+        left.caller.cancelled = True
+        given.extend(window[0] for windows in arguments for window in windows)
+        return run(*arguments)
+
+    monkeypatch.setattr(engine, "forward", forward)
+    model.execute([first, left])
+    model.execute([request(1_600, 0.3)])
+    assert left.failure()[1] == "CANCELLED"
+    assert given == [np.float32(0.1), np.float32(0.3)]
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 8])
@@ -274,7 +290,7 @@ def test_a_defect_of_ours_hits_its_own_request_alone(
 def test_amplitudes_that_overflow_the_network(model: AcousticModel, engine: FakeEngine) -> None:
     loud, plain = request(), request()
 
-    def forward(windows: Sequence[np.ndarray], _: Any) -> list[np.ndarray]:
+    def forward(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [np.full((4, 32), value, np.float32) for value in (np.nan, 0.0)]
 
     engine.forward = forward  # type: ignore[method-assign]

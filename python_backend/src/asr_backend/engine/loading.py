@@ -35,18 +35,14 @@ class Engine(Protocol):
     name: str
     max_windows: int | None
 
-    def forward(
-        self,
-        windows: Sequence[npt.NDArray[np.float32]],
-        upcoming: Sequence[npt.NDArray[np.float32]] = (),
-    ) -> list[npt.NDArray[np.float32]]:
+    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         """Run one padded forward in the language used last, at first the checkpoint's own.
+
+        The engine keeps no window, and nothing made from one, after the call.
 
         Args:
             windows: float32 [samples], 16 kHz mono with full scale 1, each at least the
                 checkpoint's receptive field long, of any lengths and in any order.
-            upcoming: those that the next call will most likely bring, the same arrays; a GPU takes
-                them in while it works.
 
         Returns:
             For each window float32 [frames, vocabulary], the log-softmax that the clip would have

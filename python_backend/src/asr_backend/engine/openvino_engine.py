@@ -99,11 +99,7 @@ class OpenVinoEngine:
         """See Engine; `reproduces` refuses what has adapters."""
         raise NotImplementedError("networks with language adapters run on torch")
 
-    def forward(
-        self,
-        windows: Sequence[npt.NDArray[np.float32]],
-        upcoming: Sequence[npt.NDArray[np.float32]] = (),
-    ) -> list[npt.NDArray[np.float32]]:
+    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         """See Engine."""
         return [self._run(network_input(window, self.checkpoint)) for window in windows]
 

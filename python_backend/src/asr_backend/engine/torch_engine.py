@@ -33,7 +33,6 @@ from asr_backend.engine.adapters import Adapters
 from asr_backend.engine.compilation import compile_layers, nothing_more
 from asr_backend.engine.int8_linear import use_int8
 from asr_backend.engine.samples import network_input
-from asr_backend.engine.uploads import Uploads
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -69,7 +68,6 @@ class TorchEngine:
         if precision == "int8":
             use_int8(model.base_model.encoder)
         self._model = model.to(self._device, self._dtype)
-        self._uploads = Uploads(self._device, self._fill) if self._device.type == "cuda" else None
         self._adapters = Adapters(checkpoint, model) if checkpoint.languages else None
         # TF32 convolutions, torch's default on a GPU, keep three digits only: not what fp32 says.
         torch.backends.cudnn.allow_tf32 = False
@@ -88,15 +86,11 @@ class TorchEngine:
         self._adapters.use(language)
 
     @torch.inference_mode()
-    def forward(
-        self,
-        windows: Sequence[npt.NDArray[np.float32]],
-        upcoming: Sequence[npt.NDArray[np.float32]] = (),
-    ) -> list[npt.NDArray[np.float32]]:
+    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         """See Engine."""
         try:
             with self._compilation():
-                return self._run(windows, upcoming)
+                return self._run(windows)
         except torch.OutOfMemoryError as error:
             raise MemoryError(str(error)) from None
         except RuntimeError as error:
@@ -105,35 +99,32 @@ class TorchEngine:
                 raise MemoryError(str(error)) from None
             raise
 
-    def _run(
-        self,
-        windows: Sequence[npt.NDArray[np.float32]],
-        upcoming: Sequence[npt.NDArray[np.float32]],
-    ) -> list[npt.NDArray[np.float32]]:
+    def _run(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         lengths = [window.size for window in windows]
-        if self._uploads:
-            batch = self._uploads.take(windows)
-        else:
-            batch = torch.zeros(len(windows), max(lengths))
-            self._fill(batch.numpy(), windows)
+        batch = self._upload(windows)
         mask = self._padding.start(batch, lengths)
         logits = self._model(batch.to(self._dtype), attention_mask=mask).logits
         log_probs = functional.log_softmax(logits, dim=-1, dtype=torch.float32)
-        if self._uploads and upcoming:
-            # A GPU has only been told so far what to do: the copy runs beside its work. Where there
-            # is no room for two batches, the next forward copies its own.
-            with contextlib.suppress(torch.OutOfMemoryError):
-                self._uploads.start(upcoming)
         return [
             row[: self.checkpoint.frame_count(length)]
             for row, length in zip(log_probs.cpu().numpy(), lengths, strict=True)
         ]
 
-    def _fill(
-        self, batch: npt.NDArray[np.float32], windows: Sequence[npt.NDArray[np.float32]]
-    ) -> None:
-        for row, window in zip(batch, windows, strict=True):
+    def _upload(self, windows: Sequence[npt.NDArray[np.float32]]) -> torch.Tensor:
+        """The windows as the network takes them: [windows, longest] on the device, zeros behind."""
+        batch = self._zeros(len(windows), max(window.size for window in windows))
+        for row, window in zip(batch.numpy(), windows, strict=True):
             row[: window.size] = network_input(window, self.checkpoint)
+        # torch keeps a pinned block from being used again until the copy from it is done.
+        return batch.to(self._device, non_blocking=True)
+
+    def _zeros(self, *shape: int) -> torch.Tensor:
+        """Zeros on the CPU, in pinned memory where the device copies from it."""
+        if self._device.type == "cuda":
+            # Pinned memory is scarce in some containers; without it the copy only takes longer.
+            with contextlib.suppress(RuntimeError):
+                return torch.zeros(shape, pin_memory=True)
+        return torch.zeros(shape)
 
 
 def fold_weight_norms(model: nn.Module) -> None:
