@@ -26,6 +26,7 @@ from torch import nn
 
 from asr_backend.checkpoint import Checkpoint
 from asr_backend.engine.first_norm import FirstNorm
+from asr_backend.engine.grouped_conv import widen_narrow_groups
 from asr_backend.engine.samples import log_softmax, network_input
 
 # With this package at hand, an import of OpenVINO is reported to its makers.
@@ -61,7 +62,7 @@ class OpenVinoEngine:
 
     Args:
         checkpoint: of the model.
-        model: Hugging Face's, in fp32 on the CPU; it is not needed afterwards.
+        model: Hugging Face's, in fp32 on the CPU; it is changed, and not needed afterwards.
         precision: `bf16` or `int8`.
         threads: for one operation.
     """
@@ -74,6 +75,7 @@ class OpenVinoEngine:
         first = model.base_model.feature_extractor.conv_layers[0]
         grouped = isinstance(getattr(first, "layer_norm", None), nn.GroupNorm)
         self._first_norm = FirstNorm(first.conv, first.layer_norm) if grouped else None
+        widen_narrow_groups(model)
         graph = _Graph(int8=precision == "int8").network(model)
         core = openvino.Core()
         bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")

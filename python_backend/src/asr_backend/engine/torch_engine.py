@@ -31,6 +31,7 @@ from torch.nn import functional
 from asr_backend.checkpoint import Checkpoint
 from asr_backend.engine.adapters import Adapters
 from asr_backend.engine.compilation import compile_layers, nothing_more
+from asr_backend.engine.grouped_conv import widen_narrow_groups
 from asr_backend.engine.int8_linear import use_int8
 from asr_backend.engine.samples import network_input
 
@@ -65,6 +66,8 @@ class TorchEngine:
         self._dtype = _DTYPES.get(precision, torch.bfloat16)
         self._padding = _Padding(checkpoint)
         _mask_the_padding(model.base_model, self._padding)
+        if self._device.type == "cpu" and precision != "fp32":
+            widen_narrow_groups(model)
         if precision == "int8":
             use_int8(model.base_model.encoder)
         self._model = model.to(self._device, self._dtype)
