@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,14 +17,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from asr_backend.acoustic_answers import Answers
 from asr_backend.batching import FORWARD_START_S, MAX_BATCH_AUDIO_S, plan_forwards
 from asr_backend.checkpoint import SAMPLE_RATE_HZ
-from asr_backend.errors import AsrError, ErrorCode, internal_error, rounded_up
+from asr_backend.engine.device_lost import DeviceLost
+from asr_backend.errors import AsrError, ErrorCode, rounded_up
 from asr_backend.metrics import Metrics
-from asr_backend.triton_values import model_parameters, served_checkpoint, triton_error
+from asr_backend.triton_values import model_parameters, served_checkpoint
 
 if TYPE_CHECKING:
     from asr_backend.engine.loading import Engine
+
+LOUDEST = 1e6
+"""Amplitude, with full scale 1, beyond which a window that overflows is its caller's mistake."""
+
+DEVICE_LOST_STATUS = 70
+"""Exit status of a process whose device is lost."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +72,7 @@ class AcousticModel:
         self._max_window_s = max_window_s
         self._max_padded = round(max_batch_audio_s * SAMPLE_RATE_HZ)
         self._forward_start = round(forward_start_s * SAMPLE_RATE_HZ)
+        self._answers = Answers(pb_utils, metrics)
 
     @classmethod
     def from_triton(cls, args: dict[str, str], pb_utils: Any) -> AcousticModel:
@@ -73,6 +81,16 @@ class AcousticModel:
         Raises:
             CheckpointError: it cannot be served.
         """
+        try:
+            return cls._from_triton(args, pb_utils)
+        except Exception as error:
+            # Triton may end by a signal over a load that fails, before it has said why
+            # (docs/triton.md).
+            pb_utils.Logger.log_error(f"wav2vec2 cannot start: {error or repr(error)}")
+            raise
+
+    @classmethod
+    def _from_triton(cls, args: dict[str, str], pb_utils: Any) -> AcousticModel:
         # Read once, when torch loads its OpenMP library. Threads that spin at a barrier while their
         # fellows wait for a core made forwards 25 times slower on a machine with other work.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -97,6 +115,7 @@ class AcousticModel:
             precision=parameters["precision"],
             threads=int(parameters["threads"]) or max(1, cores // int(parameters["instances"])),
             compiled=parameters["compile"] == "1",
+            log=pb_utils.Logger.log_warn,
         )
         pb_utils.Logger.log_info(f"wav2vec2 runs in {engine.name}")
         budget_s = float(parameters["max_batch_audio_s"])
@@ -111,14 +130,30 @@ class AcousticModel:
         )
 
     def execute(self, requests: Sequence[Any]) -> None:
-        """Answer every request through its own response sender."""
+        """Answer every request through its own response sender.
+
+        Where the device is lost, all that are not answered yet get ENGINE_RESTARTING, and the
+        process ends: only a new one can use the device again.
+        """
+        self._answers.expect(requests)
+        overflows = self._engine.overflows
+        try:
+            self._execute(requests)
+        except DeviceLost as lost:
+            self._end(lost)
+        if more := self._engine.overflows - overflows:
+            self._pb_utils.Logger.log_warn(
+                f"{more} windows overflowed {self._engine.name}; they were computed again in fp32"
+            )
+
+    def _execute(self, requests: Sequence[Any]) -> None:
         windows = []
         for request in requests:
             try:
                 language = self._language(request)
                 windows.append(_Window(request, self._samples(request), language))
             except Exception as error:
-                self._fail(request, error)
+                self._answers.fail(request, error)
         forwards = [
             forward
             for language in dict.fromkeys(window.language for window in windows)
@@ -178,22 +213,29 @@ class AcousticModel:
 
     def _run(self, windows: list[_Window]) -> None:
         """Run windows in one forward; where that fails, in halves, down to the one at fault."""
-        windows = [window for window in windows if not self._drop_if_cancelled(window.request)]
+        windows = [
+            window for window in windows if not self._answers.drop_if_cancelled(window.request)
+        ]
         if not windows:
             return
         started = time.perf_counter()
         try:
             log_probs = self._forward(windows)
+        except DeviceLost:
+            raise
         except Exception as error:
             if len(windows) == 1:
-                self._fail(windows[0].request, _as_asr_error(error, windows[0]))
+                self._answers.fail(windows[0].request, _as_asr_error(error, windows[0]))
                 return
             if isinstance(error, MemoryError):
                 self._metrics.add("asr_oom_splits_total")
         else:
             took_s = time.perf_counter() - started
             for window, output in zip(windows, log_probs, strict=True):
-                self._answer(window.request, output)
+                if np.isfinite(output).all():
+                    self._answers.send(window.request, output)
+                else:
+                    self._answers.fail(window.request, self._overflow(window))
             # Behind the answers: each metric is a message to Triton and back.
             self._count([window.samples.size for window in windows], took_s)
             return
@@ -217,46 +259,32 @@ class AcousticModel:
         computed_s = self._engine.computed_samples(lengths) / SAMPLE_RATE_HZ
         self._metrics.add("asr_padded_seconds_total", computed_s)
 
-    def _drop_if_cancelled(self, request: Any) -> bool:
-        if not request.is_cancelled():
-            return False
-        self._metrics.add("asr_cancelled_total")
-        status = self._pb_utils.TritonError.CANCELLED
-        self._send_error(request, self._pb_utils.TritonError("the caller has gone", status))
-        return True
-
-    def _answer(self, request: Any, log_probs: npt.NDArray[np.float32]) -> None:
-        try:
-            if np.isnan(log_probs).any():
-                raise AsrError(
-                    ErrorCode.NON_FINITE_SAMPLES,
-                    "the amplitudes overflow the network; full scale is 1",
-                )
-            tensor = self._pb_utils.Tensor("LOG_PROBS", log_probs[None])
-            self._send(request, self._pb_utils.InferenceResponse(output_tensors=[tensor]))
-        except Exception as error:
-            self._fail(request, error)
-
-    def _fail(self, request: Any, error: Exception) -> None:
-        if not isinstance(error, AsrError):
-            cause, error = error, internal_error()
-            trace = "".join(traceback.format_exception(cause))
-            self._pb_utils.Logger.log_error(f"{error}\n{trace}")
-        self._metrics.add("asr_errors_total", code=error.code.value)
-        self._send_error(request, triton_error(self._pb_utils, error))
-
-    def _send_error(self, request: Any, error: Any) -> None:
-        try:
-            self._send(request, self._pb_utils.InferenceResponse(error=error))
-        except Exception as failed:
-            # What leaves `execute` makes Triton answer the batch a second time, which ruins its
-            # memory.
-            self._pb_utils.Logger.log_error(f"an answer could not be sent: {failed!r}")
-
-    def _send(self, request: Any, response: Any) -> None:
-        request.get_response_sender().send(
-            response, flags=self._pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+    def _overflow(self, window: _Window) -> Exception:
+        """Whose fault it is that finite samples gave an output that is not."""
+        loudest = float(np.abs(window.samples).max())
+        if loudest > LOUDEST and not self._engine.checkpoint.do_normalize:
+            return AsrError(
+                ErrorCode.NON_FINITE_SAMPLES,
+                f"amplitudes of up to {loudest:.1e} overflow the network; full scale is 1",
+            )
+        return FloatingPointError(
+            f"{self._engine.name}: NaN or infinity for {window.samples.size} finite samples with "
+            f"amplitudes of up to {loudest:.3g}"
         )
+
+    def _end(self, lost: DeviceLost) -> None:
+        """Answer what is left, and end the process."""
+        try:
+            self._pb_utils.Logger.log_error(
+                f"the device is lost, this process ends and is to be replaced: {lost}"
+            )
+            detail = "the device failed, and its process starts again; try again"
+            self._answers.fail_the_rest(AsrError(ErrorCode.ENGINE_RESTARTING, detail))
+        finally:
+            # An answer that was sent is in Triton's hands, which gives no second one. So this
+            # end is not one in the middle of a message, which can end Triton too
+            # (docs/triton.md). An orderly exit would wait for the lost device.
+            os._exit(DEVICE_LOST_STATUS)
 
 
 def _as_asr_error(error: Exception, window: _Window) -> Exception:

@@ -22,10 +22,14 @@ from asr_backend.metrics import Metrics
 # Words of Triton's that mean "the acoustic model's process is gone or being replaced".
 _RESTARTING = ("is not healthy", "has no available versions", "is not ready", "not found")
 _STOPPING = "Server not ready"
+# What the acoustic model itself answers when its device is lost: its process ends.
+_DEVICE_LOST = f"{ErrorCode.ENGINE_RESTARTING.value}: "
 
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 1.0
 RESTART_PATIENCE_S = 60.0
+MAX_DEVICES_LOST = 3
+"""Devices that may be lost under one window: it may be the window that fells them."""
 
 
 class UpstreamError(Exception):
@@ -91,10 +95,12 @@ class AcousticCalls:
 
         Raises:
             Cancelled: nobody waits any more.
-            AsrError: ENGINE_RESTARTING after `patience_s` of a dead acoustic model.
+            AsrError: ENGINE_RESTARTING after `patience_s` of a dead acoustic model, or after
+                MAX_DEVICES_LOST tries in which the acoustic model lost its device.
             UpstreamError: any other answer of Triton or of the acoustic model.
         """
         died = math.inf
+        devices_lost = 0
         backoff_s = FIRST_BACKOFF_S
         while True:
             if is_cancelled():
@@ -102,7 +108,14 @@ class AcousticCalls:
             try:
                 return await self._call(samples, language)
             except UpstreamError as error:
-                if not _is_restarting(error.message):
+                if error.message.startswith(_DEVICE_LOST):
+                    devices_lost += 1
+                    if devices_lost == MAX_DEVICES_LOST:
+                        raise AsrError(
+                            ErrorCode.ENGINE_RESTARTING,
+                            f"the acoustic model lost its device in {devices_lost} tries in a row",
+                        ) from error
+                elif not _is_restarting(error.message):
                     raise
                 now = time.monotonic()
                 died = min(died, now)

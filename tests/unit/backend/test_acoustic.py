@@ -24,6 +24,7 @@ class FakeEngine:
 
     name = "a double"
     max_windows: int | None = None
+    overflows = 0
 
     def __init__(self, checkpoint: Checkpoint, *, capacity: int = 99, poison: float = -1) -> None:
         self.checkpoint = checkpoint

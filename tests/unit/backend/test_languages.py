@@ -200,3 +200,22 @@ def test_an_adapter_that_does_not_fit_is_one_line(folder: Path) -> None:
         assert set(load_checkpoint(folder).languages) == {"eng", "kat"}
     finally:
         path.write_bytes(whole)
+
+
+def test_an_adapter_with_weights_that_are_no_numbers_is_refused_when_it_is_read(
+    folder: Path,
+) -> None:
+    path = folder / "adapter.deu.safetensors"
+    whole = path.read_bytes()
+    weights = load_file(path)
+    weights["lm_head.bias"][2] = float("nan")
+    try:
+        save_file(weights, path)
+        engine = load_engine(load_checkpoint(folder), device="cpu", precision="fp32", threads=1)
+        with pytest.raises(CheckpointError, match=r"deu.* lm_head\.bias, 1 of 18 are NaN"):
+            engine.use_language("deu")
+        assert np.isfinite(engine.forward([WINDOW])[0]).all()
+        engine.use_language("kat")
+        assert np.isfinite(engine.forward([WINDOW])[0]).all()
+    finally:
+        path.write_bytes(whole)

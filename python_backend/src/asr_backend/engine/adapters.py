@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from asr_backend.checkpoint import Checkpoint
 from asr_backend.checkpoint_files import CheckpointError, adapter_file
+from asr_backend.engine.weights import check_finite
 
 MAX_IN_MEMORY = 32
 """Adapters that are kept; one of MMS takes 9 MB in fp32. Others are read when they are needed."""
@@ -43,7 +44,11 @@ class Adapters:
         self._read = lru_cache(MAX_IN_MEMORY)(self._load)
 
     def use(self, language: str) -> None:
-        """Make the network hear this language from now on."""
+        """Make the network hear this language from now on.
+
+        Raises:
+            CheckpointError: its adapter has weights that are NaN or infinite.
+        """
         if language == self._language:
             return
         own = language == self._checkpoint.language
@@ -52,7 +57,9 @@ class Adapters:
         self._language = language
 
     def _load(self, language: str) -> dict[str, torch.Tensor]:
-        weights = load_file(adapter_file(self._checkpoint.path, language))
+        path = adapter_file(self._checkpoint.path, language)
+        weights = load_file(path)
+        check_finite(path, weights)
         return {name: weights[name].to(default) for name, default in self._default.items()}
 
     def _check(self, language: str) -> None:

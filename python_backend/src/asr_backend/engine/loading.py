@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+import logging
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import AutoModelForCTC
+from transformers import AutoConfig, AutoModelForCTC
 from transformers.utils import logging as transformers_logging
 
 from asr_backend.checkpoint import Checkpoint
 from asr_backend.checkpoint_files import CheckpointError
+from asr_backend.engine.probe import TOLERANCES, Probe
 from asr_backend.engine.torch_engine import TorchEngine, fold_weight_norms
+from asr_backend.engine.weights import check_finite
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 UNCOMPILED = ("auto", "int8")
 """Settings that a CPU has without a compiler only."""
+
+# Only training reads the embedding of masked spans, so many checkpoints leave it out.
+_FOR_TRAINING = "masked_spec_embed"
+_MORE_EXACT = {"int8": "bf16", "bf16": "fp32", "fp16": "fp32"}
+_logger = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -29,11 +38,13 @@ class Engine(Protocol):
         checkpoint: whose weights it holds.
         name: its arithmetic and library, for a person.
         max_windows: the most windows that one forward takes; None for no such bound.
+        overflows: windows so far that overflowed the arithmetic and were computed again in fp32.
     """
 
     checkpoint: Checkpoint
     name: str
     max_windows: int | None
+    overflows: int
 
     def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         """Run one padded forward in the language used last, at first the checkpoint's own.
@@ -46,10 +57,11 @@ class Engine(Protocol):
 
         Returns:
             For each window float32 [frames, vocabulary], the log-softmax that the clip would have
-            alone.
+            alone. It is not finite where the network overflows, in fp32 too.
 
         Raises:
             MemoryError: the batch does not fit; fewer windows may.
+            DeviceLost: no further forward of this process can succeed.
         """
         ...
 
@@ -58,7 +70,13 @@ class Engine(Protocol):
         ...
 
     def use_language(self, language: str) -> None:
-        """Hear one of the checkpoint's `languages` from now on."""
+        """Hear one of the checkpoint's `languages` from now on.
+
+        Raises:
+            CheckpointError: the language's adapter has weights that are NaN or infinite.
+            MemoryError: there is no room for it.
+            DeviceLost: no further forward of this process can succeed.
+        """
         ...
 
 
@@ -113,12 +131,20 @@ def limit_gpu_memory(device: str, fraction: float) -> None:
 
 
 def load_engine(
-    checkpoint: Checkpoint, *, device: str, precision: str, threads: int, compiled: bool = False
+    checkpoint: Checkpoint,
+    *,
+    device: str,
+    precision: str,
+    threads: int,
+    compiled: bool = False,
+    log: Callable[[str], None] = _logger.warning,
 ) -> Engine:
     """Load a checkpoint's weights, from local safetensors only.
 
     On a CPU, bf16 and int8 run on OpenVINO where it is installed and knows the network, else on
-    torch, as all other does and whatever is compiled.
+    torch, as all other does and whatever is compiled. All but fp32 is compared with fp32 on a
+    second of sound (see probe.py). What is too far off is refused; `auto` takes the next more exact
+    precision instead.
 
     Args:
         checkpoint: what `load_checkpoint` read.
@@ -126,17 +152,53 @@ def load_engine(
         precision: one of PRECISIONS, or `auto`.
         threads: for one operation on the CPU.
         compiled: whether torch compiles what it can; this needs a C++ compiler.
+        log: takes a line for a person, when `auto` gives a precision up.
 
     Raises:
-        CheckpointError: the weights are not those of the network that config.json describes.
+        CheckpointError: the weights are not those of the network that config.json describes, are
+            NaN or infinite, or do not bear the precision.
         ValueError: an unknown precision, one that the device does not have, or on a CPU one of
             UNCOMPILED with `compiled`.
     """
     if compiled and device == "cpu" and precision in UNCOMPILED:
         raise ValueError(f"precision {precision} is not compiled on a CPU")
-    precision = choose_precision(precision, device=device)
+    chosen = choose_precision(precision, device=device)
     torch.set_num_threads(threads)
-    model = load_model(checkpoint)
+    probe: Probe | None = None
+    while True:
+        model = load_model(checkpoint)
+        probe = probe or Probe(checkpoint, model)
+        engine = _engine(
+            checkpoint, model, device=device, precision=chosen, threads=threads, compiled=compiled
+        )
+        if chosen == "fp32":
+            return engine
+        deviation = probe.deviation(engine)
+        if deviation <= TOLERANCES[chosen]:
+            return engine
+        complaint = _complaint(checkpoint, engine, deviation, TOLERANCES[chosen])
+        exacter = _MORE_EXACT[chosen]
+        if precision != "auto":
+            raise CheckpointError(f"{complaint}; start with --precision {exacter}")
+        log(f"{complaint}; auto takes {exacter}")
+        # The next one's weights must not lie in memory beside these.
+        del engine, model
+        chosen = exacter
+
+
+def _complaint(checkpoint: Checkpoint, engine: Engine, deviation: float, limit: float) -> str:
+    """Why an arithmetic does not serve, in one line."""
+    if not math.isfinite(deviation):
+        return f"{checkpoint.path}: {engine.name} overflows on a second of test sound"
+    return (
+        f"{checkpoint.path}: {engine.name} is {deviation:.2f} standard deviations off fp32 on a "
+        f"second of test sound, the limit is {limit:g}"
+    )
+
+
+def _engine(
+    checkpoint: Checkpoint, model: Any, *, device: str, precision: str, threads: int, compiled: bool
+) -> Engine:
     if not compiled and device == "cpu" and precision in ("bf16", "int8") and _has_openvino():
         from asr_backend.engine import openvino_engine
 
@@ -152,21 +214,38 @@ def _has_openvino() -> bool:
 
 
 def load_model(checkpoint: Checkpoint) -> Any:
-    """Hugging Face's model on the CPU, in fp32, its weight norms folded."""
+    """Hugging Face's model on the CPU, in fp32, its weight norms folded.
+
+    Raises:
+        CheckpointError: weights are missing, NaN or infinite.
+    """
     transformers_logging.disable_progress_bar()
+    # Not what config.json says: it could name code on the Hub. The engine replaces WavLM's
+    # attention, which has no other implementation.
+    attention = "eager" if checkpoint.model_type == "wavlm" else "sdpa"
+    config = AutoConfig.from_pretrained(
+        checkpoint.path, local_files_only=True, trust_remote_code=False
+    )
+    config._attn_implementation = attention
     model, report = AutoModelForCTC.from_pretrained(
         checkpoint.path,
+        config=config,
+        attn_implementation=attention,
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
         output_loading_info=True,
     )
-    # Only training reads the embedding of masked spans, so many checkpoints leave it out.
-    missing = [key for key in report["missing_keys"] if not key.endswith("masked_spec_embed")]
+    missing = [key for key in report["missing_keys"] if not key.endswith(_FOR_TRAINING)]
     if missing:
         raise CheckpointError(
             f"{checkpoint.path}: the weights lack {len(missing)} tensors of the network, "
             f"{min(missing)} for one"
         )
+    weights = model.state_dict()
+    check_finite(
+        checkpoint.path,
+        {name: weights[name] for name in weights if not name.endswith(_FOR_TRAINING)},
+    )
     fold_weight_norms(model)
     return model.float().eval()

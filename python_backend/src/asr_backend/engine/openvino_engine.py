@@ -68,6 +68,8 @@ class OpenVinoEngine:
     """
 
     max_windows: int | None = 1
+    # Both precisions have the range of fp32.
+    overflows = 0
 
     def __init__(self, checkpoint: Checkpoint, model: Any, *, precision: str, threads: int) -> None:
         self.checkpoint = checkpoint

@@ -17,7 +17,7 @@ All else is masked by the models themselves, or looks at one frame at a time.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -31,10 +31,13 @@ from torch.nn import functional
 from asr_backend.checkpoint import Checkpoint
 from asr_backend.engine.adapters import Adapters
 from asr_backend.engine.compilation import compile_layers, nothing_more
+from asr_backend.engine.device_lost import DeviceLost, is_lost
 from asr_backend.engine.grouped_conv import widen_narrow_groups
 from asr_backend.engine.int8_linear import use_int8
+from asr_backend.engine.overflow import in_fp32
 from asr_backend.engine.samples import network_input
 
+_NO_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -61,6 +64,7 @@ class TorchEngine:
         compiled: bool = False,
     ) -> None:
         self.checkpoint = checkpoint
+        self.overflows = 0
         self.name = f"{precision} on torch, {'compiled, ' * compiled}{device}"
         self._device = torch.device(device)
         self._dtype = _DTYPES.get(precision, torch.bfloat16)
@@ -86,27 +90,56 @@ class TorchEngine:
     def use_language(self, language: str) -> None:
         """See Engine."""
         assert self._adapters is not None, "the checkpoint has no languages"
-        self._adapters.use(language)
+        with self._named_errors():
+            self._adapters.use(language)
 
-    @torch.inference_mode()
     def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         """See Engine."""
+        with self._named_errors():
+            outputs = self._run(windows, self._dtype)
+            if self._dtype == torch.float16:
+                self._repeat_overflows(windows, outputs)
+            return outputs
+
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Within it, torch's errors of memory and device are those that Engine names."""
         try:
-            with self._compilation():
-                return self._run(windows)
+            yield
         except torch.OutOfMemoryError as error:
             raise MemoryError(str(error)) from None
         except RuntimeError as error:
-            # The CPU's allocator has no exception class of its own.
-            if "DefaultCPUAllocator" in str(error):
+            # Neither the CPU's allocator nor cuBLAS has an exception class of its own for it.
+            if any(words in str(error) for words in _NO_MEMORY):
                 raise MemoryError(str(error)) from None
+            if self._device.type != "cpu" and is_lost(error, self._synchronize):
+                raise DeviceLost(str(error).partition("\n")[0]) from error
             raise
 
-    def _run(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    def _repeat_overflows(
+        self,
+        windows: Sequence[npt.NDArray[np.float32]],
+        outputs: list[npt.NDArray[np.float32]],
+    ) -> None:
+        """Put fp32's output in the place of each that is not finite."""
+        for index, (window, output) in enumerate(zip(windows, outputs, strict=True)):
+            if not np.isfinite(output).all():
+                self.overflows += 1
+                with in_fp32(self._model):
+                    (outputs[index],) = self._run([window], torch.float32)
+
+    def _synchronize(self) -> None:
+        torch.cuda.synchronize(self._device)
+
+    @torch.inference_mode()
+    def _run(
+        self, windows: Sequence[npt.NDArray[np.float32]], dtype: torch.dtype
+    ) -> list[npt.NDArray[np.float32]]:
         lengths = [window.size for window in windows]
         batch = self._upload(windows)
         mask = self._padding.start(batch, lengths)
-        logits = self._model(batch.to(self._dtype), attention_mask=mask).logits
+        with self._compilation():
+            logits = self._model(batch.to(dtype), attention_mask=mask).logits
         log_probs = functional.log_softmax(logits, dim=-1, dtype=torch.float32)
         return [
             row[: self.checkpoint.frame_count(length)]

@@ -16,6 +16,7 @@ from transformers import AutoModelForCTC, Wav2Vec2FeatureExtractor
 from asr_backend.checkpoint import load_checkpoint
 from asr_backend.checkpoint_files import CheckpointError
 from asr_backend.engine import loading
+from asr_backend.engine.device_lost import DeviceLost
 from asr_backend.engine.loading import (
     Engine,
     choose_device,
@@ -241,6 +242,37 @@ def test_the_embedding_of_masked_spans_may_be_absent(tmp_path: Path) -> None:
     assert load(folder).forward(clips([400]))[0].shape == (1, 32)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path: Path, bad: float) -> None:
+    folder = write_checkpoint(tmp_path, "base-960h")
+    weights = load_file(folder / "model.safetensors")
+    name = "wav2vec2.encoder.layers.1.attention.k_proj.weight"
+    weights[name][3, 5] = bad
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError) as caught:
+        load(folder)
+    assert str(caught.value) == (
+        f"{folder}: of the weights {name}, 1 of {48 * 48} are NaN or infinite"
+    )
+
+
+@pytest.mark.parametrize("shape", ["base-960h", "wavlm-base", "data2vec-audio-base"])
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_no_checkpoint_names_the_code_of_its_attention(
+    tmp_path: Path, shape: str, key: str
+) -> None:
+    """A name with a slash is a kernel of the Hub, which transformers would run."""
+    folder = write_checkpoint(tmp_path, shape)
+    before = load(folder).forward(clips([900]))[0]
+    config = json.loads((folder / "config.json").read_text())
+    config[key] = "somebody/attention"
+    (folder / "config.json").write_text(json.dumps(config))
+    engine = load(folder)
+    expected = "eager" if shape == "wavlm-base" else "sdpa"
+    assert engine._model.config._attn_implementation == expected  # type: ignore[attr-defined]
+    assert (engine.forward(clips([900]))[0] == before).all()
+
+
 def test_a_precision_that_is_not_there(folders: dict[str, Path]) -> None:
     with pytest.raises(ValueError, match="int4"):
         load(folders["base-960h"], precision="int4")
@@ -292,6 +324,48 @@ def test_out_of_memory_is_pythons_own_error(
     monkeypatch.setattr(engine, "_run", fail)
     with pytest.raises(MemoryError):
         engine.forward(clips([400]))
+
+
+ILLEGAL = "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be ..."
+
+
+@pytest.mark.parametrize(
+    ("message", "context", "raised"),
+    [
+        (ILLEGAL, "ended", DeviceLost),
+        ("CUDA error: unspecified launch failure", "ended", DeviceLost),
+        ("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`", "", DeviceLost),
+        ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR", "", DeviceLost),
+        ("CUDA error: invalid configuration argument", "", RuntimeError),
+        ("CUDA error: out of memory", "", MemoryError),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`", "", MemoryError),
+    ],
+)
+def test_an_error_that_ends_the_device_s_context_is_told_from_others(
+    folders: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    message: str,
+    context: str,
+    raised: type[Exception],
+) -> None:
+    """torch's words, and a device that answers each later call with the same error, or does not."""
+    engine = load(folders["base-960h"])
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError(message)
+
+    def synchronize(device: torch.device) -> None:
+        assert device == torch.device("cuda:0")
+        if context == "ended":
+            fail()
+
+    monkeypatch.setattr(engine, "_device", torch.device("cuda:0"))
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    monkeypatch.setattr(engine, "_run", fail)
+    with pytest.raises(raised) as caught:
+        engine.forward(clips([400]))
+    assert type(caught.value) is raised
+    assert str(caught.value) == (message.splitlines()[0] if raised is DeviceLost else message)
 
 
 @pytest.mark.parametrize(

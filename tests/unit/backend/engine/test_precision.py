@@ -35,7 +35,12 @@ FROM_ALONE = 0.05
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("checkpoints")
-    return {shape: write_checkpoint(root / shape, shape) for shape in SHAPES}
+    # More of it, and the convolutions of this shape overflow fp16.
+    spread = {"distilhubert": 0.2}
+    return {
+        shape: write_checkpoint(root / shape, shape, spread=spread.get(shape, 0.3))
+        for shape in SHAPES
+    }
 
 
 def load(folder: Path, precision: str) -> Engine:
