@@ -113,7 +113,7 @@ class AcousticCalls:
                     if devices_lost == MAX_DEVICES_LOST:
                         raise AsrError(
                             ErrorCode.ENGINE_RESTARTING,
-                            f"the acoustic model lost its device in {devices_lost} tries in a row",
+                            f"the acoustic model lost its device in {devices_lost} tries",
                         ) from error
                 elif not _is_restarting(error.message):
                     raise

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from asr_backend.acoustic import AcousticModel
+from asr_backend.acoustic import DEVICE_LOST_STATUS, AcousticModel
 from asr_backend.checkpoint import Checkpoint, load_checkpoint
+from asr_backend.engine.device_lost import DeviceLost
 from asr_backend.metrics import Metrics
 from tests.unit.backend.checkpoints import write_checkpoint
 from tests.unit.backend.doubles import PbUtils, Request
@@ -288,13 +291,159 @@ def test_a_defect_of_ours_hits_its_own_request_alone(
     assert pb_utils.metric("asr_oom_splits_total").value == 0
 
 
-def test_amplitudes_that_overflow_the_network(model: AcousticModel, engine: FakeEngine) -> None:
-    loud, plain = request(), request()
+NOT_FINITE = [np.nan, np.inf, -np.inf]
+
+
+@pytest.fixture
+def overflow(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The first value of a window that the engine cannot compute, and what it gives for that."""
+    bad: list[float] = []
+    run = engine.forward
 
     def forward(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return [np.full((4, 32), value, np.float32) for value in (np.nan, 0.0)]
+        outputs = run(windows)
+        for window, output in zip(windows, outputs, strict=True):
+            if window[0] == np.float32(bad[0]):
+                output[1, 3] = bad[1]
+        return outputs
 
-    engine.forward = forward  # type: ignore[method-assign]
-    model.execute([loud, plain])
-    assert loud.failure()[0].startswith("NON_FINITE_SAMPLES: ")
+    monkeypatch.setattr(engine, "forward", forward)
+    return bad
+
+
+@pytest.mark.parametrize("output", NOT_FINITE)
+@pytest.mark.parametrize(("value", "do_normalize"), [(0.5, True), (0.5, False), (1e30, True)])
+def test_finite_samples_that_give_no_numbers_are_not_the_caller_s_fault(
+    model: AcousticModel,
+    engine: FakeEngine,
+    pb_utils: PbUtils,
+    overflow: list[float],
+    output: float,
+    value: float,
+    do_normalize: bool,
+) -> None:
+    """However loud: what is brought to unit variance overflows for another reason."""
+    overflow += [value, output]
+    engine.checkpoint = replace(engine.checkpoint, do_normalize=do_normalize)
+    bad, plain = request(value=value), request(value=0.25)
+    model.execute([bad, plain])
+    message, status = bad.failure()
+    assert message.startswith("INTERNAL_ERROR: id ")
+    assert status == "INTERNAL"
     assert plain.output("LOG_PROBS").shape == (1, 4, 32)
+    (logged,) = pb_utils.Logger.errors
+    assert logged.startswith(message)
+    assert "a double: NaN or infinity for 1600 finite samples" in logged
+
+
+@pytest.mark.parametrize("output", NOT_FINITE)
+def test_amplitudes_that_overflow_the_network_are_the_caller_s_fault(
+    model: AcousticModel, engine: FakeEngine, overflow: list[float], output: float
+) -> None:
+    overflow += [1e30, output]
+    engine.checkpoint = replace(engine.checkpoint, do_normalize=False)
+    loud, plain = request(value=1e30), request()
+    model.execute([loud, plain])
+    assert loud.failure() == (
+        "NON_FINITE_SAMPLES: amplitudes of up to 1.0e+30 overflow the network; full scale is 1",
+        "INVALID_ARG",
+    )
+    assert plain.output("LOG_PROBS").shape == (1, 4, 32)
+
+
+def test_windows_that_were_computed_in_fp32_after_all_are_logged(
+    model: AcousticModel,
+    engine: FakeEngine,
+    pb_utils: PbUtils,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = engine.forward
+
+    def forward(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        engine.overflows += sum(window[0] > 1 for window in windows)
+        return run(windows)
+
+    monkeypatch.setattr(engine, "forward", forward)
+    requests = [request(value=value) for value in (0.1, 3.0, 2.0)]
+    model.execute(requests)
+    model.execute([request()])
+    assert all(each.output("LOG_PROBS").size for each in requests)
+    assert pb_utils.Logger.warnings == [
+        "2 windows overflowed a double; they were computed again in fp32"
+    ]
+
+
+class Ended(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def statuses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What the process ended with."""
+    seen: list[int] = []
+
+    def end(status: int) -> None:
+        seen.append(status)
+        raise Ended
+
+    monkeypatch.setattr(os, "_exit", end)
+    return seen
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_lost_device_ends_the_process_when_all_are_answered(
+    model: AcousticModel,
+    engine: FakeEngine,
+    pb_utils: PbUtils,
+    monkeypatch: pytest.MonkeyPatch,
+    statuses: list[int],
+    together: bool,
+) -> None:
+    engine.max_windows = None if together else 1
+    run = engine.forward
+    requests = [request(800, 0.1), request(1_600, 0.2), request(3_200, 0.3)]
+    bad = request(0)
+
+    def forward(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        if any(window.size == 1_600 for window in windows):
+            raise DeviceLost("CUDA error: an illegal memory access was encountered")
+        return run(windows)
+
+    monkeypatch.setattr(engine, "forward", forward)
+    with pytest.raises(Ended):
+        model.execute([*requests, bad])
+    assert statuses == [DEVICE_LOST_STATUS]
+    # What was answered before stays so; a second answer would ruin Triton's memory.
+    answered = [] if together else requests[:1]
+    assert [each.output("LOG_PROBS").shape[2] for each in answered] == [32] * len(answered)
+    for each in requests[len(answered) :]:
+        message, status = each.failure()
+        assert message.startswith("ENGINE_RESTARTING: ")
+        assert status == "UNAVAILABLE"
+    assert bad.failure()[0].startswith("EMPTY_AUDIO")
+    assert pb_utils.Logger.errors == [
+        "the device is lost, this process ends and is to be replaced: "
+        "CUDA error: an illegal memory access was encountered"
+    ]
+    lost = pb_utils.metric("asr_errors_total", code="ENGINE_RESTARTING").value
+    assert lost == len(requests) - len(answered)
+
+
+def test_a_lost_device_ends_the_process_where_answers_fail(
+    model: AcousticModel,
+    pb_utils: PbUtils,
+    engine: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    statuses: list[int],
+) -> None:
+    def lost(*_: Any) -> Any:
+        raise DeviceLost("CUDA error: unspecified launch failure")
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no shared memory")
+
+    monkeypatch.setattr(engine, "forward", lost)
+    monkeypatch.setattr(pb_utils.Logger, "log_error", broken)
+    with pytest.raises(Ended):
+        model.execute([request()])
+    assert statuses == [DEVICE_LOST_STATUS]

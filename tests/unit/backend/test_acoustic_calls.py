@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asr_backend.acoustic_calls import AcousticCalls, Cancelled, UpstreamError
+from asr_backend.acoustic_calls import MAX_DEVICES_LOST, AcousticCalls, Cancelled, UpstreamError
 from asr_backend.errors import AsrError, ErrorCode
 from asr_backend.metrics import Metrics
 from tests.unit.backend.doubles import PbUtils
@@ -106,6 +106,25 @@ async def test_a_model_that_stays_dead_is_engine_restarting():
     with pytest.raises(AsrError) as caught:
         await calls(Script(Response((DEAD, 13))), patience_s=0.2).log_probs(SAMPLES, never)
     assert caught.value.code is ErrorCode.ENGINE_RESTARTING
+
+
+LOST = Response(("ENGINE_RESTARTING: the device failed, and its process starts again", 14))
+
+
+async def test_a_lost_device_of_the_acoustic_model_costs_time_only():
+    dead = Response((DEAD, 13))
+    script = Script(LOST, dead, dead, LOST, dead, Response())
+    emissions = await calls(script).log_probs(SAMPLES, never)
+    assert emissions.shape == (2, 32)
+    assert len(script.requests) == 6
+
+
+async def test_a_window_under_which_devices_are_lost_is_not_sent_for_ever():
+    script = Script(LOST)
+    with pytest.raises(AsrError, match="lost its device in 3 tries") as caught:
+        await calls(script).log_probs(SAMPLES, never)
+    assert caught.value.code is ErrorCode.ENGINE_RESTARTING
+    assert len(script.requests) == MAX_DEVICES_LOST
 
 
 async def test_time_in_the_queue_is_not_time_that_the_model_was_dead():

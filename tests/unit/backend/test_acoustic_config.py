@@ -76,5 +76,8 @@ def test_the_real_engine_from_the_packaged_config(config: ModelConfig, tmp_path:
 
 def test_a_folder_that_cannot_be_served(config: ModelConfig, tmp_path: Path) -> None:
     arguments = triton_arguments(config, model=str(tmp_path / "absent"))
+    pb_utils = PbUtils()
     with pytest.raises(CheckpointError, match="no such folder"):
-        AcousticModel.from_triton(arguments, PbUtils())
+        AcousticModel.from_triton(arguments, pb_utils)
+    (line,) = pb_utils.Logger.errors
+    assert line == f"wav2vec2 cannot start: {tmp_path / 'absent'}: no such folder"
