@@ -84,8 +84,7 @@ class AcousticModel:
         try:
             return cls._from_triton(args, pb_utils)
         except Exception as error:
-            # Triton may end by a signal over a load that fails, before it has said why
-            # (docs/triton.md).
+            # Triton reports it as well, in the middle of a traceback and a table.
             pb_utils.Logger.log_error(f"wav2vec2 cannot start: {error or repr(error)}")
             raise
 

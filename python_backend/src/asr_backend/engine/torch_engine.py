@@ -112,7 +112,7 @@ class TorchEngine:
             # Neither the CPU's allocator nor cuBLAS has an exception class of its own for it.
             if any(words in str(error) for words in _NO_MEMORY):
                 raise MemoryError(str(error)) from None
-            if self._device.type != "cpu" and is_lost(error, self._synchronize):
+            if is_lost(error, self._synchronize):
                 raise DeviceLost(str(error).partition("\n")[0]) from error
             raise
 
@@ -129,7 +129,8 @@ class TorchEngine:
                     (outputs[index],) = self._run([window], torch.float32)
 
     def _synchronize(self) -> None:
-        torch.cuda.synchronize(self._device)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
 
     @torch.inference_mode()
     def _run(
