@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def write(shape: str) -> Path:
         width, groups = NARROW[shape]
         sizes = {"hidden_size": width, "num_conv_pos_embedding_groups": groups}
-        return write_checkpoint(root / shape, shape, num_hidden_layers=1, **sizes)
+        return write_checkpoint(root / shape, shape, spread=0.1, num_hidden_layers=1, **sizes)
 
     return write
 
