@@ -53,7 +53,7 @@ class Screen:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # rich 13 ends a bar that is disabled with an empty line.
+        # Older versions of rich end a disabled bar with an empty line.
         if not self._progress.disable:
             self._progress.stop()
 
