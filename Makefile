@@ -12,7 +12,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo serve test check test-unit load sweep bench-client bench docs
+OLDEST := build/oldest/torch-2.6 build/oldest/lowest
+
+.PHONY: help setup demo serve test check test-unit test-oldest load sweep bench-client bench docs
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +48,22 @@ test-unit: $(INSTALLED) ## the tests that start no server
 
 test: check ## check, then every test, those on the real server too
 	@$(BIN)/python -m pytest
+
+# Older packages warn of what newer ones changed: warnings are no failures there.
+test-oldest: $(OLDEST:=/.installed) ## every test with torch 2.6 and with the lowest declared versions; by hand
+	@for environment in $(OLDEST); do
+	    echo "==> the tests in $$environment"
+	    $$environment/bin/python -m pytest -W default $(TESTS)
+	done
+
+build/oldest/%/.installed: $(INSTALLED) tools/oldest_requirements.py
+	@test -x $(@D)/bin/python || { echo "==> creating $(@D)"; $(PYTHON) -m venv $(@D); }
+	$(BIN)/python -m tools.oldest_requirements $* > $(@D)/requirements.txt
+	$(@D)/bin/python -m pip install --disable-pip-version-check --requirement $(@D)/requirements.txt
+	$(@D)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation \
+	    --editable python_backend --editable client_sdk
+	$(@D)/bin/python -m pip check
+	touch $@
 
 load: $(INSTALLED) ## a minute of load on a server of its own, with gates
 	@$(BIN)/python -m load_tests

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 import time
@@ -166,7 +167,11 @@ def test_no_token_or_a_wrong_one_is_refused_at_once(guarded: Guarded):
             "do client_certificate and client_key belong together",
         ),
         (lambda g: g.tls(trusts="other"), "CERTIFICATE_VERIFY_FAILED"),
-        (lambda g: g.tls(server_name_override="another.test"), "Hostname Verification"),
+        # OpenSSL's words, and those of older versions of grpcio.
+        (
+            lambda g: g.tls(server_name_override="another.test"),
+            "Hostname Verification|another.test is not in peer certificate",
+        ),
     ],
     ids=["plain", "no certificate", "wrong certificate", "pair", "authority", "name"],
 )
@@ -178,7 +183,7 @@ def test_a_failed_handshake_says_why(
         with pytest.raises(ServerUnavailable) as caught:
             client.transcribe(SILENCE, sample_rate=16000)
     assert type(caught.value) is ServerUnavailable
-    assert words in caught.value.server_message
+    assert re.search(words, caught.value.server_message)
     assert_no_secret(caught.value)
 
 

@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+
+from tools import oldest_requirements
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,14 +36,11 @@ OF_TRITON = {"triton_python_backend_utils"}
     ("package", "module"), [("python_backend", "asr_backend"), ("client_sdk", "asr_client")]
 )
 def test_imports_are_the_declared_dependencies(package: str, module: str):
-    project = tomllib.loads((ROOT / package / "pyproject.toml").read_text())["project"]
-    extras = itertools.chain(*project["optional-dependencies"].values())
-    asked = [*project["dependencies"], *extras]
-    names = {re.split(r"[^\w-]", line)[0] for line in asked}
-    declared = {MODULES.get(name, name) for name in names - NOT_IMPORTED}
+    names = {Requirement(line).name for line in declared(package)}
+    wanted = {MODULES.get(name, name) for name in names - NOT_IMPORTED}
     files = (ROOT / package / "src" / module).rglob("*.py")
     imported = {name for file in files for name in imports(file)}
-    assert imported - {module} - OF_TRITON - set(sys.stdlib_module_names) == declared
+    assert imported - {module} - OF_TRITON - set(sys.stdlib_module_names) == wanted
 
 
 def imports(file: Path) -> set[str]:
@@ -63,3 +63,50 @@ def test_what_is_pinned_suits_every_python(python: str):
     assert {
         n: spec for n, spec in wanted.items() if not SpecifierSet(spec or "").contains(python)
     } == {}
+
+
+PACKAGES = ("python_backend", "client_sdk")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_oldest_environment_has_every_declared_minimum(package: str):
+    installed = oldest_requirements.requirements("lowest")
+    minimums = oldest_requirements.minimums(package)
+    assert minimums.keys() == {Requirement(line).name for line in declared(package)}
+    assert [name for name, lowest in minimums.items() if f"{name}=={lowest}" not in installed] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_is_pinned_is_what_the_package_accepts(package: str):
+    pins = oldest_requirements.pins()
+    refused = [
+        f"{requirement}, pinned {pins[requirement.name]}"
+        for requirement in map(Requirement, declared(package))
+        if not requirement.specifier.contains(pins[requirement.name])
+    ]
+    assert refused == []
+
+
+def test_a_dependency_without_a_minimum_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["numpy"]\n[project.optional-dependencies]\n'
+    )
+    monkeypatch.setattr(oldest_requirements, "ROOT", tmp_path)
+    with pytest.raises(ValueError, match="'numpy' declares no minimum"):
+        oldest_requirements.minimums(".")
+
+
+def test_the_environment_with_torch_2_6_is_as_its_image_is():
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    (torch,) = re.findall(r"^FROM pytorch/pytorch:([\d.]+)-", dockerfile, re.MULTILINE)
+    (unpinned,) = re.findall(r"grep -vE '\^\(([\w|]+)\)==' /requirements.txt", dockerfile)
+    pinned = {f"{name}=={version}" for name, version in oldest_requirements.pins().items()}
+    older = set(oldest_requirements.requirements("torch-2.6"))
+    assert older - pinned == {f"torch=={torch}", "sympy"}
+    assert {line.partition("==")[0] for line in pinned - older} == set(unpinned.split("|"))
+
+
+def declared(package: str) -> list[str]:
+    """The dependencies of a package and of its extras, as its pyproject.toml has them."""
+    project = tomllib.loads((ROOT / package / "pyproject.toml").read_text())["project"]
+    return [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]

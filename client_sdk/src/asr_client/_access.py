@@ -111,20 +111,23 @@ class Access:
         A server that refuses a handshake only closes the connection, which tells nobody why.
         """
         status, words = _wire.failure(error)
-        if status == "UNAVAILABLE" and words.startswith(_NOT_CONNECTED):
-            if self._tls is None and words.endswith(_CLOSED):
-                words += " (does the server want TLS?)"
-            elif self._tls is not None and words.endswith(_CLOSED):
-                wanted = "another" if self._pem["client_key"] else "a"
-                words += f" (does the server want {wanted} client certificate?)"
-            elif words.endswith(_NO_HANDSHAKER):
-                words += " (do client_certificate and client_key belong together?)"
+        if status != "UNAVAILABLE":
+            return status, words
+        closed = words.startswith(_NOT_CONNECTED) and words.endswith(_CLOSED)
+        if closed and self._tls is None:
+            words += " (does the server want TLS?)"
+        elif closed:
+            wanted = "another" if self._pem["client_key"] else "a"
+            words += f" (does the server want {wanted} client certificate?)"
+        elif self._pem.get("client_key") and words.endswith(_NO_HANDSHAKER):
+            words += " (do client_certificate and client_key belong together?)"
         return status, words
 
 
 _NOT_CONNECTED = "failed to connect"
 _CLOSED = ("Socket closed", "Connection reset by peer", "Broken pipe")
-_NO_HANDSHAKER = "Failed to create security handshaker."
+# The second is what grpcio 1.67 says of the same.
+_NO_HANDSHAKER = ("Failed to create security handshaker.", "empty address list: ")
 
 
 def _read(tls: TlsConfig, name: str) -> bytes | None:

@@ -53,7 +53,9 @@ class Screen:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        # Older versions of rich end a disabled bar with an empty line.
+        if not self._progress.disable:
+            self._progress.stop()
 
     def advance(self, note: str = "") -> None:
         """Count one more recording; the note stands beside the bar."""

@@ -173,7 +173,10 @@ class _Tracing:
     def headers(self, span: Any) -> tuple[tuple[str, str], ...]:
         """The span's context, as the configured propagators write it."""
         carrier: dict[str, str] = {}
-        self._propagate.inject(carrier, self._trace.set_span_in_context(span))
+        # Without an SDK, older versions of the API make invalid spans: the caller's goes instead.
+        valid = span.get_span_context().is_valid
+        context = self._trace.set_span_in_context(span) if valid else None
+        self._propagate.inject(carrier, context)
         return tuple((key.lower(), value) for key, value in carrier.items())
 
     def end(self, span: Any, attempt: Attempt) -> None:

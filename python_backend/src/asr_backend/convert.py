@@ -47,9 +47,12 @@ def convert(source: Path, target: Path) -> None:
         weights |= {name: value.clone().contiguous() for name, value in loaded.items()}
     target.mkdir(parents=True, exist_ok=True)
     # First, as it is what a disk may have no room for: then the folder stays empty.
+    converted = target / "model.safetensors"
     try:
-        save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
+        save_file(weights, converted, metadata={"format": "pt"})
     except SafetensorError as error:
+        # Older versions of safetensors leave what they had written.
+        converted.unlink(missing_ok=True)
         raise ValueError(f"{target}: {error}") from None
     for pattern in _COPIED:
         for file in source.glob(pattern):

@@ -261,6 +261,22 @@ with Client({server.url!r}) as client:
     assert not any("trace" in key for key in server.requests[0].metadata)
 
 
+def test_without_an_sdk_the_context_of_the_caller_travels(server: FakeServer) -> None:
+    """The API alone makes no spans; older versions of it make invalid ones."""
+    code = f"""
+from opentelemetry import trace
+from asr_client import Client
+context = trace.SpanContext(0xA, 0xB, is_remote=False, trace_flags=trace.TraceFlags(1))
+with Client({server.url!r}) as client, trace.use_span(trace.NonRecordingSpan(context)):
+    print(client.transcribe(b"fLaC").text)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("seven of clubs\n", "")
+    assert server.requests[0].metadata["traceparent"] == f"00-{0xA:032x}-{0xB:016x}-01"
+
+
 def test_no_secret_is_told(
     spans: InMemorySpanExporter, driver: Driver, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -238,14 +238,18 @@ def _fused_wavlm_attention(
     hidden: torch.Tensor,
     attention_mask: torch.Tensor | None,
     position_bias: torch.Tensor,
+    output_attentions: bool = False,
 ) -> tuple[torch.Tensor, None]:
     """Stands in for WavLMAttention.torch_multi_head_self_attention.
+
+    The attention weights are never returned: nobody here asks for them.
 
     Args:
         layer: the WavLMAttention.
         hidden: [batch, frames, width].
         attention_mask: bool [batch, frames], true for a clip's own frames; None without padding.
         position_bias: the gated bias, [batch * heads, frames, frames].
+        output_attentions: transformers before 5.16 passes it, 5.16 and later do not. Ignored.
     """
     batch, frames, width = hidden.shape
     query, key, value = (

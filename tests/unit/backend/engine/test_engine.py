@@ -183,6 +183,20 @@ def test_attention_is_fused_and_the_weight_norm_folded(folders: dict[str, Path])
     )
 
 
+def test_the_attention_of_wavlm_is_called_as_older_and_newer_transformers_do(
+    folders: dict[str, Path],
+) -> None:
+    """Before 5.16 the layer hands over `output_attentions`, too."""
+    model = load(folders["wavlm-base"])._model  # type: ignore[attr-defined]
+    attention = model.base_model.encoder.layers[0].attention
+    hidden, bias = torch.randn(2, 5, 48), torch.randn(2 * 4, 5, 5)
+    mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    with torch.no_grad():
+        older, _ = attention.torch_multi_head_self_attention(hidden, mask, bias, False)
+        newer, _ = attention.torch_multi_head_self_attention(hidden, mask, bias)
+    assert torch.equal(older, newer)
+
+
 def test_samples_that_overflow_a_float32_variance(folders: dict[str, Path]) -> None:
     window = clips([2_000])[0]
     engine = load(folders["base-960h"])
@@ -193,7 +207,7 @@ def test_samples_that_overflow_a_float32_variance(folders: dict[str, Path]) -> N
 
 def test_half_precision_weights_run_in_fp32(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path, "base-960h")
-    AutoModelForCTC.from_pretrained(folder, dtype=torch.float16).save_pretrained(folder)
+    AutoModelForCTC.from_pretrained(folder).half().save_pretrained(folder)
     assert load(folder).forward(clips([500]))[0].dtype == np.float32
 
 
