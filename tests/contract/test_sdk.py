@@ -198,6 +198,12 @@ def test_the_async_client_hears_the_same(url: str, client: Client) -> None:
             asr_client.InvalidOptions,
             "BAD_OPTIONS",
         ),
+        (
+            RECORDING,
+            {"decoder": "beam", "hotwords": ["a" * 201]},
+            asr_client.InvalidOptions,
+            "BAD_OPTIONS",
+        ),
     ],
 )
 def test_what_is_refused_is_refused_once_and_named(

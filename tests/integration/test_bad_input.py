@@ -104,6 +104,29 @@ def test_limits_of_length_and_size(narrow_server: LocalServer):
         assert client.transcribe(recordings.wav(short)).duration_s == 1.0
 
 
+def test_limits_of_work(narrow_server: LocalServer):
+    fast = encode(np.zeros(192_000 * 4, np.int16), container="flac", codec="flac", rate_hz=192_000)
+    refused = [
+        (
+            recordings.wav(np.zeros(16_000 * 3, np.int16)),
+            {"decoder": "beam", "beam_width": 500},
+            "2 s at beam_width 500",
+        ),
+        (fast, {}, "400000 (rate times channels times seconds)"),
+    ]
+    with Client(narrow_server.url, timeout_s=60) as client:
+        for audio, options, says in refused:
+            with pytest.raises(InvalidAudio) as caught:
+                client.transcribe(audio, **options)
+            assert caught.value.code == "AUDIO_TOO_LONG"
+            assert f"the limit is {says}" in caught.value.server_message
+        pcm = {"encoding": "pcm_s16le", "sample_rate": 8_000, "channel": "separate"}
+        assert len(client.transcribe(bytes(160_000), channels=4, **pcm).channels) == 4
+        with pytest.raises(InvalidAudio) as caught:
+            client.transcribe(bytes(192_000), channels=4, **pcm)
+        assert "3.0 s, the limit is 2.5 s for 4 channels apart" in caught.value.server_message
+
+
 # What follows speaks to Triton without the SDK, which would never send it.
 
 

@@ -108,7 +108,7 @@ class AsyncClient(_base.BaseClient):
             channel: "mix" for the mean of all channels, a channel's index, or "separate".
             decoder: "greedy" or "beam".
             beam_width: texts that the beam decoder keeps at each frame, 1 to 1000; else 100.
-            hotwords: words that the beam decoder should prefer, at most 100.
+            hotwords: words that the beam decoder should prefer, at most 100 of at most 200 letters.
             hotword_weight: what each adds to a text's log-probability, 0 to 100; else 10.
             language: for checkpoints with language adapters.
             retry: how this call is retried; None is the client's way.

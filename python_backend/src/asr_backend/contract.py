@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from asr_backend.errors import AsrError, ErrorCode
 
@@ -20,8 +20,20 @@ MAX_SAMPLE_RATE_HZ = 384_000
 MAX_CHANNELS = 64
 MAX_OPTIONS_BYTES = 64 * 1024
 MAX_HOTWORDS = 100
+MAX_HOTWORD_LETTERS = 200
 
 _ECHO_CHARACTERS = 40
+_SPANS_AT_ONCE = 200
+"""Words or characters that one call of json encodes. It holds the interpreter's lock for half a
+millisecond; other threads, such as a front's event loop, run between two calls."""
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _few(value: Any) -> Any:
+    """Refuse a list before pydantic writes an error for each of its 30,000 items."""
+    if isinstance(value, list) and len(value) > MAX_HOTWORDS:
+        raise ValueError("too many")
+    return value
 
 
 class Options(BaseModel):
@@ -51,10 +63,15 @@ class Options(BaseModel):
     beam_width: int | None = Field(
         default=None, ge=1, le=1_000, description="an integer from 1 to 1000"
     )
-    hotwords: tuple[Annotated[str, Field(pattern=r"\S")], ...] | None = Field(
+    hotwords: Annotated[
+        tuple[Annotated[str, Field(pattern=r"\S")], ...] | None, BeforeValidator(_few)
+    ] = Field(
         default=None,
         strict=False,
-        description=f"a list of strings that are not empty, at most {MAX_HOTWORDS} words in all",
+        description=(
+            f"a list of strings that are not empty, at most {MAX_HOTWORDS} words in all, "
+            f"each of at most {MAX_HOTWORD_LETTERS} letters"
+        ),
     )
     hotword_weight: float | None = Field(
         default=None, ge=0, le=100, description="a number from 0 to 100"
@@ -130,8 +147,15 @@ def _check_together(options: Options) -> None:
         for key in _BEAM_ONLY:
             if key in given:
                 _refuse(f'{key} is for decoder "beam" only')
-    if sum(len(hotword.split()) for hotword in options.hotwords or ()) > MAX_HOTWORDS:
-        _refuse_value("hotwords", options.hotwords)
+    words = [word for hotword in options.hotwords or () for word in hotword.split()]
+    if len(words) > MAX_HOTWORDS:
+        _refuse(f"hotwords has {len(words)} words, at most {MAX_HOTWORDS} are allowed")
+    longest = max(words, key=len, default="")
+    if len(longest) > MAX_HOTWORD_LETTERS:
+        _refuse(
+            f"hotwords has a word of {len(longest)} letters, at most {MAX_HOTWORD_LETTERS} are "
+            f"allowed: {_echo(longest)}"
+        )
 
 
 def check_channel(channel: int, channels: int) -> None:
@@ -168,24 +192,37 @@ def encode_result(
     Raises:
         ValueError: a number is NaN or infinite, which is a defect of ours.
     """
-    result: dict[str, Any] = {
-        "contract": CONTRACT_VERSION,
-        "text": transcription.text,
-        "duration_s": _rounded(duration_s, 3),
-        "confidence": _confidence(transcription.confidence),
+    result = {
+        "contract": _ENCODER.encode(CONTRACT_VERSION),
+        "text": _ENCODER.encode(transcription.text),
+        "duration_s": _ENCODER.encode(_rounded(duration_s, 3)),
+        "confidence": _ENCODER.encode(_confidence(transcription.confidence)),
     }
     if timestamps != "none":
-        result["words"] = [_span(word) for word in transcription.words]
+        result["words"] = _spans(transcription.words)
     if timestamps == "char":
-        result["chars"] = [_span(char) for char in transcription.chars]
+        result["chars"] = _spans(transcription.chars)
     if transcription.channels:
-        result["channels"] = [
-            {"channel": index, "text": one.text, "confidence": _confidence(one.confidence)}
-            for index, one in enumerate(transcription.channels)
-        ]
-    result["model"] = {"id": model_id, "revision": model_revision}
-    result["timing_ms"] = {stage: _rounded(ms, 1) for stage, ms in timing_ms.items()}
-    return json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        result["channels"] = _ENCODER.encode(
+            [
+                {"channel": index, "text": one.text, "confidence": _confidence(one.confidence)}
+                for index, one in enumerate(transcription.channels)
+            ]
+        )
+    result["model"] = _ENCODER.encode({"id": model_id, "revision": model_revision})
+    result["timing_ms"] = _ENCODER.encode(
+        {stage: _rounded(ms, 1) for stage, ms in timing_ms.items()}
+    )
+    return ("{" + ",".join(f'"{key}":{value}' for key, value in result.items()) + "}").encode()
+
+
+def _spans(spans: Sequence[Span]) -> str:
+    """A list of words or characters as JSON."""
+    parts = (
+        _ENCODER.encode([_span(span) for span in spans[start : start + _SPANS_AT_ONCE]])[1:-1]
+        for start in range(0, len(spans), _SPANS_AT_ONCE)
+    )
+    return "[" + ",".join(parts) + "]"
 
 
 def _span(span: Span) -> dict[str, str | float]:
@@ -211,10 +248,11 @@ def _confidence(value: float) -> float:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        _refuse(f"key {_echo(next(key for key in keys if keys.count(key) > 1))} stands twice")
+    value: dict[str, Any] = {}
+    for key, item in pairs:
+        if key in value:
+            _refuse(f"key {_echo(key)} stands twice")
+        value[key] = item
     return value
 
 

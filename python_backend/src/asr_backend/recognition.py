@@ -12,11 +12,10 @@ import asyncio
 import mmap
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
-from inspect import GEN_CLOSED, getgeneratorstate
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -27,17 +26,21 @@ from asr_backend.checkpoint import Checkpoint
 from asr_backend.contract import Options
 from asr_backend.decoding.ctc import Transcription, side_by_side
 from asr_backend.decoding.decoders import Decoders
+from asr_backend.emissions_reader import EmissionsReader
 from asr_backend.long_audio import LongAudio
 from asr_backend.stitching import Stitcher
-from asr_backend.windows import Window, windows
+from asr_backend.window_source import WindowSource
+from asr_backend.windows import Window
+from asr_backend.work_limits import WorkLimits
 
 Samples = npt.NDArray[np.float32]
 IsCancelled = Callable[[], bool]
-WindowSource = Generator[Window, None, None]
 T = TypeVar("T")
 
 CHANNELS_AT_ONCE = 2
 """Channels of one recording in work at a time: those of a telephone call."""
+INLINE_CHARS = 500
+"""Characters of all channels that are sorted on the event loop, in about two milliseconds."""
 
 
 class AcousticModel(Protocol):
@@ -87,11 +90,12 @@ class Recognizer:
         checkpoint: whose vocabulary and frame rate the emissions have.
         acoustic: where windows go.
         limits: the longest and the largest recording.
+        work_limits: what a call's options may make of it.
         max_window_s: longest window, in seconds.
         overlap_s: what two neighbouring windows share, in seconds.
         long_audio_s: seconds of long recordings that are with the acoustic model at a time; a
             window beyond them goes alone.
-        decode_pool: threads in which audio is decoded.
+        decode_pool: threads in which audio is decoded, and long text is read.
         decoders: turn emissions into words.
         search_pool: threads in which beam search does so.
     """
@@ -108,6 +112,7 @@ class Recognizer:
         decode_pool: Executor,
         decoders: Decoders,
         search_pool: Executor,
+        work_limits: WorkLimits,
     ) -> None:
         self._checkpoint = checkpoint
         self._acoustic = acoustic
@@ -118,6 +123,7 @@ class Recognizer:
         self._decode_pool = decode_pool
         self._decoders = decoders
         self._search_pool = search_pool
+        self._work_limits = work_limits
 
     async def recognize(
         self,
@@ -141,8 +147,9 @@ class Recognizer:
         """
         stages = Stages()
         if options.channel != "separate":
+            limits = self._work_limits.audio_limits(self._limits, options)
             transcription, duration_s = await self._hear(
-                audio, options, is_cancelled, on_length, stages
+                audio, options, limits, is_cancelled, on_length, stages
             )
         else:
             transcription, duration_s = await self._hear_each_channel(
@@ -164,6 +171,7 @@ class Recognizer:
         """
         counting = partial(count_channels, audio, options=options, limits=self._limits)
         count = await self._in_decode_pool(counting)
+        limits = self._work_limits.audio_limits(self._limits, options, channels=count)
         at_once = asyncio.Semaphore(CHANNELS_AT_ONCE)
 
         async def hear(channel: int) -> tuple[Transcription, float]:
@@ -171,6 +179,7 @@ class Recognizer:
                 return await self._hear(
                     audio,
                     options.model_copy(update={"channel": channel}),
+                    limits,
                     is_cancelled,
                     lambda audio_s: on_length(count * audio_s),
                     stages,
@@ -182,20 +191,28 @@ class Recognizer:
         finally:
             await _cancel(tasks)
         transcriptions, durations_s = zip(*heard, strict=True)
-        return side_by_side(transcriptions), max(durations_s)
+        merging = partial(side_by_side, transcriptions)
+        if sum(len(one.chars) for one in transcriptions) > INLINE_CHARS:
+            return await self._in_decode_pool(merging), max(durations_s)
+        return merging(), max(durations_s)
 
     async def _hear(
         self,
         audio: bytes | mmap.mmap,
         options: Options,
+        limits: AudioLimits,
         is_cancelled: IsCancelled,
         on_length: Callable[[float], None],
         stages: Stages,
     ) -> tuple[Transcription, float]:
         """The transcript of one channel or of the mix, and the audio's seconds."""
-        stitcher = Stitcher(self._checkpoint.in_language(options.language))
-        decoder = self._decoders.decoder(options)
-        read = self._in_search_pool if options.decoder == "beam" else _at_once
+        is_search = options.decoder == "beam"
+        reader = EmissionsReader(
+            Stitcher(self._checkpoint.in_language(options.language)),
+            self._decoders.decoder(options),
+            self._search_pool if is_search else self._decode_pool,
+            always_in_pool=is_search,
+        )
         pending: deque[tuple[Window, asyncio.Task[Samples]]] = deque()
         sample_count = 0
 
@@ -205,8 +222,7 @@ class Recognizer:
             emissions = await pending[0][-1]
             read_from = time.perf_counter()
             window, _ = pending.popleft()
-            final = stitcher.push(window.start_sample, emissions, after_pause=window.after_pause)
-            await read(partial(decoder.push, final))
+            await reader.push(window, emissions)
             stages.acoustic_s += read_from - waited_from
             stages.ctc_s += time.perf_counter() - read_from
 
@@ -216,9 +232,9 @@ class Recognizer:
         def held() -> int:
             return sum(len(window.samples) for window, _ in pending)
 
-        estimate = partial(estimate_duration_s, audio, options=options, limits=self._limits)
-        source = windows(
-            decode(audio, options=options, limits=self._limits),
+        estimate = partial(estimate_duration_s, audio, options=options, limits=limits)
+        source = WindowSource(
+            decode(audio, options=options, limits=limits),
             max_window_s=self._max_window_s,
             overlap_s=self._overlap_s,
             stride_samples=self._checkpoint.stride_samples,
@@ -241,30 +257,28 @@ class Recognizer:
                     break
             while pending:
                 await collect()
+            read_from = time.perf_counter()
+            transcription = await reader.finish(seconds())
+            stages.ctc_s += time.perf_counter() - read_from
+            return transcription, seconds()
         finally:
-            try:
-                await _cancel([task for _, task in pending])
-            finally:
-                pending.clear()
-                if getgeneratorstate(source) != GEN_CLOSED:
-                    await self._in_decode_pool(source.close)
-        read_from = time.perf_counter()
-        await read(partial(decoder.push, stitcher.finish()))
-        transcription = await read(partial(decoder.finish, seconds()))
-        stages.ctc_s += time.perf_counter() - read_from
-        return transcription, seconds()
+            # Where the call fails or is cancelled, threads may still work for it.
+            reader.stop()
+            if not source.is_freed:
+                # Not awaited: the answer does not wait for a thread to be free.
+                asyncio.get_running_loop().run_in_executor(self._decode_pool, source.close)
+            tasks = [task for _, task in pending]
+            pending.clear()
+            await _cancel(tasks)
 
     async def _next_window(self, source: WindowSource, stages: Stages) -> Window | None:
         started = time.perf_counter()
-        window = await self._in_decode_pool(partial(_pull, source))
+        window = await self._in_decode_pool(source.pull)
         stages.decode_s += time.perf_counter() - started
         return window
 
     async def _in_decode_pool(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._decode_pool, work)
-
-    async def _in_search_pool(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._search_pool, work)
 
     async def _emissions(
         self, samples: Samples, is_cancelled: IsCancelled, language: str | None, *, is_long: bool
@@ -275,14 +289,6 @@ class Recognizer:
             return await self._acoustic.log_probs(samples, is_cancelled, language)
 
 
-def _pull(source: WindowSource) -> Window | None:
-    """The next window; with the last one, the decoder is closed in the same turn of the pool."""
-    window = next(source, None)
-    if window is not None and window.last:
-        source.close()
-    return window
-
-
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
     """End tasks, and empty the list: it and a failed task's traceback would keep each other."""
     try:
@@ -291,7 +297,3 @@ async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
     finally:
         tasks.clear()
-
-
-async def _at_once(work: Callable[[], T]) -> T:
-    return work()

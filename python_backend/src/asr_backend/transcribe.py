@@ -11,23 +11,29 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import sys
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from asr_backend.acoustic_calls import AcousticCalls, Cancelled, UpstreamError
+from asr_backend.acoustic_calls import AcousticCalls, Cancelled
 from asr_backend.audio import AudioLimits
 from asr_backend.contract import Options, encode_result, parse_options
 from asr_backend.decoding.decoders import Decoders
 from asr_backend.decoding.ngram_files import find_ngrams
-from asr_backend.errors import AsrError, ErrorCode, internal_error
+from asr_backend.errors import AsrError, ErrorCode
+from asr_backend.failure import Failure, failure
 from asr_backend.metrics import Metrics
 from asr_backend.recognition import Recognition, Recognizer
+from asr_backend.shared_memory import SharedMemory
 from asr_backend.spool import SPOOL_BYTES, spool
-from asr_backend.triton_values import model_parameters, served_checkpoint, triton_error
+from asr_backend.triton_values import model_parameters, served_checkpoint
+from asr_backend.unfinished import UnfinishedCall, UnfinishedCalls
+from asr_backend.work_limits import WorkLimits
 
 LENGTH_WAIT_S = 0.5
 """How long `execute` waits for the length of a recording, whose first sound may lie deep in it."""
@@ -42,25 +48,9 @@ CALL_THREADS = 128
 MAX_UNFINISHED = CALL_THREADS
 """What a front has in work at most, in recordings: more would only wait for one of those threads,
 out of sight of Triton's queue and its limit."""
-
-
-class _Unfinished:
-    """What `execute` has to know of a recording in work."""
-
-    def __init__(self) -> None:
-        self.share = 0.0
-        """Of a full recording."""
-        self.known = asyncio.get_running_loop().create_future()
-        """Done when that share is known."""
-
-    def weigh(self, share: float) -> None:
-        """Count it as at least this share of a full one."""
-        self.share = max(self.share, share)
-
-    def let_go(self) -> None:
-        """Let `execute` go on."""
-        if not self.known.done():
-            self.known.set_result(None)
+INLINE_SPANS = 1_000
+"""Words and characters that are encoded on the event loop, in about three milliseconds; more are
+encoded in a thread."""
 
 
 class Transcribe:
@@ -75,6 +65,7 @@ class Transcribe:
         limits: the longest and the largest recording.
         max_unfinished: recordings of that length or size that may be unfinished when `execute`
             returns; a smaller one counts as the larger of its two shares.
+        shared_memory: where answers need room; None for Triton's.
     """
 
     def __init__(
@@ -87,6 +78,7 @@ class Transcribe:
         model_revision: str,
         limits: AudioLimits,
         max_unfinished: float = MAX_UNFINISHED_FULL,
+        shared_memory: SharedMemory | None = None,
     ) -> None:
         self._recognizer = recognizer
         self._pb_utils = pb_utils
@@ -94,8 +86,8 @@ class Transcribe:
         self._model_id = model_id
         self._model_revision = model_revision
         self._limits = limits
-        self._max_unfinished = max_unfinished
-        self._unfinished: dict[asyncio.Task[None], _Unfinished] = {}
+        self._shared_memory = shared_memory or SharedMemory(pb_utils)
+        self._unfinished = UnfinishedCalls(max_count=MAX_UNFINISHED, max_share=max_unfinished)
         self._call_threads = ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="bls")
 
     @classmethod
@@ -106,6 +98,7 @@ class Transcribe:
         limits = AudioLimits(
             max_audio_s=float(parameters["max_audio_s"]),
             max_audio_bytes=int(parameters["max_audio_bytes"]),
+            max_audio_samples=int(parameters["max_audio_samples"]),
         )
         max_window_s = float(parameters["max_window_s"])
         metrics = Metrics(pb_utils)
@@ -120,6 +113,10 @@ class Transcribe:
             decoders=Decoders(checkpoint, find_ngrams(checkpoint, parameters["lm"])),
             # Python runs one search at a time however many threads there are.
             search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),
+            work_limits=WorkLimits(
+                max_beam_work=float(parameters["max_beam_work"]),
+                max_channels_audio_s=float(parameters["max_channels_audio_s"]),
+            ),
         )
         return cls(
             recognizer=recognizer,
@@ -139,69 +136,76 @@ class Transcribe:
         batch = [self._take_up(request) for request in requests]
         requests.clear()
         await asyncio.wait(batch, timeout=LENGTH_WAIT_S)
-        while self._is_full():
-            await asyncio.wait(self._unfinished, return_when=asyncio.FIRST_COMPLETED)
+        while self._unfinished.is_full():
+            await self._unfinished.one_ended()
 
     def finalize(self) -> None:
         """Release the threads; Triton calls this when every request has been answered."""
         self._call_threads.shutdown(wait=False)
 
-    def _is_full(self) -> bool:
-        return (
-            len(self._unfinished) >= MAX_UNFINISHED
-            or sum(one.share for one in self._unfinished.values()) > self._max_unfinished
-        )
-
     def _take_up(self, request: Any) -> asyncio.Future[None]:
         """Begin a request's work; the future is done once its length is known, or it has failed."""
-        unfinished = _Unfinished()
-        task = asyncio.create_task(self._answer(request, unfinished))
-        self._unfinished[task] = unfinished
+        return self._unfinished.begin(partial(self._answer, request)).known
 
-        def end(task: asyncio.Task[None]) -> None:
-            del self._unfinished[task]
-            unfinished.let_go()
-
-        task.add_done_callback(end)
-        return unfinished.known
-
-    async def _answer(self, request: Any, unfinished: _Unfinished) -> None:
+    async def _answer(self, request: Any, call: UnfinishedCall) -> None:
         """Answer one request, whatever happens to it, and nobody else's."""
         sender = request.get_response_sender()
-        final = self._pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+        call.is_cancelled = sender.is_cancelled
+        # Held until they are sent. Triton 24.10 drops outputs that the caller did not name without
+        # the interpreter's lock: as the last reference, it corrupts memory.
+        outputs: list[Any] = []
+        seconds: dict[str, float] = {}
+        failed: Failure | None = None
         try:
             options = parse_options(self._element(request, "OPTIONS"))
             audio = self._element(request, "AUDIO")
             # With its tensors it would hold the audio until the answer.
             del request
-            unfinished.weigh(len(audio) / self._limits.max_audio_bytes)
+            call.weigh(len(audio) / self._limits.max_audio_bytes)
             if SPOOL_BYTES < len(audio) <= self._limits.max_audio_bytes:
                 audio = await asyncio.to_thread(spool, audio)
-            recognition = await self._recognize(audio, options, sender.is_cancelled, unfinished)
+            recognition = await self._recognize(audio, options, sender.is_cancelled, call)
             seconds = _seconds(recognition)
-            # Held until they are sent. Triton 24.10 drops outputs that the caller did not name, and
-            # does so without the interpreter's lock: as the last reference, it corrupts memory.
-            outputs = self._outputs(recognition, options, seconds)
+            outputs = await self._outputs(recognition, options, seconds)
             response = self._pb_utils.InferenceResponse(output_tensors=outputs)
-            sender.send(response, flags=final)
+        except asyncio.CancelledError:
+            failed = failure(self._pb_utils, Cancelled())
         except Exception as error:
-            # A transcript that does not fit shared memory is an error too, not silence.
-            sender.send(self._pb_utils.InferenceResponse(error=self._error(error)), flags=final)
-        else:
-            # Behind the answer: each metric is a message to Triton and back.
-            for stage, value in seconds.items():
-                self._metrics.observe("asr_stage_seconds", value, stage=stage)
+            failed = failure(self._pb_utils, error)
+        if failed is not None:
+            response = self._pb_utils.InferenceResponse(error=failed.error)
+        # A question behind the answer ends tritonserver.
+        call.is_cancelled = None
+        try:
+            sender.send(response, flags=self._pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        except Exception:
+            # The sender is closed all the same: a second response would be refused.
+            _log(f"An answer cannot be sent, its caller gets none.\n{traceback.format_exc()}")
+        self._count(seconds, failed)
+
+    def _count(self, seconds: dict[str, float], failed: Failure | None) -> None:
+        """Count a call, behind its answer: each metric is a message to Triton and back."""
+        if failed is not None and failed.log:
+            _log(failed.log)
+        try:
+            if failed is not None and failed.counter:
+                self._metrics.add(failed.counter, 1, **failed.labels)
+            if failed is None:
+                for stage, value in seconds.items():
+                    self._metrics.observe("asr_stage_seconds", value, stage=stage)
+        except Exception:
+            _log(f"A call is not counted in the metrics.\n{traceback.format_exc()}")
 
     async def _recognize(
         self,
         audio: bytes | mmap.mmap,
         options: Options,
         is_cancelled: Callable[[], bool],
-        unfinished: _Unfinished,
+        call: UnfinishedCall,
     ) -> Recognition:
         def on_length(audio_s: float) -> None:
-            unfinished.weigh(audio_s / self._limits.max_audio_s)
-            unfinished.let_go()
+            call.weigh(audio_s / self._limits.max_audio_s)
+            call.let_go()
 
         return await self._recognizer.recognize(audio, options, is_cancelled, on_length)
 
@@ -217,40 +221,33 @@ class Transcribe:
             )
         return tensor.as_numpy()[0, 0]
 
-    def _outputs(
+    async def _outputs(
         self, recognition: Recognition, options: Options, seconds: dict[str, float]
     ) -> list[Any]:
-        result = encode_result(
-            transcription=recognition.transcription,
+        transcription = recognition.transcription
+        encode = partial(
+            encode_result,
+            transcription=transcription,
             duration_s=recognition.duration_s,
             timestamps=options.timestamps,
             model_id=self._model_id,
             model_revision=self._model_revision,
             timing_ms={stage: 1000 * value for stage, value in seconds.items()},
         )
-        return [
+        is_long = len(transcription.words) + len(transcription.chars) > INLINE_SPANS
+        result = await asyncio.to_thread(encode) if is_long else encode()
+        values = {"TEXT": transcription.text.encode(), "RESULT": result}
+        outputs = [
             self._pb_utils.Tensor(name, np.array([[value]], dtype=object))
-            for name, value in (
-                ("TEXT", recognition.transcription.text.encode()),
-                ("RESULT", result),
-            )
+            for name, value in values.items()
         ]
+        await self._shared_memory.hold(outputs, sum(map(len, values.values())))
+        return outputs
 
-    def _error(self, error: Exception) -> Any:
-        if isinstance(error, UpstreamError):
-            return self._pb_utils.TritonError(error.message, error.status)
-        if isinstance(error, Cancelled):
-            self._metrics.add("asr_cancelled_total")
-            return self._pb_utils.TritonError(
-                "the caller cancelled, or its deadline passed", self._pb_utils.TritonError.CANCELLED
-            )
-        if not isinstance(error, AsrError):
-            cause, error = error, internal_error()
-            self._pb_utils.Logger.log_error(
-                f"{error}\n{''.join(traceback.format_exception(cause))}"
-            )
-        self._metrics.add("asr_errors_total", code=error.code.value)
-        return triton_error(self._pb_utils, error)
+
+def _log(text: str) -> None:
+    # Not by Triton's logger: it needs shared memory, and ends the process where there is none left.
+    print(text, file=sys.stderr, flush=True)
 
 
 def _seconds(recognition: Recognition) -> dict[str, float]:

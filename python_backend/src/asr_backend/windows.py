@@ -15,7 +15,8 @@ from asr_backend.pauses import find_pause
 SHORTEST_S = 2.0
 """Before a pause, at most half of the longest: a normalisation over less audio is a poor one."""
 PAUSE_CONTEXT_S = 0.1
-"""How much of a pause's silence its neighbours hear, each from its own side."""
+"""How much of a pause's silence each neighbour hears on its own side, to within a frame of 20 ms: a
+frame that has a few samples of speech may count as silent."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ Used as a module: `pb_utils = PbUtils()`.
 from __future__ import annotations
 
 import json
+import math
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,7 @@ class Tensor:
     def __init__(self, name: str, array: np.ndarray) -> None:
         self._name = name
         self._array = array
+        self.is_in_shared_memory = False
 
     def name(self) -> str:
         return self._name
@@ -51,6 +53,10 @@ class Tensor:
         return list(self._array.shape)
 
 
+class TritonModelException(Exception):
+    """What most calls of the real module raise."""
+
+
 class InferenceResponse:
     """Tensors or an error."""
 
@@ -58,11 +64,61 @@ class InferenceResponse:
         self, output_tensors: list[Tensor] | None = None, error: TritonError | None = None
     ):
         self.tensors = {tensor.name(): tensor for tensor in output_tensors or []}
-        self.error = error
+        self._error = error
+
+    def has_error(self) -> bool:
+        return self._error is not None
+
+    def error(self) -> TritonError:
+        assert self._error is not None
+        return self._error
+
+
+class SharedMemory:
+    """What a front and Triton share."""
+
+    free: float = math.inf
+    """Bytes that are left for tensors."""
+    asked: int = 0
+    """How often there was no room."""
+
+    @classmethod
+    def put(cls, tensors: list[Tensor]) -> None:
+        """Give tensors a place which they keep, or raise as Triton does."""
+        for tensor in tensors:
+            values = tensor.as_numpy()
+            size = sum(map(len, values.flat)) if values.dtype == object else values.nbytes
+            if not tensor.is_in_shared_memory and size > cls.free:
+                cls.asked += 1
+                raise TritonModelException(
+                    "Failed to increase the shared memory pool size for key 'front' to 1 bytes."
+                )
+            tensor.is_in_shared_memory = True
+
+
+class InferenceRequest:
+    """A call of a model from inside a model; the one that tests make is of a model that is not."""
+
+    def __init__(
+        self, *, model_name: str, requested_output_names: list[str], inputs: list[Tensor]
+    ) -> None:
+        assert requested_output_names
+        self._model_name = model_name
+        self._inputs = inputs
+
+    async def async_exec(self) -> InferenceResponse:
+        try:
+            SharedMemory.put(self._inputs)
+        except TritonModelException as error:
+            return InferenceResponse(error=TritonError(str(error)))
+        return InferenceResponse(error=TritonError(f"Model '{self._model_name}' is not ready."))
 
 
 class ResponseSender:
-    """Takes exactly one final response, as that of a model that is not decoupled does.
+    """Takes one final response, as that of a model that is not decoupled does.
+
+    It is closed before the response finds room in shared memory, and behind the response it cannot
+    be asked whether the caller has gone: that ends tritonserver.
 
     It does not keep the request, whose tensors would stay in memory with it.
     """
@@ -71,8 +127,13 @@ class ResponseSender:
         self._caller = caller
 
     def send(self, response: InferenceResponse, *, flags: int) -> None:
-        assert flags == PbUtils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
-        assert self._caller.response is None, "a second response"
+        assert flags == PbUtils.TRITONSERVER_RESPONSE_COMPLETE_FINAL, "a caller that leaves between"
+        if self._caller.is_closed:
+            raise TritonModelException(
+                "Unable to send response. Non-decoupled model cannot send more than one response."
+            )
+        self._caller.is_closed = True
+        SharedMemory.put(list(response.tensors.values()))
         # Triton may drop any output here, and must not be the last to hold it.
         outputs = [weakref.ref(response.tensors.pop(name)) for name in list(response.tensors)]
         held = [output() for output in outputs]
@@ -81,6 +142,7 @@ class ResponseSender:
         self._caller.response = response
 
     def is_cancelled(self) -> bool:
+        assert not self._caller.is_closed, "tritonserver ends with SIGSEGV"
         return self._caller.cancelled
 
 
@@ -89,6 +151,8 @@ class Caller:
     """Who waits for an answer, or does not any more."""
 
     cancelled: bool
+    is_closed: bool = False
+    """Whether a final response was sent, or tried to be."""
     response: InferenceResponse | None = None
 
 
@@ -122,14 +186,14 @@ class Request:
     def output(self, name: str) -> np.ndarray:
         """An output of the answer, which must not be an error."""
         assert self.response is not None, "not answered"
-        assert self.response.error is None, self.response.error.message()
+        assert not self.response.has_error(), self.response.error().message()
         return self.response.tensors[name].as_numpy()
 
     def failure(self) -> tuple[str, str]:
         """Message and status of the answer, which must be an error."""
         assert self.response is not None, "not answered"
-        assert self.response.error is not None, "no error"
-        return self.response.error.message(), self.response.error.code()
+        assert self.response.has_error(), "no error"
+        return self.response.error().message(), self.response.error().code()
 
 
 class Metric:
@@ -198,6 +262,7 @@ class PbUtils:
     TritonError = TritonError
     Tensor = Tensor
     InferenceResponse = InferenceResponse
+    InferenceRequest = InferenceRequest
 
     def __init__(self) -> None:
         self.Logger = Logger()

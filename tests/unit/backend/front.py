@@ -14,7 +14,9 @@ from asr_backend.audio import AudioLimits
 from asr_backend.decoding.decoders import Decoders
 from asr_backend.metrics import Metrics
 from asr_backend.recognition import Recognizer
+from asr_backend.shared_memory import SharedMemory
 from asr_backend.transcribe import Transcribe
+from asr_backend.work_limits import WorkLimits
 from tests.unit.backend.decoding.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
 from tests.unit.backend.doubles import PbUtils, Request
 
@@ -66,6 +68,8 @@ class Front:
         max_unfinished: float = 1e6,
         max_audio_s: float = 600,
         max_audio_bytes: int = 10**8,
+        work_limits: WorkLimits | None = None,
+        free_shared_memory: int = 2**30,
     ) -> None:
         limits = AudioLimits(max_audio_s=max_audio_s, max_audio_bytes=max_audio_bytes)
         self.pb_utils = PbUtils()
@@ -82,6 +86,7 @@ class Front:
                 decode_pool=ThreadPoolExecutor(2),
                 decoders=Decoders(checkpoint()),
                 search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),
+                work_limits=work_limits or WorkLimits(),
             ),
             pb_utils=self.pb_utils,
             metrics=self.metrics,
@@ -89,6 +94,7 @@ class Front:
             model_revision="0",
             limits=limits,
             max_unfinished=max_unfinished,
+            shared_memory=SharedMemory(self.pb_utils, free=lambda: free_shared_memory),
         )
 
     async def answer(self, *requests: Request) -> None:

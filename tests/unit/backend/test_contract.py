@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from asr_backend import contract
 from asr_backend.contract import MAX_OPTIONS_BYTES, Options, encode_result, parse_options
 from asr_backend.decoding.ctc import Span, Transcription, side_by_side
 from asr_backend.errors import AsrError, ErrorCode
@@ -104,7 +105,16 @@ def test_not_an_object(raw: bytes, says: str) -> None:
         ({"decoder": "greedy", "hotword_weight": 5}, 'hotword_weight is for decoder "beam" only'),
         (
             {"decoder": "beam", "hotwords": ["a b"] * 50 + ["c"]},
-            "hotwords must be a list of strings that are not empty, at most 100 words in all",
+            "hotwords has 101 words, at most 100 are allowed",
+        ),
+        (
+            {"decoder": "beam", "hotwords": ["a"] * 101},
+            "hotwords must be a list of strings that are not empty, at most 100 words in all, each "
+            "of at most 200 letters",
+        ),
+        (
+            {"decoder": "beam", "hotwords": ["ace", "of " + "x" * 201]},
+            "hotwords has a word of 201 letters, at most 200 are allowed",
         ),
         ({"hotwords": [""]}, "hotwords must be a list"),
         ({"decoder": "beam", "hotwords": ["a", " \t"]}, "hotwords must be a list"),
@@ -124,6 +134,50 @@ def test_a_long_value_is_not_echoed_in_full() -> None:
     assert len(refusal({"x" * 10_000: 1})) < 300
     for lone in ({"\ud800": 1}, {"encoding": "\ud800"}, {"hotwords": ["\ud800"]}):
         assert refusal(lone).encode("utf-8")
+
+
+def test_the_longest_hot_words_are_taken() -> None:
+    words = ["x" * 200] * 100
+    options = parse_options(json.dumps({"decoder": "beam", "hotwords": words}).encode())
+    assert options.hotwords == tuple(words)
+
+
+class Key(str):
+    """A key of OPTIONS that counts how often it is compared with another."""
+
+    comparisons = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Key.comparisons += 1
+        return str(self) == str(other)
+
+
+def test_a_repeated_key_is_found_in_linear_time() -> None:
+    keys = [Key(index) for index in range(5_000)]
+    Key.comparisons = 0
+    with pytest.raises(AsrError, match='key "4999" stands twice'):
+        contract._without_repeats([(key, 0) for key in (*keys, Key(4_999))])
+    assert Key.comparisons <= 2 * len(keys)
+
+
+@pytest.mark.parametrize("items", [[1] * 20_000, [""] * 15_000, [[]] * 15_000])
+def test_a_list_that_is_too_long_is_refused_once_and_not_item_by_item(
+    items: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = []
+    validate = Options.model_validate
+
+    def watched(value: Any) -> Options:
+        try:
+            return validate(value)
+        except ValidationError as error:
+            errors.append(error.error_count())
+            raise
+
+    monkeypatch.setattr(Options, "model_validate", watched)
+    assert "hotwords must be a list" in refusal({"decoder": "beam", "hotwords": items})
+    assert errors == [1]
 
 
 @given(
@@ -186,6 +240,31 @@ def test_result_by_the_contract() -> None:
         "model": {"id": "demo", "revision": "0.1.0"},
         "timing_ms": {"decode": 1.3, "acoustic": 100.0, "ctc": 0.0, "total": 103.2},
     }
+
+
+def test_a_long_result_is_encoded_in_short_steps_and_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = []
+
+    class Encoder(json.JSONEncoder):
+        def encode(self, value: Any) -> str:
+            text = super().encode(value)
+            steps.append(len(text))
+            return text
+
+    encoder = Encoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    monkeypatch.setattr(contract, "_ENCODER", encoder)
+    spans = tuple(
+        Span(text="Ä", start_s=index / 100, end_s=index / 100 + 0.02, confidence=0.5)
+        for index in range(5_001)
+    )
+    long = Transcription(text="Ä", confidence=0.5, words=spans, chars=spans)
+    value = result(transcription=long)
+    assert [span["start_s"] for span in value["chars"]] == [span.start_s for span in spans]
+    assert value["words"] == value["chars"]
+    # The whole has 700,000 characters. json holds the interpreter's lock for all of one call.
+    assert max(steps) < 20_000
 
 
 def test_channels_by_the_contract() -> None:

@@ -25,6 +25,7 @@ from asr_backend.engine.loading import load_engine
 from asr_backend.errors import AsrError, ErrorCode
 from asr_backend.metrics import Metrics
 from asr_backend.recognition import Recognizer
+from asr_backend.work_limits import WorkLimits
 from tests import recordings
 from tests.unit.backend.checkpoints import LANGUAGES, SYMBOLS, write_language_checkpoint
 from tests.unit.backend.decoding.emissions import emissions
@@ -151,6 +152,7 @@ async def test_a_front_hears_each_language_through_the_acoustic_model(folder: Pa
             decode_pool=decode,
             decoders=Decoders(checkpoint),
             search_pool=search,
+            work_limits=WorkLimits(),
         )
 
         async def heard(**options: Any) -> str:

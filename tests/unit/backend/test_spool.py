@@ -65,7 +65,7 @@ async def test_a_large_recording_lies_in_a_file_until_it_is_answered(front: Fron
     await work
     while caller.response is None:
         await asyncio.sleep(0.001)
-    assert (caller.response.error is None) == (end == "answer")
+    assert (not caller.response.has_error()) == (end == "answer")
     # An error keeps its traceback, and a thread its last work for a moment.
     front.reader.error = None
     deadline = time.monotonic() + 5

@@ -72,6 +72,9 @@ def test_settings_reach_the_front():
         max_queue_size=13,
         max_audio_s=123456.5,
         max_audio_bytes=99,
+        max_audio_samples=10**12,
+        max_channels_audio_s=123456.5,
+        max_beam_work=123456789,
         max_batch_size=7,
     )
     packaged, config = configs(Settings())["transcribe"], configs(settings, gpus=4)["transcribe"]
@@ -84,6 +87,9 @@ def test_settings_reach_the_front():
     assert float(given["long_audio_s"]) == 7 * 20 * 2 * 4
     assert float(given["max_audio_s"]) == 123456.5
     assert given["max_audio_bytes"] == "99"
+    assert given["max_audio_samples"] == "1000000000000"
+    assert float(given["max_channels_audio_s"]) == 123456.5
+    assert float(given["max_beam_work"]) == 123456789
 
 
 @pytest.mark.parametrize(

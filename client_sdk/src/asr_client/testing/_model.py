@@ -36,6 +36,7 @@ TENSORS: Mapping[str, tuple[_Described, _Described]] = {
 """Name, datatype and shape of each model's inputs and outputs."""
 MAX_BATCH_SIZE = 16
 MAX_HOTWORDS = 100
+MAX_HOTWORD_LETTERS = 200
 NOMINAL_DURATION_S = 1.0
 """Length of every file that is not a WAV: the fake has no decoders."""
 
@@ -153,8 +154,11 @@ def options(document: bytes) -> dict[str, Any]:
     for key in ("beam_width", "hotwords", "hotword_weight"):
         if key in given and given.get("decoder") != "beam":
             _refuse(f'BAD_OPTIONS: {key} is for decoder "beam" only')
-    if sum(len(word.split()) for word in given.get("hotwords", ())) > MAX_HOTWORDS:
+    words = [word for hotword in given.get("hotwords", ()) for word in hotword.split()]
+    if len(words) > MAX_HOTWORDS:
         _refuse(f"BAD_OPTIONS: hotwords has more than {MAX_HOTWORDS} words")
+    if any(len(word) > MAX_HOTWORD_LETTERS for word in words):
+        _refuse(f"BAD_OPTIONS: hotwords has a word of more than {MAX_HOTWORD_LETTERS} letters")
     return given
 
 

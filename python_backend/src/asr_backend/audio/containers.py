@@ -19,7 +19,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from asr_backend.audio.pieces import FloatArray, to_mono, too_long
+from asr_backend.audio.limits import AudioLimits
+from asr_backend.audio.pieces import FloatArray, to_mono
 from asr_backend.contract import (
     MAX_CHANNELS,
     MAX_SAMPLE_RATE_HZ,
@@ -72,28 +73,37 @@ _MAX_FAILED_AT_END = 3
 
 
 def container_pieces(
-    view: memoryview, *, options: Options, max_audio_s: float
+    view: memoryview, *, options: Options, limits: AudioLimits
 ) -> Generator[tuple[int, FloatArray], None, None]:
     """Yield (sample rate in Hz, at most a second of float32 [frames] mono) from an audio file.
 
     The best audio stream is taken, as FFmpeg ranks them; all other streams are left alone.
 
     Raises:
-        AsrError: UNSUPPORTED_FORMAT, CORRUPT_AUDIO, BAD_SAMPLE_RATE, AUDIO_TOO_LONG for a length
-            that the file states, BAD_OPTIONS.
+        AsrError: UNSUPPORTED_FORMAT, CORRUPT_AUDIO, BAD_SAMPLE_RATE, BAD_OPTIONS; AUDIO_TOO_LONG
+            for a length that the file states, and for too many samples, stated or decoded.
     """
     with closing(_Memory(view)) as memory, _open(memory) as container:
         stream = _audio_stream(container)
-        stated_s = (container.duration or 0) / av.time_base
-        # The second more is for what a container counts and a decoder trims.
-        if _STATES_LENGTH.match(container.format.name) and stated_s > max_audio_s + 1:
-            raise too_long(rounded_up(stated_s), max_audio_s)
+        if _STATES_LENGTH.match(container.format.name):
+            _check_stated((container.duration or 0) / av.time_base, stream, limits)
+        sample_count = 0
         for frame in _frames(container, stream, memory):
             samples = _samples(frame)
             rate_hz = frame.sample_rate
+            sample_count += samples.size
+            limits.check_samples(sample_count)
             # A packet may hold much more than a second, and its conversion costs a multiple.
             for start in range(0, len(samples), rate_hz):
                 yield rate_hz, to_mono(samples[start : start + rate_hz], options.channel)
+
+
+def _check_stated(seconds: float, stream: AudioStream, limits: AudioLimits) -> None:
+    # The second more is for what a container counts and a decoder trims.
+    if seconds > limits.max_audio_s + 1:
+        raise limits.too_long(rounded_up(seconds))
+    context = stream.codec_context
+    limits.check_samples(int((seconds - 1) * context.sample_rate) * context.channels)
 
 
 def stated_duration_s(view: memoryview) -> float | None:

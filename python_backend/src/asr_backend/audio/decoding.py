@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,23 +13,14 @@ from asr_backend.audio.containers import (
     stated_channels,
     stated_duration_s,
 )
+from asr_backend.audio.limits import AudioLimits
 from asr_backend.audio.pcm import pcm_duration_s, pcm_pieces
-from asr_backend.audio.pieces import FloatArray, too_long
+from asr_backend.audio.pieces import FloatArray
 from asr_backend.audio.resampling import Resampler
 from asr_backend.audio.wav import as_pcm
 from asr_backend.checkpoint import SAMPLE_RATE_HZ
 from asr_backend.contract import Options
 from asr_backend.errors import AsrError, ErrorCode
-
-
-@dataclass(frozen=True, kw_only=True)
-class AudioLimits:
-    """How much one request may bring."""
-
-    max_audio_s: float
-    """Seconds of audio, counted while it decodes."""
-    max_audio_bytes: int
-    """Bytes as submitted."""
 
 
 def decode(
@@ -67,7 +57,7 @@ def decode(
     if options.encoding == "container":
         view, options = as_pcm(view, options) or (view, options)
     pieces = container_pieces if options.encoding == "container" else pcm_pieces
-    with closing(pieces(view, options=options, max_audio_s=limits.max_audio_s)) as source:
+    with closing(pieces(view, options=options, limits=limits)) as source:
         yield from _resampled(source, limits)
 
 
@@ -124,7 +114,7 @@ def _resampled(
     for rate_hz, mono in pieces:
         seconds += len(mono) / rate_hz
         if seconds > limits.max_audio_s + 1e-6:
-            raise too_long(f"more than {limits.max_audio_s:g}", limits.max_audio_s)
+            raise limits.too_long(f"more than {limits.max_audio_s:g}")
         blocks = []
         if resampler is None or resampler.rate_hz != rate_hz:
             if resampler is not None:

@@ -6,7 +6,8 @@ from collections.abc import Generator
 
 import numpy as np
 
-from asr_backend.audio.pieces import FloatArray, to_mono, too_long
+from asr_backend.audio.limits import AudioLimits
+from asr_backend.audio.pieces import FloatArray, to_mono
 from asr_backend.contract import Options
 from asr_backend.errors import AsrError, ErrorCode, rounded_up
 
@@ -14,7 +15,7 @@ _DTYPES = {"pcm_s16le": "<i2", "pcm_f32le": "<f4"}
 
 
 def pcm_pieces(
-    view: memoryview, *, options: Options, max_audio_s: float
+    view: memoryview, *, options: Options, limits: AudioLimits
 ) -> Generator[tuple[int, FloatArray], None, None]:
     """Yield (sample rate in Hz, at most a second of float32 [frames] mono).
 
@@ -32,8 +33,9 @@ def pcm_pieces(
             f"({options.encoding}, channels {options.channels})",
         )
     seconds = pcm_duration_s(view, options)
-    if seconds > max_audio_s:
-        raise too_long(rounded_up(seconds), max_audio_s)
+    if seconds > limits.max_audio_s:
+        raise limits.too_long(rounded_up(seconds))
+    limits.check_samples(view.nbytes // dtype.itemsize)
     samples = np.frombuffer(view, dtype).reshape(-1, options.channels)
     rate_hz = options.sample_rate
     for start in range(0, len(samples), rate_hz):

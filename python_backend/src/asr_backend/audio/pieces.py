@@ -1,4 +1,4 @@
-"""What the sources of samples share: mixing to mono, and the refusal of too much."""
+"""What the sources of samples share: mixing to mono."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_backend.contract import check_channel
-from asr_backend.errors import AsrError, ErrorCode
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -37,8 +36,3 @@ def to_mono(samples: npt.NDArray[Any], channel: Literal["mix", "separate"] | int
             floats *= np.float32(0.5 ** (8 * samples.dtype.itemsize - 1))
         # A mean over one channel would copy.
         return floats[:, 0] if floats.shape[1] == 1 else floats.mean(axis=1)
-
-
-def too_long(length: str, limit_s: float) -> AsrError:
-    """The refusal of audio of this many seconds."""
-    return AsrError(ErrorCode.AUDIO_TOO_LONG, f"{length} s, the limit is {limit_s:g} s")

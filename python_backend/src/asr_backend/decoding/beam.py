@@ -5,7 +5,8 @@ Needs what the extra `beam` brings.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,29 @@ LEAST_SEGMENT_S = 8.0
 """The search copies the text that it has at every step, so a segment's cost grows faster than its
 length."""
 MOST_SEGMENT_S = 20.0
+
+
+class SearchStopped(Exception):
+    """The search was told to stop: nobody waits for its text."""
+
+
+class _StoppableSearch(BeamSearchDecoderCTC):  # type: ignore[misc]
+    """pyctcdecode's search, asked at each frame whether to go on: a segment may take a minute."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._thread = threading.local()
+
+    def find(self, is_stopped: Callable[[], bool], *args: Any, **options: Any) -> Any:
+        """What decode_beams returns, or SearchStopped once `is_stopped` says so."""
+        self._thread.is_stopped = is_stopped
+        return self.decode_beams(*args, **options)
+
+    def _get_lm_beams(self, *args: Any, **options: Any) -> Any:
+        # The search calls this once a frame.
+        if self._thread.is_stopped():
+            raise SearchStopped
+        return super()._get_lm_beams(*args, **options)
 
 
 class BeamSearch:
@@ -49,8 +73,8 @@ class BeamSearch:
         self._letters = frozenset("".join(self.ids))
         alphabet = Alphabet(labels, is_bpe=False)
         model = NoLanguageModel() if ngrams is None else Ngrams(ngrams)
-        self._last = BeamSearchDecoderCTC(alphabet, model)
-        self._not_last = BeamSearchDecoderCTC(alphabet, model.unfinished())
+        self._last = _StoppableSearch(alphabet, model)
+        self._not_last = _StoppableSearch(alphabet, model.unfinished())
 
     def hotwords(self, given: Sequence[str]) -> list[str]:
         """Hot words in the checkpoint's letters: its case where it has only one.
@@ -58,11 +82,13 @@ class BeamSearch:
         Raises:
             AsrError: BAD_OPTIONS for a letter that the checkpoint never writes.
         """
-        return [
-            "".join(self._letter(letter, word) for letter in word)
-            for phrase in given
-            for word in phrase.split()
-        ]
+        written: dict[str, str] = {}
+        words = [word for phrase in given for word in phrase.split()]
+        for word in words:
+            for letter in word:
+                if letter not in written:
+                    written[letter] = self._letter(letter, word)
+        return ["".join(map(written.__getitem__, word)) for word in words]
 
     def search(
         self,
@@ -73,10 +99,16 @@ class BeamSearch:
         hotword_weight: float,
         state: Any,
         last: bool,
+        is_stopped: Callable[[], bool],
     ) -> tuple[list[list[Run]], Any]:
-        """Find the words of one segment, and the language model's state behind them."""
+        """Find the words of one segment, and the language model's state behind them.
+
+        Raises:
+            SearchStopped: `is_stopped` said so; it is asked at each frame.
+        """
         decoder = self._last if last else self._not_last
-        text, state, *_ = decoder.decode_beams(
+        text, state, *_ = decoder.find(
+            is_stopped,
             log_probs,
             beam_width=beam_width,
             prune_history=True,
@@ -139,6 +171,7 @@ class BeamDecoder:
         self._state: Any = None
         self._frame_count = 0
         self._silence = Silence()
+        self._stopped = False
 
     def push(self, log_probs: npt.NDArray[np.float32]) -> None:
         """Take the next frames, float32 [any number, vocabulary], log-softmax."""
@@ -153,11 +186,19 @@ class BeamDecoder:
             words = [[run for word in words for run in word]] if words else []
         return transcription(words, self._search.checkpoint, self._silence, duration_s)
 
+    def stop(self) -> None:
+        """Make a push or finish in another thread raise SearchStopped at its next frame."""
+        self._stopped = True
+
     def _read(self, segment: npt.NDArray[np.float32], *, last: bool) -> None:
         if not len(segment):
             return
         words, self._state = self._search.search(
-            segment, state=self._state, last=last, **self._options
+            segment,
+            state=self._state,
+            last=last,
+            is_stopped=lambda: self._stopped,
+            **self._options,
         )
         before = self._silence.frame_count
         self._words += [

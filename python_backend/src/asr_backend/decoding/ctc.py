@@ -65,6 +65,10 @@ class Decoder(Protocol):
         """Return the transcript of all frames, with no time after `duration_s`."""
         ...
 
+    def stop(self) -> None:
+        """End a push or finish that runs in another thread: nobody waits for the transcript."""
+        ...
+
 
 class GreedyDecoder:
     """The most probable symbol of every frame: repeats collapse first, then blanks drop.
@@ -119,6 +123,9 @@ class GreedyDecoder:
         return transcription(
             [word for word in words if word], self._checkpoint, self._silence, duration_s
         )
+
+    def stop(self) -> None:
+        """Nothing to end: no call takes long."""
 
     def _close_run(self) -> None:
         if self._open is not None and self._open.id not in self._silent_ids:

@@ -130,6 +130,21 @@ class Settings:
     max_audio_bytes: int = _flag(
         268_435_456, "largest file of one call, bytes", low=1, high=2_147_483_647
     )
+    max_audio_samples: int = _flag(
+        2_147_483_648,
+        "most samples of one call: rate times channels times seconds",
+        low=1,
+        high=1_000_000_000_000,
+    )
+    max_channels_audio_s: float = _flag(
+        57_600.0,
+        "most channels times seconds of one call that keeps its channels apart",
+        low=0.1,
+        high=1_000_000_000,
+    )
+    max_beam_work: float = _flag(
+        720_000.0, "most beam width times seconds of one call", low=1, high=1_000_000_000
+    )
     host: str = _flag("127.0.0.1", "IPv4 address that all ports listen on")
     grpc_port: int = _port(8001, "gRPC; 0 takes a free port")
     http_port: int = _port(0, "Triton's HTTP; 0 leaves it off")

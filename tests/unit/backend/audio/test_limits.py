@@ -47,6 +47,42 @@ def test_a_length_that_only_decoding_shows_is_still_held() -> None:
     assert error.detail == "more than 0.5 s, the limit is 0.5 s"
 
 
+def test_samples_of_all_channels_are_counted_where_the_length_is_stated_and_where_it_is_not() -> (
+    None
+):
+    def limits(samples: int) -> AudioLimits:
+        return AudioLimits(max_audio_s=60, max_audio_bytes=2**24, max_audio_samples=samples)
+
+    stereo = encode(
+        s16(tone(3, 44_100)), container="flac", codec="flac", rate_hz=44_100, layout="stereo"
+    )
+    assert len(samples_of(stereo, limits=limits(2 * 3 * 44_100))) == 48_000
+    detail = (
+        "{} samples of all channels together, the limit is {} (rate times channels times seconds)"
+    )
+    # Stated, less a second.
+    error = refusal(stereo, limits=limits(100_000))
+    assert error.code is ErrorCode.AUDIO_TOO_LONG
+    assert error.detail == detail.format(2 * 2 * 44_100, 100_000)
+    # In that second only decoding shows it.
+    error = refusal(stereo, limits=limits(2 * 3 * 44_100 - 1))
+    assert error.code is ErrorCode.AUDIO_TOO_LONG
+    assert error.detail == detail.format(2 * 3 * 44_100, 2 * 3 * 44_100 - 1)
+    unstated = sample_file("adts", "aac", 16_000, "mono")
+    assert refusal(unstated, limits=limits(8_000)).code is ErrorCode.AUDIO_TOO_LONG
+    pcm = {"encoding": "pcm_s16le", "sample_rate": 8_000, "channels": 4}
+    assert len(samples_of(bytes(64_000), limits=limits(32_000), **pcm)) == 16_000
+    error = refusal(bytes(64_000), limits=limits(31_999), **pcm)
+    assert error.detail == detail.format(32_000, 31_999)
+
+
+def test_what_sets_the_limit_of_a_call_is_named() -> None:
+    limits = AudioLimits(max_audio_s=1, max_audio_bytes=2**24, reason=" for a reason")
+    assert (
+        refusal(wav(bytes(64_000)), limits=limits).detail == "2.0 s, the limit is 1 s for a reason"
+    )
+
+
 def test_ten_minutes_in_a_small_file_streams_in_flat_memory() -> None:
     long = encode(np.zeros(16_000 * 600, np.int16), container="flac", codec="flac", rate_hz=16_000)
     assert len(long) < 150_000

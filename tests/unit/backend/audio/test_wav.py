@@ -12,7 +12,7 @@ from asr_backend.audio.containers import container_pieces
 from asr_backend.audio.wav import as_pcm
 from asr_backend.contract import Options
 from asr_backend.errors import ErrorCode
-from tests.unit.backend.audio.decoded import options, refusal, samples_of
+from tests.unit.backend.audio.decoded import LIMITS, options, refusal, samples_of
 from tests.unit.backend.audio.files import encode, s16, tone, wav
 
 PCM = s16(tone(0.5, 16_000)).tobytes()
@@ -25,7 +25,7 @@ def with_chunk(name: bytes, data: bytes, file: bytes) -> bytes:
 
 
 def by_libav(file: bytes, wanted: Options) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    pieces = container_pieces(memoryview(file), options=wanted, max_audio_s=60)
+    pieces = container_pieces(memoryview(file), options=wanted, limits=LIMITS)
     return np.concatenate([mono for _, mono in pieces])
 
 

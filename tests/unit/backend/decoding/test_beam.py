@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyctcdecode import BeamSearchDecoderCTC
 
 from asr_backend.contract import parse_options
-from asr_backend.decoding.beam import MOST_SEGMENT_S, BeamDecoder, BeamSearch
+from asr_backend.decoding.beam import MOST_SEGMENT_S, BeamDecoder, BeamSearch, SearchStopped
 from asr_backend.decoding.beam import spell as spell_ids
 from asr_backend.decoding.ctc import GreedyDecoder, Transcription
 from asr_backend.decoding.decoders import Decoders
@@ -65,6 +66,28 @@ def test_clear_speech_is_what_greedy_decoding_makes_of_it(words: list[str], seed
     noise = np.random.default_rng(seed).uniform(0.8, 0.99, 2 * len(text))
     frames = spoken(text, probabilities=noise.tolist())
     assert decoded(frames) == greedy(frames)
+
+
+def test_a_search_ends_at_the_frame_at_which_it_is_told_to_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody waits for its text; a wide search of a segment takes a minute."""
+    decoder = BeamDecoder(SEARCH, beam_width=5, hotwords=(), hotword_weight=0.0)
+    frames = []
+    score = BeamSearchDecoderCTC._get_lm_beams
+
+    def watched(*args: object, **options: object) -> object:
+        frames.append(1)
+        if len(frames) == 10:
+            decoder.stop()
+        return score(*args, **options)
+
+    monkeypatch.setattr(BeamSearchDecoderCTC, "_get_lm_beams", watched)
+    with pytest.raises(SearchStopped):
+        decoder.push(np.repeat(spoken("A"), 600, axis=0))
+    assert len(frames) == 10
+    # A search that other recordings share goes on.
+    assert decoded(spoken("ACE")).text == "ACE"
 
 
 def test_paths_of_one_text_add_up() -> None:
