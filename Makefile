@@ -27,6 +27,8 @@ $(INSTALLED): requirements.txt python_backend/pyproject.toml client_sdk/pyprojec
 	echo "==> installing asr-backend and asr-client from this tree"
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation \
 	    --editable python_backend --editable client_sdk
+	echo "==> installing kserve's client, which the conformance tests run, into build/conformance"
+	$(BIN)/python -m tests.conformance.environment
 	touch $@
 
 demo: $(INSTALLED) ## transcribe the recordings in tests/data on a real tritonserver

@@ -56,7 +56,20 @@ def test_settings_reach_the_acoustic_model():
     assert given["threads"] == "3"
     assert given["instances"] == "2"
     assert given["max_window_s"] == "12.5"
-    assert given["model"] == given["model_id"] == ""
+
+
+@pytest.mark.parametrize("settings", [Settings(), Settings(model="me/mine", lm="some.arpa")])
+def test_no_parameter_is_empty(settings):
+    """pytriton's client cannot read an empty one."""
+    for name, config in configs(settings).items():
+        assert all(parameters(config).values())
+        packaged = (packaged_repository() / name / "config.pbtxt").read_text()
+        assert all(parameters(text_format.Parse(packaged, model_config_pb2.ModelConfig())).values())
+
+
+def test_the_demo_is_served_where_no_checkpoint_is_named():
+    for config in configs(Settings()).values():
+        assert not {"model", "model_id", "model_revision", "lm"} & parameters(config).keys()
 
 
 @pytest.mark.parametrize(("gpus", "delay_us"), [(0, 0), (1, 2000)])

@@ -117,7 +117,8 @@ def render_configs(
         gpus: GPUs that wav2vec2 will run on.
     """
     shared = {
-        "model": str(source.path or "") if settings.model else "",
+        # A hub checkpoint that is not fetched yet, under --print-config, has no folder.
+        "model": str(source.path or settings.model) if settings.model else "",
         "model_id": source.id if settings.model else "",
         "model_revision": source.revision if settings.model else "",
         "max_window_s": f"{settings.max_window_s:.10g}",
@@ -183,5 +184,11 @@ def _put_instances(config: pbtxt.Message, count: int, kind: str) -> None:
 
 
 def _put_parameters(config: pbtxt.Message, values: Mapping[str, str]) -> None:
+    """Writes those that are not empty.
+
+    The JSON form of ModelConfig leaves an empty text out, and pytriton's client, which reads that
+    form over gRPC, ends with a KeyError there.
+    """
     for key, text in values.items():
-        pbtxt.put_parameter(config, key, text)
+        if text:
+            pbtxt.put_parameter(config, key, text)
