@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from asr_backend.server import cli, supervisor
+from asr_backend.server.ports import PortLostError
 from tests import ngrams
 from tests.unit.server.commands import FREE, copy_of_demo, refusal
 
@@ -37,7 +38,47 @@ def test_a_taken_port(capsys):
 
 def test_an_address_of_another_machine(capsys):
     assert "--grpc-port 0 on 192.0.2.1" in refusal(capsys, "--host", "192.0.2.1")
-    assert "--host not-a.name.invalid: " in refusal(capsys, "--host", "not-a.name.invalid")
+    assert "--metrics-port 0 on 192.0.2.1" in refusal(capsys, "--admin-host", "192.0.2.1")
+    for flag in ("--host", "--admin-host"):
+        assert f"{flag} not-a.name.invalid: " in refusal(capsys, flag, "not-a.name.invalid")
+
+
+def test_a_lost_port_is_replaced_where_any_was_asked_for(capsys, monkeypatch):
+    given = []
+
+    def lose(self):
+        given.append(self._ports.grpc)
+        if len(given) < 3:
+            raise PortLostError("grpc", self._ports.grpc)
+        return 0
+
+    monkeypatch.setattr(supervisor.Supervisor, "run", lose)
+    assert cli.main(FREE) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "another program took it" in line] == [
+        line for line in lines if any(f"--grpc-port {port}: " in line for port in given[:2])
+    ]
+    assert len(given) == 3
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_lost_port_that_was_asked_for_is_one_line(capsys, monkeypatch, asked):
+    tries = []
+
+    def lose(self):
+        tries.append(self._ports.grpc)
+        raise PortLostError("grpc", self._ports.grpc)
+
+    monkeypatch.setattr(supervisor.Supervisor, "run", lose)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    flags = [*FREE, "--device=cpu", *([f"--grpc-port={port}"] if asked else [])]
+    assert cli.main(flags) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == (
+        f"asr-server: --grpc-port {tries[-1]}: another program took it while the models loaded"
+    )
+    assert len(tries) == (1 if asked else 3)
 
 
 def test_a_missing_folder(capsys, tmp_path):

@@ -125,10 +125,20 @@ def test_the_server_is_started_locked_and_with_http_off():
 
 
 @pytest.mark.usefixtures("no_image")
+def test_an_ipv6_address_is_written_as_each_of_triton_s_servers_wants_it():
+    ports = Ports(grpc=1, metrics=2, health=3, http=4)
+    found = arguments(triton.find(""), Settings(host="::1", admin_host="::"), ports)
+    assert found["grpc-address"] == "[::1]"
+    assert found["http-address"] == "ipv6:::1"
+    assert found["metrics-address"] == "ipv6:::"
+
+
+@pytest.mark.usefixtures("no_image")
 def test_http_is_locked_alike():
     ports = Ports(grpc=1, metrics=2, health=3, http=4)
     found = arguments(triton.find(""), Settings(host="0.0.0.0"), ports)
     assert found["allow-http"] == "true"
     assert found["http-port"] == "4"
     assert found["http-address"] == "0.0.0.0"
+    assert found["metrics-address"] == "127.0.0.1"
     assert found["http-restricted-api"] == found["grpc-restricted-protocol"]

@@ -11,8 +11,8 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asr_backend.server.addresses import is_loopback
 from asr_backend.server.errors import StartError
-from asr_backend.server.ports import is_loopback
 from asr_backend.server.settings import Settings
 
 TOKEN_KEY = "authorization"

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asr_backend.server import ports, triton
-from asr_backend.server.access import read_access, warnings
+from asr_backend.server.access import Access, read_access, warnings
+from asr_backend.server.addresses import is_loopback, resolved
 from asr_backend.server.devices import gpu_count
 from asr_backend.server.errors import StartError
 from asr_backend.server.hub import locate
@@ -22,6 +23,9 @@ from asr_backend.server.output import log, say
 from asr_backend.server.run_directory import SHARED_MEMORY, packaged_repository, render_configs
 from asr_backend.server.settings import Parser, Settings, parse
 from asr_backend.server.supervisor import Supervisor
+
+# A free port that is lost to another program is replaced so often.
+_PORT_TRIES = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,14 +56,30 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
         StartError: for what is wrong before Triton starts.
     """
     packaged = packaged or packaged_repository()
+    settings = resolved(settings)
     gpus = _gpus(settings)
     server = triton.find(settings.triton_root)
     access = read_access(settings)
-    claimed = ports.claim(settings)
-    source = locate(settings, fetch=True)
+    # What is wrong with a port is said before a checkpoint is fetched for minutes.
+    with ports.reserve(settings):
+        source = locate(settings, fetch=True)
     configs = render_configs(packaged, settings, source, gpus=gpus)
     log(f"{source.id} ({source.revision}) on {f'{gpus} GPU' if gpus else 'CPU'}, {server.program}")
-    if server.has_published_holes and not ports.is_loopback(settings.host):
+    _warn(settings, server, access)
+    tries = 0
+    while True:
+        tries += 1
+        with ports.reserve(settings) as reserved:
+            try:
+                return Supervisor(settings, server, reserved, access, packaged, configs).run()
+            except ports.PortLostError as lost:
+                if tries == _PORT_TRIES or getattr(ports.asked(settings), lost.use):
+                    raise
+                log(f"{lost}; starting again with another one")
+
+
+def _warn(settings: Settings, server: triton.Triton, access: Access) -> None:
+    if server.has_published_holes and not is_loopback(settings.host):
         log(
             "warning: this Triton is older than 25.07, which repaired published holes, and it "
             f"listens beyond this machine ({settings.host}); let only trusted callers reach it, or "
@@ -72,7 +92,6 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
             f"warning: {SHARED_MEMORY} has {free >> 20} MiB free, less than two files of "
             f"--max-audio-bytes ({settings.max_audio_bytes >> 20} MiB); enlarge it or lower that"
         )
-    return Supervisor(settings, server, claimed, access, packaged, configs).run()
 
 
 def describe(settings: Settings) -> dict[str, object]:
@@ -82,6 +101,7 @@ def describe(settings: Settings) -> dict[str, object]:
         StartError: for what would keep it from running.
     """
     packaged = packaged_repository()
+    settings = resolved(settings)
     gpus = _gpus(settings)
     server = triton.find(settings.triton_root)
     access = read_access(settings)

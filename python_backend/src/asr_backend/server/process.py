@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from asr_backend.server import watchdog
+from asr_backend.server import ports, watchdog
 from asr_backend.server.run_directory import RunDirectory
 
 _PR_SET_PDEATHSIG = 1
@@ -43,6 +43,7 @@ class TritonProcess:
         self.loads: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.crashed_s = math.inf
+        self._lost_port: str | None = None
         self._popen = subprocess.Popen(
             argv,
             env=env,
@@ -79,6 +80,11 @@ class TritonProcess:
         code = self._popen.poll()
         return 128 - code if code is not None and code < 0 else code
 
+    def lost_port(self) -> str | None:
+        """Why it ended by itself: the use of a port that another program took, as its log says."""
+        self._listener.join(_LAST_WORDS_S)
+        return self._lost_port
+
     def terminate(self) -> None:
         """Asks it to end."""
         with contextlib.suppress(ProcessLookupError):
@@ -107,6 +113,8 @@ class TritonProcess:
                     self.loads[match[1].decode()] += 1
                 elif match := _FAILED.search(line):
                     self.failures[match[1].decode()] += 1
+                elif use := ports.lost(line):
+                    self._lost_port = use
                 elif _CRASHED.match(line):
                     self.crashed_s = time.monotonic()
                 # Whoever read it may be gone, the disk full, or sys.stderr None where it was closed

@@ -130,7 +130,13 @@ class Settings:
     max_audio_bytes: int = _flag(
         268_435_456, "largest file of one call, bytes", low=1, high=2_147_483_647
     )
-    host: str = _flag("127.0.0.1", "IPv4 address that all ports listen on")
+    host: str = _flag(
+        "127.0.0.1", "address that gRPC and HTTP listen on: IPv4, IPv6, or a name of one"
+    )
+    admin_host: str = _flag(
+        "127.0.0.1",
+        "address that metrics and health listen on; they have neither TLS nor a token",
+    )
     grpc_port: int = _port(8001, "gRPC; 0 takes a free port")
     http_port: int = _port(0, "Triton's HTTP; 0 leaves it off")
     metrics_port: int = _port(8002, "Triton's metrics; 0 takes a free port")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr_backend.server.access import TOKEN_KEY, Access
+from asr_backend.server.addresses import bracketed, for_triton_http
 from asr_backend.server.errors import StartError
 from asr_backend.server.ports import Ports
 from asr_backend.server.settings import ENV_PREFIX, Settings
@@ -222,15 +223,15 @@ def command_line(
         "model-control-mode": "poll",
         "repository-poll-secs": 1,
         "exit-timeout-secs": max(1, round(settings.exit_timeout_s)),
-        "grpc-address": settings.host,
+        "grpc-address": bracketed(settings.host),
         "grpc-port": ports.grpc,
-        "metrics-address": settings.host,
+        "metrics-address": for_triton_http(settings.admin_host),
         "metrics-port": ports.metrics,
         "allow-http": "true" if ports.http else "false",
     }
     if ports.http:
         args |= {
-            "http-address": settings.host,
+            "http-address": for_triton_http(settings.host),
             "http-port": ports.http,
         }
     if access.tls:
