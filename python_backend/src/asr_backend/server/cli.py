@@ -28,8 +28,13 @@ from asr_backend.server.supervisor import Supervisor
 _PORT_TRIES = 3
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status, 2 for what is wrong before Triton starts."""
+def main(argv: Sequence[str] | None = None, *, packaged: Path | None = None) -> int:
+    """Runs the command; returns its exit status, 2 for what is wrong before it serves.
+
+    Args:
+        argv: the arguments; None takes those of this process.
+        packaged: a model repository in place of the package's own, for tests.
+    """
     argv = sys.argv[1:] if argv is None else argv
     try:
         if argv[:1] == ["convert"]:
@@ -37,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command_line = parse(argv, os.environ)
         if command_line.print_config:
             return 0 if say(json.dumps(describe(command_line.settings), indent=2)) else 1
-        return serve(command_line.settings)
+        return serve(command_line.settings, packaged=packaged)
     except StartError as error:
         print(f"asr-server: {error}", file=sys.stderr)
         return 2
