@@ -19,13 +19,16 @@ from pathlib import Path
 import psutil
 
 from asr_backend.server import ports, watchdog
-from asr_backend.server.run_directory import RunDirectory
+from asr_backend.server.run_directory import NOT_READY, RunDirectory
 
 _PR_SET_PDEATHSIG = 1
 _LAST_WORDS_S = 2.0
 _LOADED = re.compile(rb"\] \"?successfully loaded '([^']+)'")
 _CRASHED = re.compile(rb"Signal \((6|11)\) received")
 _FAILED = re.compile(rb"\] \"?failed to load '([^']+)'(?! version)")
+
+# Said every second of a stop, and no fault.
+_NOT_READY = f"failed to load model '{NOT_READY}'".encode()
 
 
 class TritonProcess:
@@ -117,6 +120,8 @@ class TritonProcess:
                     self._lost_port = use
                 elif _CRASHED.match(line):
                     self.crashed_s = time.monotonic()
+                if _NOT_READY in line:
+                    continue
                 # Whoever read it may be gone, the disk full, or sys.stderr None where it was closed
                 # at the start: Triton must not block on a full pipe.
                 with contextlib.suppress(OSError, ValueError, AttributeError):

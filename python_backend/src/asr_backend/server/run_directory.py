@@ -18,6 +18,13 @@ from asr_backend.server.hub import Source
 from asr_backend.server.settings import Settings
 
 SHARED_MEMORY = Path("/dev/shm")
+NOT_READY = "not-ready"
+"""The model that Triton is given to find itself not ready."""
+_NOT_READY_CONFIG = f"""name: "{NOT_READY}"
+backend: "python"
+input {{ name: "NONE" data_type: TYPE_FP32 dims: [ 1 ] }}
+output {{ name: "NONE" data_type: TYPE_FP32 dims: [ 1 ] }}
+"""
 
 
 def packaged_repository() -> Path:
@@ -96,6 +103,19 @@ class RunDirectory:
     def restore(self, model: str) -> None:
         """Puts a withdrawn model back."""
         (self._withdrawn / model).rename(self.repository / model)
+
+    def turn_not_ready(self) -> None:
+        """Makes Triton say NOT_SERVING to gRPC's health protocol and no to ServerReady.
+
+        By itself it is ready while models are taken out, and after the last one is gone. A model
+        without a version cannot load, and a server with such a model is not ready. Triton says so
+        in a line of its log every second.
+        """
+        folder = self._withdrawn / NOT_READY
+        folder.mkdir()
+        (folder / "config.pbtxt").write_text(_NOT_READY_CONFIG)
+        # Complete before Triton can see it.
+        folder.rename(self.repository / NOT_READY)
 
     def remove(self) -> None:
         """Removes the folder and the server's shared-memory regions."""

@@ -154,7 +154,8 @@ class Settings:
     )
     token_file: str = _flag(
         "",
-        "file with the token that callers must send; none but its owner may have access to it",
+        "file with the token that callers must send; only its owner and, to read it, its group may "
+        "have access to it",
         shown_default="no token",
     )
     exit_timeout_s: float = _flag(

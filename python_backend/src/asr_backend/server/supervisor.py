@@ -148,7 +148,7 @@ class Supervisor:
                 self._announce(load_s)
         if self._state != "ready":
             return 0
-        return self._drain(process)
+        return self._drain(process, run)
 
     def _announce(self, load_s: float) -> None:
         host, admin_host = bracketed(self._settings.host), bracketed(self._settings.admin_host)
@@ -164,9 +164,10 @@ class Supervisor:
             f"{client_flags(self._settings)}"
         )
 
-    def _drain(self, process: TritonProcess) -> int:
+    def _drain(self, process: TritonProcess, run: RunDirectory) -> int:
         """Lets the files in work finish, then the direct calls of wav2vec2, then ends Triton."""
         self._state = "draining"
+        run.turn_not_ready()
         log(f"draining: files in work have {self._settings.exit_timeout_s:g} s; again to hurry")
         deadline_s = time.monotonic() + self._settings.exit_timeout_s
         waiting = sorted(self._keepers, key=lambda keeper: keeper.model != FRONT)
