@@ -205,7 +205,7 @@ def test_the_token_gates_all_that_is_not_locked_but_health(http):
         access=Access(token=TOKEN),
     )
     groups = (
-        "shared-memory,model-repository,trace,logging:asr=s3cret",
+        "shared-memory,model-repository,trace,logging:LOCKED: no header opens it=s3cret",
         f"inference,metadata,model-config,statistics:authorization={TOKEN}",
     )
     gates = ("grpc-restricted-protocol", "http-restricted-api")[: 1 + bool(http)]

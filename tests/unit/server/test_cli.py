@@ -139,7 +139,7 @@ def test_print_config_shows_what_would_run(capsys):
     assert shown["settings"]["max_batch_size"] == 3
     assert shown["checkpoint"]["id"] == "demo"
     assert shown["argv"][0].endswith("/bin/tritonserver")
-    assert any("asr=RANDOM" in argument for argument in shown["argv"])
+    assert any("opens it=RANDOM" in argument for argument in shown["argv"])
     assert "LD_LIBRARY_PATH" in shown["env"]
     assert "max_batch_size: 3" in shown["config.pbtxt"]["wav2vec2"]
 

@@ -98,8 +98,8 @@ def _read_token(path: str) -> str:
         raise StartError(f"{named}: {error.strerror}") from None
     if mode & _OTHERS:
         raise StartError(
-            f"{named}: is open to others (mode {mode & 0o777:04o}); chmod 600 it, or 640 for a group "
-            "that may read it"
+            f"{named}: is open to others (mode {mode & 0o777:04o}); chmod 600 it, or 640 for a "
+            "group that may read it"
         )
     if not text:
         raise StartError(f"{named}: is empty")
