@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from asr_backend.server import cli, supervisor
+from asr_backend.server.devices import Gpus
 from asr_backend.server.ports import PortLostError
 from tests import ngrams
 from tests.unit.server.commands import FREE, copy_of_demo, refusal
@@ -110,13 +111,33 @@ def test_a_language_model_without_the_search(capsys, monkeypatch, tmp_path):
 
 
 def test_no_gpu(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "gpu_count", lambda: 0)
-    assert "no NVIDIA GPU" in refusal(capsys, "--device", "cuda")
+    monkeypatch.setattr(subprocess, "Popen", POPEN)
+    line = refusal(capsys, "--device", "cuda")
+    assert "--device cuda: torch can use no GPU here: " in line
+
+
+def test_a_gpu_that_torch_cannot_use_is_said(capsys, monkeypatch):
+    monkeypatch.setattr(supervisor.Supervisor, "run", lambda self: 0)
+    monkeypatch.setattr(cli, "find_gpus", lambda device, env: Gpus(note="it is too old"))
+    assert cli.main(FREE) == 0
+    err = capsys.readouterr().err
+    assert " on CPU, " in err
+    assert "warning: it is too old" in err
+
+
+def test_what_a_gpu_takes(capsys, monkeypatch):
+    gpus = Gpus(indices=(0, 1), names=("A", "B"))
+    monkeypatch.setattr(cli, "find_gpus", lambda device, env: gpus)
+    assert "--precision int8 is for the CPU" in refusal(capsys, "--precision", "int8")
+    assert cli.main([*FREE, "--print-config"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["gpus"] == {"indices": [0, 1], "names": ["A", "B"], "note": ""}
+    assert "kind: KIND_GPU" in shown["config.pbtxt"]["wav2vec2"]
 
 
 @pytest.mark.parametrize("precision", ["auto", "int8"])
 def test_what_a_cpu_does_not_compile(capsys, monkeypatch, precision):
-    monkeypatch.setattr(cli, "gpu_count", lambda: 0)
+    monkeypatch.setattr(cli, "find_gpus", lambda device, env: Gpus())
     line = refusal(capsys, "--compile", "--precision", precision)
     assert f"--precision {precision}: a CPU compiles fp32, bf16 and fp16" in line
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from asr_backend.server import ports, triton
 from asr_backend.server.access import Access, read_access, warnings
 from asr_backend.server.addresses import is_loopback, resolved
-from asr_backend.server.devices import gpu_count
+from asr_backend.server.devices import Gpus, find_gpus
 from asr_backend.server.errors import StartError
 from asr_backend.server.hub import locate
 from asr_backend.server.output import log, say
@@ -62,14 +62,16 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
     """
     packaged = packaged or packaged_repository()
     settings = resolved(settings)
-    gpus = _gpus(settings)
     server = triton.find(settings.triton_root)
     access = read_access(settings)
+    gpus = _gpus(settings, server)
     # What is wrong with a port is said before a checkpoint is fetched for minutes.
     with ports.reserve(settings):
         source = locate(settings, fetch=True)
-    configs = render_configs(packaged, settings, source, gpus=gpus)
-    log(f"{source.id} ({source.revision}) on {f'{gpus} GPU' if gpus else 'CPU'}, {server.program}")
+    configs = render_configs(packaged, settings, source, gpus=gpus.indices)
+    log(f"{source.id} ({source.revision}) on {gpus}, {server.program}")
+    if gpus.note:
+        log(f"warning: {gpus.note}")
     _warn(settings, server, access)
     tries = 0
     while True:
@@ -107,9 +109,9 @@ def describe(settings: Settings) -> dict[str, object]:
     """
     packaged = packaged_repository()
     settings = resolved(settings)
-    gpus = _gpus(settings)
     server = triton.find(settings.triton_root)
     access = read_access(settings)
+    gpus = _gpus(settings, server)
     source = locate(settings, fetch=False)
     run_dir = Path(settings.run_dir or "RUN_DIR").expanduser()
     argv = triton.command_line(
@@ -130,26 +132,24 @@ def describe(settings: Settings) -> dict[str, object]:
             "id": source.id,
             "revision": source.revision,
         },
-        "gpus": gpus,
+        "gpus": vars(gpus),
         "argv": argv,
         "env": {key: value for key, value in env.items() if os.environ.get(key) != value},
-        "config.pbtxt": render_configs(packaged, settings, source, gpus=gpus),
+        "config.pbtxt": render_configs(packaged, settings, source, gpus=gpus.indices),
     }
 
 
-def _gpus(settings: Settings) -> int:
-    gpus = 0 if settings.device == "cpu" else gpu_count()
-    if settings.device == "cuda" and not gpus:
-        raise StartError("--device cuda: no NVIDIA GPU is visible here")
-    if gpus and settings.precision == "int8":
+def _gpus(settings: Settings, server: triton.Triton) -> Gpus:
+    gpus = find_gpus(settings.device, triton.environment(server, os.environ))
+    if gpus.indices and settings.precision == "int8":
         raise StartError("--precision int8 is for the CPU; a GPU takes bf16, fp16 or fp32")
     if settings.compile:
         _check_compilation(settings, gpus)
     return gpus
 
 
-def _check_compilation(settings: Settings, gpus: int) -> None:
-    if not gpus and settings.precision in ("auto", "int8"):
+def _check_compilation(settings: Settings, gpus: Gpus) -> None:
+    if not gpus.indices and settings.precision in ("auto", "int8"):
         raise StartError(
             f"--compile with --precision {settings.precision}: a CPU compiles fp32, bf16 and fp16; "
             "name one of them, or leave --compile out"

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from asr_backend.batching import MAX_BATCH_AUDIO_S
@@ -126,7 +126,7 @@ class RunDirectory:
 
 
 def render_configs(
-    packaged: Path, settings: Settings, source: Source, *, gpus: int
+    packaged: Path, settings: Settings, source: Source, *, gpus: Sequence[int]
 ) -> dict[str, str]:
     """The models' config.pbtxt with the settings written in, by model.
 
@@ -134,7 +134,7 @@ def render_configs(
         packaged: the model repository to start from.
         settings: of asr-server.
         source: the checkpoint.
-        gpus: GPUs that wav2vec2 will run on.
+        gpus: those that wav2vec2 will run on, by CUDA's count; none for the CPU.
     """
     shared = {
         # A hub checkpoint that is not fetched yet, under --print-config, has no folder.
@@ -146,14 +146,15 @@ def render_configs(
     acoustic = pbtxt.loads((packaged / "wav2vec2" / "config.pbtxt").read_text())
     pbtxt.put(acoustic, "max_batch_size", str(settings.max_batch_size))
     batching = pbtxt.child(acoustic, "dynamic_batching")
-    pbtxt.put(batching, "max_queue_delay_microseconds", str(_queue_delay_us(settings, gpus)))
-    kind = {"auto": "KIND_AUTO", "cpu": "KIND_CPU", "cuda": "KIND_GPU"}[settings.device]
-    _put_instances(acoustic, settings.instances, kind)
+    pbtxt.put(batching, "max_queue_delay_microseconds", str(_queue_delay_us(settings, len(gpus))))
+    # Not KIND_AUTO: Triton would count for itself, and a process that cannot use a GPU after all
+    # would run on the CPU and say nothing.
+    _put_instances(acoustic, settings.instances, gpus)
     _put_parameters(
         acoustic,
         shared
         | {
-            "device": settings.device,
+            "device": "cuda" if gpus else "cpu",
             "precision": settings.precision,
             "compile": str(int(settings.compile)),
             "threads": str(settings.effective_threads),
@@ -166,7 +167,7 @@ def render_configs(
     front = pbtxt.loads((packaged / "transcribe" / "config.pbtxt").read_text())
     policy = pbtxt.child(pbtxt.child(front, "dynamic_batching"), "default_queue_policy")
     pbtxt.put(policy, "max_queue_size", str(settings.max_queue_size))
-    _put_instances(front, settings.effective_frontends, "KIND_CPU")
+    _put_instances(front, settings.effective_frontends)
     _put_parameters(
         front,
         shared
@@ -175,7 +176,7 @@ def render_configs(
             "max_audio_s": f"{settings.max_audio_s:.10g}",
             "max_audio_bytes": str(settings.max_audio_bytes),
             "frontends": str(settings.effective_frontends),
-            "long_audio_s": f"{_long_audio_s(settings, gpus):.10g}",
+            "long_audio_s": f"{_long_audio_s(settings, len(gpus)):.10g}",
         },
     )
     return {"wav2vec2": pbtxt.dumps(acoustic), "transcribe": pbtxt.dumps(front)}
@@ -199,8 +200,11 @@ def _long_audio_s(settings: Settings, gpus: int) -> float:
     return forward * settings.max_window_s * settings.instances * max(1, gpus)
 
 
-def _put_instances(config: pbtxt.Message, count: int, kind: str) -> None:
-    pbtxt.put(config, "instance_group", [("count", str(count)), ("kind", kind)])
+def _put_instances(config: pbtxt.Message, count: int, gpus: Sequence[int] = ()) -> None:
+    """Writes `count` instances for each GPU, or for the CPU where there is none."""
+    group: pbtxt.Message = [("count", str(count)), ("kind", "KIND_GPU" if gpus else "KIND_CPU")]
+    group += [("gpus", str(index)) for index in gpus]
+    pbtxt.put(config, "instance_group", group)
 
 
 def _put_parameters(config: pbtxt.Message, values: Mapping[str, str]) -> None:
