@@ -11,6 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+CONFORMANCE := build/conformance/.installed
 
 .PHONY: help setup demo serve test check test-unit load sweep bench-client bench docs
 
@@ -27,8 +28,6 @@ $(INSTALLED): requirements.txt python_backend/pyproject.toml client_sdk/pyprojec
 	echo "==> installing asr-backend and asr-client from this tree"
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation \
 	    --editable python_backend --editable client_sdk
-	echo "==> installing kserve's client, which the conformance tests run, into build/conformance"
-	$(BIN)/python -m tests.conformance.environment
 	touch $@
 
 demo: $(INSTALLED) ## transcribe the recordings in tests/data on a real tritonserver
@@ -46,7 +45,12 @@ check: $(INSTALLED) ## lint, types and import rules
 test-unit: $(INSTALLED) ## the tests that start no server
 	@$(BIN)/python -m pytest -m "not server"
 
-test: check ## check, then every test, those on the real server too
+$(CONFORMANCE): tests/conformance/kserve.txt $(INSTALLED)
+	@echo "==> installing KServe's client, which tests/conformance runs, into build/conformance"
+	$(BIN)/python -m tests.conformance.environment
+	touch $@
+
+test: check $(CONFORMANCE) ## check, then every test, those on the real server too
 	@$(BIN)/python -m pytest
 
 load: $(INSTALLED) ## a minute of load on a server of its own, with gates

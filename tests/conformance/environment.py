@@ -1,6 +1,6 @@
 """Makes the environment of kserve's client: `python -m tests.conformance.environment`.
 
-`make setup` runs it, so that the tests find it there.
+`make test` runs it first, so that the tests find it there.
 """
 
 from __future__ import annotations
