@@ -11,6 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+CONFORMANCE := build/conformance/.installed
 
 OLDEST := build/oldest/torch-2.6 build/oldest/lowest
 
@@ -46,7 +47,12 @@ check: $(INSTALLED) ## lint, types and import rules
 test-unit: $(INSTALLED) ## the tests that start no server
 	@$(BIN)/python -m pytest -m "not server"
 
-test: check ## check, then every test, those on the real server too
+$(CONFORMANCE): tests/conformance/kserve.txt $(INSTALLED)
+	@echo "==> installing KServe's client, which tests/conformance runs, into build/conformance"
+	$(BIN)/python -m tests.conformance.environment
+	touch $@
+
+test: check $(CONFORMANCE) ## check, then every test, those on the real server too
 	@$(BIN)/python -m pytest
 
 # Older packages warn of what newer ones changed: warnings are no failures there.

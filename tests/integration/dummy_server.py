@@ -83,10 +83,9 @@ _PROGRAM = """
 import sys
 from pathlib import Path
 from asr_backend.server import healing
-from asr_backend.server.cli import serve
-from asr_backend.server.settings import parse
+from asr_backend.server.cli import main
 healing._IDLE_S = dict.fromkeys(healing._IDLE_S, 2.0)
-raise SystemExit(serve(parse(sys.argv[2:], {}).settings, packaged=Path(sys.argv[1])))
+raise SystemExit(main(sys.argv[2:], packaged=Path(sys.argv[1])))
 """
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+import grpc
 import pytest
 import tritonclient.grpc as grpcclient
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
+from asr_backend.server.run_directory import NOT_READY
 from tests.integration.dummy_server import MODELS, DummyServer, dummy_server, wait_for
 
 pytestmark = pytest.mark.server
@@ -24,6 +28,23 @@ def refusal(server: DummyServer) -> str:
     except InferenceServerException as error:
         return str(error)
     return ""
+
+
+class Statuses:
+    """What gRPC's health protocol answers."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def now(self) -> str:
+        with grpc.insecure_channel(self._url) as channel:
+            try:
+                answer = health_pb2_grpc.HealthStub(channel).Check(
+                    health_pb2.HealthCheckRequest(), timeout=10
+                )
+            except grpc.RpcError as error:
+                return str(error.code().name)
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
 
 def test_it_serves_with_admin_calls_locked_and_leaves_nothing_behind(tmp_path):
@@ -71,11 +92,18 @@ def test_a_stop_lets_calls_finish_and_refuses_new_ones(tmp_path):
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: server.ready()[1]["state"] == "draining")
         assert server.ready()[0] == 503
+        # Triton by itself serves on for gRPC's health protocol, even when no model is left.
+        seen = Statuses(server.url)
+        wait_for(lambda: seen.now() == "NOT_SERVING")
 
         wait_for(lambda: "StatusCode.NOT_FOUND" in refusal(server))
         assert "has no available versions" in refusal(server)
         assert [type(call.result()) for call in calls] == [int] * 12
+        while (status := seen.now()) == "NOT_SERVING":
+            time.sleep(0.01)
+        assert status == "UNAVAILABLE", "nobody listens any more"
         assert server.process.wait(timeout=60) == 0
+        assert NOT_READY not in server.log.read_text()
         assert server.leftovers() == []
 
 

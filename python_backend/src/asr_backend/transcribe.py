@@ -110,7 +110,7 @@ class Transcribe:
             overlap_s=min(OVERLAP_S, max_window_s / 4),
             long_audio_s=float(parameters["long_audio_s"]) / int(parameters["frontends"]),
             decode_pool=ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode"),
-            decoders=Decoders(checkpoint, find_ngrams(checkpoint, parameters["lm"])),
+            decoders=Decoders(checkpoint, find_ngrams(checkpoint, parameters.get("lm", ""))),
             # Python runs one search at a time however many threads there are.
             search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),
             work_limits=WorkLimits(

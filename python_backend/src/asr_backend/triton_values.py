@@ -12,9 +12,13 @@ from asr_backend.errors import UNAVAILABLE_CODES, AsrError, ErrorCode
 
 
 def model_parameters(args: dict[str, str]) -> dict[str, str]:
-    """The `parameters` of config.pbtxt, from what Triton hands to `initialize`."""
+    """The `parameters` of config.pbtxt, from what Triton hands to `initialize`.
+
+    An empty one counts as absent.
+    """
     config = json.loads(args["model_config"])
-    return {key: value["string_value"] for key, value in config["parameters"].items()}
+    values = {key: value["string_value"] for key, value in config["parameters"].items()}
+    return {key: value for key, value in values.items() if value}
 
 
 def served_checkpoint(parameters: Mapping[str, str]) -> Checkpoint:
@@ -24,9 +28,9 @@ def served_checkpoint(parameters: Mapping[str, str]) -> Checkpoint:
         CheckpointError: it cannot be served.
     """
     return load_checkpoint(
-        Path(parameters["model"]) if parameters["model"] else demo_checkpoint(),
-        id=parameters["model_id"] or None,
-        revision=parameters["model_revision"] or None,
+        Path(parameters["model"]) if "model" in parameters else demo_checkpoint(),
+        id=parameters.get("model_id"),
+        revision=parameters.get("model_revision"),
     )
 
 

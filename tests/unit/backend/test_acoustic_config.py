@@ -47,7 +47,7 @@ def test_warm_up_windows_are_legal(config: ModelConfig) -> None:
 def triton_arguments(config: ModelConfig, **parameters: str) -> dict[str, str]:
     """What Triton hands to `initialize`, as far as it is read."""
     packaged = {name: value.string_value for name, value in config.parameters.items()}
-    assert parameters.keys() <= packaged.keys()
+    assert parameters.keys() <= packaged.keys() | {"model"}
     values = {**packaged, **parameters}
     return {
         "model_config": json.dumps(

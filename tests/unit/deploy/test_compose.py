@@ -79,7 +79,7 @@ def test_variables_are_ones_the_server_reads(profile, name):
     assert environment.keys() == settable | {"HF_TOKEN", "HF_HUB_OFFLINE"}
     assert environment["HF_TOKEN"] is None
     parsed = settings.parse([], environment).settings
-    assert parsed.host == "0.0.0.0"
+    assert parsed.host == parsed.admin_host == "0.0.0.0", "published ports lead to both"
     assert parsed.model == "facebook/wav2vec2-base-960h", "handed on from the shell"
 
 

@@ -61,7 +61,9 @@ def test_what_the_build_copies_exists_and_is_not_ignored(stage: Stage):
 def test_variables_are_ones_the_server_reads(image: Stage):
     ours = {name for name in image.environment() if name.startswith("ASR_")}
     assert ours <= set(map(settings.env_name, settings.FIELDS))
-    assert settings.parse([], image.environment()).settings == settings.Settings(host="0.0.0.0")
+    assert settings.parse([], image.environment()).settings == settings.Settings(
+        host="0.0.0.0", admin_host="0.0.0.0"
+    )
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)

@@ -1,4 +1,5 @@
 import http.server
+import socket
 import subprocess
 import sys
 import threading
@@ -20,8 +21,13 @@ class _Health(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def health() -> Iterator[http.server.HTTPServer]:
-    with http.server.HTTPServer(("127.0.0.1", 0), _Health) as server:
+def health(request: pytest.FixtureRequest) -> Iterator[http.server.HTTPServer]:
+    address = getattr(request, "param", "127.0.0.1")
+
+    class Server(http.server.HTTPServer):
+        address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+
+    with Server((address, 0), _Health) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
@@ -29,8 +35,8 @@ def health() -> Iterator[http.server.HTTPServer]:
         thread.join()
 
 
-def _check(port: int) -> int:
-    environment = {"ASR_HEALTH_PORT": str(port), "http_proxy": "http://127.0.0.1:1"}
+def _check(port: int, **environment: str) -> int:
+    environment |= {"ASR_HEALTH_PORT": str(port), "http_proxy": "http://127.0.0.1:1"}
     return subprocess.run([sys.executable, HEALTHCHECK], env=environment, timeout=30).returncode
 
 
@@ -38,6 +44,22 @@ def _check(port: int) -> int:
 def test_exit_status_follows_readyz(health, status, exit_status):
     health.status = status
     assert _check(health.server_port) == exit_status
+
+
+@pytest.mark.parametrize(
+    ("health", "admin_host"),
+    [
+        ("127.0.0.1", ""),
+        ("127.0.0.1", "0.0.0.0"),
+        ("127.0.0.2", "127.0.0.2"),
+        ("::1", "::1"),
+        ("::1", "::"),
+    ],
+    indirect=["health"],
+)
+def test_it_asks_where_the_server_listens(health, admin_host):
+    health.status = 200
+    assert _check(health.server_port, ASR_ADMIN_HOST=admin_host) == 0
 
 
 def test_nothing_listening_is_unhealthy(health):

@@ -53,7 +53,19 @@ def test_a_token_is_read_and_never_shown(write):
     assert TOKEN not in repr(access)
 
 
-@pytest.mark.parametrize("mode", [0o604, 0o640, 0o620, 0o601, 0o777])
+@pytest.mark.parametrize("mode", [0o440, 0o640, 0o400])
+def test_a_kubernetes_secret_is_read_by_its_group(tmp_path, mode):
+    """A volume is a folder of links: FILE to ..data/FILE, and ..data to a folder with the time."""
+    version = tmp_path / "..2026_11_30_05_21_00.1"
+    version.mkdir()
+    (version / "token").write_text(TOKEN)
+    (version / "token").chmod(mode)
+    (tmp_path / "..data").symlink_to(version.name)
+    (tmp_path / "token").symlink_to("..data/token")
+    assert read_access(Settings(token_file=str(tmp_path / "token"))).token == TOKEN
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o604, 0o602, 0o620, 0o660, 0o610, 0o601, 0o777])
 def test_a_token_that_others_can_read_is_refused(write, mode):
     path = write(TOKEN, mode)
     with pytest.raises(
@@ -144,8 +156,9 @@ def test_what_a_person_should_know(certificates, monkeypatch):
     (certificates / "server.key").chmod(0o644)
     settings = Settings(tls_cert="server.pem", tls_key="server.key", host="0.0.0.0")
     access = read_access(settings)
-    (certificates / "server.key").chmod(0o600)
-    assert warnings(settings, access) == []
+    for mode in (0o440, 0o600):
+        (certificates / "server.key").chmod(mode)
+        assert warnings(settings, access) == []
     (certificates / "server.key").chmod(0o644)
     (line,) = warnings(settings, access)
     assert "server.key is open to others (mode 0644)" in line
@@ -192,7 +205,7 @@ def test_the_token_gates_all_that_is_not_locked_but_health(http):
         access=Access(token=TOKEN),
     )
     groups = (
-        "shared-memory,model-repository,trace,logging:asr=s3cret",
+        "shared-memory,model-repository,trace,logging:LOCKED: no header opens it=s3cret",
         f"inference,metadata,model-config,statistics:authorization={TOKEN}",
     )
     gates = ("grpc-restricted-protocol", "http-restricted-api")[: 1 + bool(http)]

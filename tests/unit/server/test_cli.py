@@ -13,6 +13,8 @@ from types import SimpleNamespace
 import pytest
 
 from asr_backend.server import cli, supervisor
+from asr_backend.server.devices import Gpus
+from asr_backend.server.ports import PortLostError
 from tests import ngrams
 from tests.unit.server.commands import FREE, copy_of_demo, refusal
 
@@ -37,7 +39,47 @@ def test_a_taken_port(capsys):
 
 def test_an_address_of_another_machine(capsys):
     assert "--grpc-port 0 on 192.0.2.1" in refusal(capsys, "--host", "192.0.2.1")
-    assert "--host not-a.name.invalid: " in refusal(capsys, "--host", "not-a.name.invalid")
+    assert "--metrics-port 0 on 192.0.2.1" in refusal(capsys, "--admin-host", "192.0.2.1")
+    for flag in ("--host", "--admin-host"):
+        assert f"{flag} not-a.name.invalid: " in refusal(capsys, flag, "not-a.name.invalid")
+
+
+def test_a_lost_port_is_replaced_where_any_was_asked_for(capsys, monkeypatch):
+    given = []
+
+    def lose(self):
+        given.append(self._ports.grpc)
+        if len(given) < 3:
+            raise PortLostError("grpc", self._ports.grpc)
+        return 0
+
+    monkeypatch.setattr(supervisor.Supervisor, "run", lose)
+    assert cli.main(FREE) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "another program took it" in line] == [
+        line for line in lines if any(f"--grpc-port {port}: " in line for port in given[:2])
+    ]
+    assert len(given) == 3
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_lost_port_that_was_asked_for_is_one_line(capsys, monkeypatch, asked):
+    tries = []
+
+    def lose(self):
+        tries.append(self._ports.grpc)
+        raise PortLostError("grpc", self._ports.grpc)
+
+    monkeypatch.setattr(supervisor.Supervisor, "run", lose)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    flags = [*FREE, "--device=cpu", *([f"--grpc-port={port}"] if asked else [])]
+    assert cli.main(flags) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == (
+        f"asr-server: --grpc-port {tries[-1]}: another program took it while the models loaded"
+    )
+    assert len(tries) == (1 if asked else 3)
 
 
 def test_a_missing_folder(capsys, tmp_path):
@@ -69,13 +111,33 @@ def test_a_language_model_without_the_search(capsys, monkeypatch, tmp_path):
 
 
 def test_no_gpu(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "gpu_count", lambda: 0)
-    assert "no NVIDIA GPU" in refusal(capsys, "--device", "cuda")
+    monkeypatch.setattr(subprocess, "Popen", POPEN)
+    line = refusal(capsys, "--device", "cuda")
+    assert "--device cuda: torch can use no GPU here: " in line
+
+
+def test_a_gpu_that_torch_cannot_use_is_said(capsys, monkeypatch):
+    monkeypatch.setattr(supervisor.Supervisor, "run", lambda self: 0)
+    monkeypatch.setattr(cli, "find_gpus", lambda device, env: Gpus(note="it is too old"))
+    assert cli.main(FREE) == 0
+    err = capsys.readouterr().err
+    assert " on CPU, " in err
+    assert "warning: it is too old" in err
+
+
+def test_what_a_gpu_takes(capsys, monkeypatch):
+    gpus = Gpus(indices=(0, 1), names=("A", "B"))
+    monkeypatch.setattr(cli, "find_gpus", lambda device, env: gpus)
+    assert "--precision int8 is for the CPU" in refusal(capsys, "--precision", "int8")
+    assert cli.main([*FREE, "--print-config"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["gpus"] == {"indices": [0, 1], "names": ["A", "B"], "note": ""}
+    assert "kind: KIND_GPU" in shown["config.pbtxt"]["wav2vec2"]
 
 
 @pytest.mark.parametrize("precision", ["auto", "int8"])
 def test_what_a_cpu_does_not_compile(capsys, monkeypatch, precision):
-    monkeypatch.setattr(cli, "gpu_count", lambda: 0)
+    monkeypatch.setattr(cli, "find_gpus", lambda device, env: Gpus())
     line = refusal(capsys, "--compile", "--precision", precision)
     assert f"--precision {precision}: a CPU compiles fp32, bf16 and fp16" in line
 
@@ -98,7 +160,7 @@ def test_print_config_shows_what_would_run(capsys):
     assert shown["settings"]["max_batch_size"] == 3
     assert shown["checkpoint"]["id"] == "demo"
     assert shown["argv"][0].endswith("/bin/tritonserver")
-    assert any("asr=RANDOM" in argument for argument in shown["argv"])
+    assert any("opens it=RANDOM" in argument for argument in shown["argv"])
     assert "LD_LIBRARY_PATH" in shown["env"]
     assert "max_batch_size: 3" in shown["config.pbtxt"]["wav2vec2"]
 

@@ -16,16 +16,20 @@ from asr_backend.server.health import Health, HealthServer
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number = int(free.getsockname()[1])
+    number = free_port()
     health = Health(ready=False, state="healing", models={})
     with contextlib.closing(HealthServer("127.0.0.1", number, lambda: health)):
         yield number
 
 
-def ask(port: int, method: str, path: str) -> tuple[int, int, bytes]:
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def ask(port: int, method: str, path: str, address: str = "127.0.0.1") -> tuple[int, int, bytes]:
     """Status, stated length and body."""
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as asked:
+    with contextlib.closing(http.client.HTTPConnection(address, port, timeout=10)) as asked:
         asked.request(method, path)
         answer = asked.getresponse()
         return answer.status, int(answer.headers["Content-Length"]), answer.read()
@@ -37,6 +41,12 @@ def test_a_probe_may_ask_with_head_and_with_a_query(port: int) -> None:
     assert ask(port, "HEAD", "/readyz") == (503, length, b"")
     assert ask(port, "HEAD", "/livez")[0] == 200
     assert ask(port, "GET", "/other")[0] == 404
+
+
+def test_it_listens_on_ipv6_too() -> None:
+    health, number = Health(ready=True, state="ready", models={}), free_port()
+    with contextlib.closing(HealthServer("::1", number, lambda: health)):
+        assert ask(number, "GET", "/readyz", "::1")[0] == 200
 
 
 def test_a_probe_that_hangs_up_is_not_worth_a_traceback(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from asr_backend.server.settings import Settings
 DEMO = Source(path=Path("/demo"), id="demo", revision="1")
 
 
-def configs(settings: Settings, source: Source = DEMO, *, gpus: int = 0) -> dict:
+def configs(settings: Settings, source: Source = DEMO, *, gpus: Sequence[int] = ()) -> dict:
     rendered = render_configs(packaged_repository(), settings, source, gpus=gpus)
     return {
         model: text_format.Parse(text, model_config_pb2.ModelConfig())
@@ -42,7 +43,7 @@ def test_settings_reach_the_acoustic_model():
         max_queue_size=13,
         max_window_s=12.5,
     )
-    config = configs(settings, gpus=4)["wav2vec2"]
+    config = configs(settings, gpus=range(4))["wav2vec2"]
     assert config.max_batch_size == 7
     assert config.dynamic_batching.max_queue_delay_microseconds == 11
     (group,) = config.instance_group
@@ -56,12 +57,25 @@ def test_settings_reach_the_acoustic_model():
     assert given["threads"] == "3"
     assert given["instances"] == "2"
     assert given["max_window_s"] == "12.5"
-    assert given["model"] == given["model_id"] == ""
+
+
+@pytest.mark.parametrize("settings", [Settings(), Settings(model="me/mine", lm="some.arpa")])
+def test_no_parameter_is_empty(settings):
+    """pytriton's client cannot read an empty one."""
+    for name, config in configs(settings).items():
+        assert all(parameters(config).values())
+        packaged = (packaged_repository() / name / "config.pbtxt").read_text()
+        assert all(parameters(text_format.Parse(packaged, model_config_pb2.ModelConfig())).values())
+
+
+def test_the_demo_is_served_where_no_checkpoint_is_named():
+    for config in configs(Settings()).values():
+        assert not {"model", "model_id", "model_revision", "lm"} & parameters(config).keys()
 
 
 @pytest.mark.parametrize(("gpus", "delay_us"), [(0, 0), (1, 2000)])
 def test_a_window_waits_for_others_on_a_gpu_alone(gpus, delay_us):
-    batching = configs(Settings(), gpus=gpus)["wav2vec2"].dynamic_batching
+    batching = configs(Settings(), gpus=range(gpus))["wav2vec2"].dynamic_batching
     assert batching.max_queue_delay_microseconds == delay_us
 
 
@@ -77,7 +91,10 @@ def test_settings_reach_the_front():
         max_beam_work=123456789,
         max_batch_size=7,
     )
-    packaged, config = configs(Settings())["transcribe"], configs(settings, gpus=4)["transcribe"]
+    packaged, config = (
+        configs(Settings())["transcribe"],
+        configs(settings, gpus=range(4))["transcribe"],
+    )
     assert config.max_batch_size == packaged.max_batch_size
     assert config.dynamic_batching.default_queue_policy.max_queue_size == 13
     (group,) = config.instance_group
@@ -104,16 +121,20 @@ def test_settings_reach_the_front():
     ],
 )
 def test_long_recordings_have_a_forward_s_audio_in_work(given, gpus, seconds):
-    front = configs(Settings(**given), gpus=gpus)["transcribe"]
+    front = configs(Settings(**given), gpus=range(gpus))["transcribe"]
     assert float(parameters(front)["long_audio_s"]) == seconds
 
 
 @pytest.mark.parametrize(
-    ("device", "kind"), [("auto", "KIND_AUTO"), ("cpu", "KIND_CPU"), ("cuda", "KIND_GPU")]
+    ("gpus", "kind", "device"),
+    [((), "KIND_CPU", "cpu"), ((0,), "KIND_GPU", "cuda"), ((0, 2), "KIND_GPU", "cuda")],
 )
-def test_the_device_is_the_kind_of_the_instances(device, kind):
-    (group,) = configs(Settings(device=device))["wav2vec2"].instance_group
+def test_instances_are_on_the_gpus_that_were_found(gpus, kind, device):
+    config = configs(Settings(instances=3), gpus=gpus)["wav2vec2"]
+    (group,) = config.instance_group
     assert model_config_pb2.ModelInstanceGroup.Kind.Name(group.kind) == kind
+    assert (group.count, tuple(group.gpus)) == (3, gpus)
+    assert parameters(config)["device"] == device
 
 
 def test_a_checkpoint_of_ones_own_is_named_to_both_models():
@@ -128,8 +149,12 @@ def test_the_packaged_defaults_are_the_flags_defaults():
     for model, config in configs(Settings(frontends=2, threads=1)).items():
         text = (packaged_repository() / model / "config.pbtxt").read_text()
         packaged = text_format.Parse(text, model_config_pb2.ModelConfig())
-        packaged.parameters["threads"].string_value = "1"
-        config.parameters["threads"].string_value = "1"
+        for one in (config, packaged):
+            one.parameters["threads"].string_value = "1"
+            if model == "wav2vec2":
+                # A plain Triton chooses for itself.
+                one.parameters["device"].string_value = "auto"
+                one.instance_group[0].kind = model_config_pb2.ModelInstanceGroup.KIND_AUTO
         assert config == packaged
 
 

@@ -13,7 +13,7 @@ def test_defaults_come_from_the_table():
     assert parse([], {}).print_config is False
     assert Settings().max_audio_s == 7200
     assert Settings().max_audio_bytes == 256 * 2**20
-    assert Settings().host == "127.0.0.1"
+    assert Settings().host == Settings().admin_host == "127.0.0.1"
     assert Settings().http_port == 0
 
 

@@ -65,6 +65,19 @@ def test_the_wheel_s_server_is_found_and_its_backend_assembled(tmp_path):
     assert env["OMP_NUM_THREADS"] == "1"
 
 
+@pytest.mark.usefixtures("no_image")
+def test_no_secret_is_handed_on():
+    secret = {
+        *("HF_TOKEN", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN", "AWS_ACCESS_KEY_ID", "API_KEY"),
+        *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS"),
+        *("DB_PASSWORD", "AZURE_STORAGE_KEY", "hf_token"),
+    }
+    kept = {"HF_HOME", "TOKENIZERS_PARALLELISM", "CUDA_VISIBLE_DEVICES", "HTTPS_PROXY", "LANG"}
+    env = triton.environment(triton.find(""), dict.fromkeys(secret | kept, "x"))
+    assert not secret & env.keys()
+    assert kept <= env.keys()
+
+
 def test_an_image_s_server_is_preferred_where_it_fits(tmp_path, monkeypatch):
     monkeypatch.setattr(triton, "NGC_ROOT", image(tmp_path / "fits"))
     monkeypatch.setenv("NVIDIA_TRITON_SERVER_VERSION", "26.07")
@@ -114,7 +127,7 @@ def test_a_static_python_is_told_what_it_lacks(monkeypatch, tmp_path):
 @pytest.mark.usefixtures("no_image")
 def test_the_server_is_started_locked_and_with_http_off():
     found = arguments(triton.find(""), Settings(exit_timeout_s=7.4))
-    locked = "shared-memory,model-repository,trace,logging:asr=s3cret"
+    locked = "shared-memory,model-repository,trace,logging:LOCKED: no header opens it=s3cret"
     assert found["grpc-restricted-protocol"] == locked
     assert found["allow-http"] == "false"
     assert found["grpc-address"] == found["metrics-address"] == "127.0.0.1"
@@ -125,10 +138,20 @@ def test_the_server_is_started_locked_and_with_http_off():
 
 
 @pytest.mark.usefixtures("no_image")
+def test_an_ipv6_address_is_written_as_each_of_triton_s_servers_wants_it():
+    ports = Ports(grpc=1, metrics=2, health=3, http=4)
+    found = arguments(triton.find(""), Settings(host="::1", admin_host="::"), ports)
+    assert found["grpc-address"] == "[::1]"
+    assert found["http-address"] == "ipv6:::1"
+    assert found["metrics-address"] == "ipv6:::"
+
+
+@pytest.mark.usefixtures("no_image")
 def test_http_is_locked_alike():
     ports = Ports(grpc=1, metrics=2, health=3, http=4)
     found = arguments(triton.find(""), Settings(host="0.0.0.0"), ports)
     assert found["allow-http"] == "true"
     assert found["http-port"] == "4"
     assert found["http-address"] == "0.0.0.0"
+    assert found["metrics-address"] == "127.0.0.1"
     assert found["http-restricted-api"] == found["grpc-restricted-protocol"]

@@ -11,14 +11,16 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asr_backend.server.addresses import is_loopback
 from asr_backend.server.errors import StartError
-from asr_backend.server.ports import is_loopback
 from asr_backend.server.settings import Settings
 
 TOKEN_KEY = "authorization"
 """Triton puts `triton-grpc-protocol-` before it, and over HTTP nothing."""
 
-_OTHERS = 0o077
+# All but the owner's bits and the group's reading: a Kubernetes Secret belongs to root and to the
+# pod's group, with mode 0440.
+_OTHERS = 0o037
 # What a gRPC header and Triton's argument can both carry.
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
 
@@ -95,7 +97,10 @@ def _read_token(path: str) -> str:
     except OSError as error:
         raise StartError(f"{named}: {error.strerror}") from None
     if mode & _OTHERS:
-        raise StartError(f"{named}: is open to others (mode {mode & 0o777:04o}); chmod 600 it")
+        raise StartError(
+            f"{named}: is open to others (mode {mode & 0o777:04o}); chmod 600 it, or 640 for a "
+            "group that may read it"
+        )
     if not text:
         raise StartError(f"{named}: is empty")
     if not _TOKEN.fullmatch(text):

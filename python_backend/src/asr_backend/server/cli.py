@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asr_backend.server import ports, triton
-from asr_backend.server.access import read_access, warnings
-from asr_backend.server.devices import gpu_count
+from asr_backend.server.access import Access, read_access, warnings
+from asr_backend.server.addresses import is_loopback, resolved
+from asr_backend.server.devices import Gpus, find_gpus
 from asr_backend.server.errors import StartError
 from asr_backend.server.hub import locate
 from asr_backend.server.output import log, say
@@ -23,9 +24,17 @@ from asr_backend.server.run_directory import SHARED_MEMORY, packaged_repository,
 from asr_backend.server.settings import Parser, Settings, parse
 from asr_backend.server.supervisor import Supervisor
 
+# A free port that is lost to another program is replaced so often.
+_PORT_TRIES = 3
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status, 2 for what is wrong before Triton starts."""
+
+def main(argv: Sequence[str] | None = None, *, packaged: Path | None = None) -> int:
+    """Runs the command; returns its exit status, 2 for what is wrong before it serves.
+
+    Args:
+        argv: the arguments; None takes those of this process.
+        packaged: a model repository in place of the package's own, for tests.
+    """
     argv = sys.argv[1:] if argv is None else argv
     try:
         if argv[:1] == ["convert"]:
@@ -33,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command_line = parse(argv, os.environ)
         if command_line.print_config:
             return 0 if say(json.dumps(describe(command_line.settings), indent=2)) else 1
-        return serve(command_line.settings)
+        return serve(command_line.settings, packaged=packaged)
     except StartError as error:
         print(f"asr-server: {error}", file=sys.stderr)
         return 2
@@ -52,14 +61,32 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
         StartError: for what is wrong before Triton starts.
     """
     packaged = packaged or packaged_repository()
-    gpus = _gpus(settings)
+    settings = resolved(settings)
     server = triton.find(settings.triton_root)
     access = read_access(settings)
-    claimed = ports.claim(settings)
-    source = locate(settings, fetch=True)
-    configs = render_configs(packaged, settings, source, gpus=gpus)
-    log(f"{source.id} ({source.revision}) on {f'{gpus} GPU' if gpus else 'CPU'}, {server.program}")
-    if server.has_published_holes and not ports.is_loopback(settings.host):
+    gpus = _gpus(settings, server)
+    # What is wrong with a port is said before a checkpoint is fetched for minutes.
+    with ports.reserve(settings):
+        source = locate(settings, fetch=True)
+    configs = render_configs(packaged, settings, source, gpus=gpus.indices)
+    log(f"{source.id} ({source.revision}) on {gpus}, {server.program}")
+    if gpus.note:
+        log(f"warning: {gpus.note}")
+    _warn(settings, server, access)
+    tries = 0
+    while True:
+        tries += 1
+        with ports.reserve(settings) as reserved:
+            try:
+                return Supervisor(settings, server, reserved, access, packaged, configs).run()
+            except ports.PortLostError as lost:
+                if tries == _PORT_TRIES or getattr(ports.asked(settings), lost.use):
+                    raise
+                log(f"{lost}; starting again with another one")
+
+
+def _warn(settings: Settings, server: triton.Triton, access: Access) -> None:
+    if server.has_published_holes and not is_loopback(settings.host):
         log(
             "warning: this Triton is older than 25.07, which repaired published holes, and it "
             f"listens beyond this machine ({settings.host}); let only trusted callers reach it, or "
@@ -72,7 +99,6 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
             f"warning: {SHARED_MEMORY} has {free >> 20} MiB free, less than two files of "
             f"--max-audio-bytes ({settings.max_audio_bytes >> 20} MiB); enlarge it or lower that"
         )
-    return Supervisor(settings, server, claimed, access, packaged, configs).run()
 
 
 def describe(settings: Settings) -> dict[str, object]:
@@ -82,9 +108,10 @@ def describe(settings: Settings) -> dict[str, object]:
         StartError: for what would keep it from running.
     """
     packaged = packaged_repository()
-    gpus = _gpus(settings)
+    settings = resolved(settings)
     server = triton.find(settings.triton_root)
     access = read_access(settings)
+    gpus = _gpus(settings, server)
     source = locate(settings, fetch=False)
     run_dir = Path(settings.run_dir or "RUN_DIR").expanduser()
     argv = triton.command_line(
@@ -105,26 +132,24 @@ def describe(settings: Settings) -> dict[str, object]:
             "id": source.id,
             "revision": source.revision,
         },
-        "gpus": gpus,
+        "gpus": vars(gpus),
         "argv": argv,
         "env": {key: value for key, value in env.items() if os.environ.get(key) != value},
-        "config.pbtxt": render_configs(packaged, settings, source, gpus=gpus),
+        "config.pbtxt": render_configs(packaged, settings, source, gpus=gpus.indices),
     }
 
 
-def _gpus(settings: Settings) -> int:
-    gpus = 0 if settings.device == "cpu" else gpu_count()
-    if settings.device == "cuda" and not gpus:
-        raise StartError("--device cuda: no NVIDIA GPU is visible here")
-    if gpus and settings.precision == "int8":
+def _gpus(settings: Settings, server: triton.Triton) -> Gpus:
+    gpus = find_gpus(settings.device, triton.environment(server, os.environ))
+    if gpus.indices and settings.precision == "int8":
         raise StartError("--precision int8 is for the CPU; a GPU takes bf16, fp16 or fp32")
     if settings.compile:
         _check_compilation(settings, gpus)
     return gpus
 
 
-def _check_compilation(settings: Settings, gpus: int) -> None:
-    if not gpus and settings.precision in ("auto", "int8"):
+def _check_compilation(settings: Settings, gpus: Gpus) -> None:
+    if not gpus.indices and settings.precision in ("auto", "int8"):
         raise StartError(
             f"--compile with --precision {settings.precision}: a CPU compiles fp32, bf16 and fp16; "
             "name one of them, or leave --compile out"

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from asr_backend.server.addresses import family
+
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
@@ -27,6 +29,10 @@ class Health:
 
 
 class _Server(ThreadingHTTPServer):
+    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = family(host)
+        super().__init__((host, port), handler)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Probes that hang up early come every few seconds too."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
@@ -70,7 +76,7 @@ class HealthServer:
             def log_message(self, format: str, *args: Any) -> None:
                 """Probes come every few seconds; they are not worth a line each."""
 
-        self._server = _Server((host, port), Handler)
+        self._server = _Server(host, port, Handler)
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
 
     def close(self) -> None:

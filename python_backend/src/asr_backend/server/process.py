@@ -18,14 +18,17 @@ from pathlib import Path
 
 import psutil
 
-from asr_backend.server import watchdog
-from asr_backend.server.run_directory import RunDirectory
+from asr_backend.server import ports, watchdog
+from asr_backend.server.run_directory import NOT_READY, RunDirectory
 
 _PR_SET_PDEATHSIG = 1
 _LAST_WORDS_S = 2.0
 _LOADED = re.compile(rb"\] \"?successfully loaded '([^']+)'")
 _CRASHED = re.compile(rb"Signal \((6|11)\) received")
 _FAILED = re.compile(rb"\] \"?failed to load '([^']+)'(?! version)")
+
+# Said every second of a stop, and no fault.
+_NOT_READY = f"failed to load model '{NOT_READY}'".encode()
 
 
 class TritonProcess:
@@ -43,6 +46,7 @@ class TritonProcess:
         self.loads: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.crashed_s = math.inf
+        self._lost_port: str | None = None
         self._popen = subprocess.Popen(
             argv,
             env=env,
@@ -79,6 +83,11 @@ class TritonProcess:
         code = self._popen.poll()
         return 128 - code if code is not None and code < 0 else code
 
+    def lost_port(self) -> str | None:
+        """Why it ended by itself: the use of a port that another program took, as its log says."""
+        self._listener.join(_LAST_WORDS_S)
+        return self._lost_port
+
     def terminate(self) -> None:
         """Asks it to end."""
         with contextlib.suppress(ProcessLookupError):
@@ -107,8 +116,12 @@ class TritonProcess:
                     self.loads[match[1].decode()] += 1
                 elif match := _FAILED.search(line):
                     self.failures[match[1].decode()] += 1
+                elif use := ports.lost(line):
+                    self._lost_port = use
                 elif _CRASHED.match(line):
                     self.crashed_s = time.monotonic()
+                if _NOT_READY in line:
+                    continue
                 # Whoever read it may be gone, the disk full, or sys.stderr None where it was closed
                 # at the start: Triton must not block on a full pipe.
                 with contextlib.suppress(OSError, ValueError, AttributeError):

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from asr_backend.batching import MAX_BATCH_AUDIO_S
@@ -18,6 +18,13 @@ from asr_backend.server.hub import Source
 from asr_backend.server.settings import Settings
 
 SHARED_MEMORY = Path("/dev/shm")
+NOT_READY = "not-ready"
+"""The model that Triton is given to find itself not ready."""
+_NOT_READY_CONFIG = f"""name: "{NOT_READY}"
+backend: "python"
+input {{ name: "NONE" data_type: TYPE_FP32 dims: [ 1 ] }}
+output {{ name: "NONE" data_type: TYPE_FP32 dims: [ 1 ] }}
+"""
 
 
 def packaged_repository() -> Path:
@@ -97,6 +104,19 @@ class RunDirectory:
         """Puts a withdrawn model back."""
         (self._withdrawn / model).rename(self.repository / model)
 
+    def turn_not_ready(self) -> None:
+        """Makes Triton say NOT_SERVING to gRPC's health protocol and no to ServerReady.
+
+        By itself it is ready while models are taken out, and after the last one is gone. A model
+        without a version cannot load, and a server with such a model is not ready. Triton says so
+        in a line of its log every second.
+        """
+        folder = self._withdrawn / NOT_READY
+        folder.mkdir()
+        (folder / "config.pbtxt").write_text(_NOT_READY_CONFIG)
+        # Complete before Triton can see it.
+        folder.rename(self.repository / NOT_READY)
+
     def remove(self) -> None:
         """Removes the folder and the server's shared-memory regions."""
         shutil.rmtree(self.path, ignore_errors=True)
@@ -106,7 +126,7 @@ class RunDirectory:
 
 
 def render_configs(
-    packaged: Path, settings: Settings, source: Source, *, gpus: int
+    packaged: Path, settings: Settings, source: Source, *, gpus: Sequence[int]
 ) -> dict[str, str]:
     """The models' config.pbtxt with the settings written in, by model.
 
@@ -114,10 +134,11 @@ def render_configs(
         packaged: the model repository to start from.
         settings: of asr-server.
         source: the checkpoint.
-        gpus: GPUs that wav2vec2 will run on.
+        gpus: those that wav2vec2 will run on, by CUDA's count; none for the CPU.
     """
     shared = {
-        "model": str(source.path or "") if settings.model else "",
+        # A hub checkpoint that is not fetched yet, under --print-config, has no folder.
+        "model": str(source.path or settings.model) if settings.model else "",
         "model_id": source.id if settings.model else "",
         "model_revision": source.revision if settings.model else "",
         "max_window_s": f"{settings.max_window_s:.10g}",
@@ -125,14 +146,15 @@ def render_configs(
     acoustic = pbtxt.loads((packaged / "wav2vec2" / "config.pbtxt").read_text())
     pbtxt.put(acoustic, "max_batch_size", str(settings.max_batch_size))
     batching = pbtxt.child(acoustic, "dynamic_batching")
-    pbtxt.put(batching, "max_queue_delay_microseconds", str(_queue_delay_us(settings, gpus)))
-    kind = {"auto": "KIND_AUTO", "cpu": "KIND_CPU", "cuda": "KIND_GPU"}[settings.device]
-    _put_instances(acoustic, settings.instances, kind)
+    pbtxt.put(batching, "max_queue_delay_microseconds", str(_queue_delay_us(settings, len(gpus))))
+    # Not KIND_AUTO: Triton would count for itself, and a process that cannot use a GPU after all
+    # would run on the CPU and say nothing.
+    _put_instances(acoustic, settings.instances, gpus)
     _put_parameters(
         acoustic,
         shared
         | {
-            "device": settings.device,
+            "device": "cuda" if gpus else "cpu",
             "precision": settings.precision,
             "compile": str(int(settings.compile)),
             "threads": str(settings.effective_threads),
@@ -145,7 +167,7 @@ def render_configs(
     front = pbtxt.loads((packaged / "transcribe" / "config.pbtxt").read_text())
     policy = pbtxt.child(pbtxt.child(front, "dynamic_batching"), "default_queue_policy")
     pbtxt.put(policy, "max_queue_size", str(settings.max_queue_size))
-    _put_instances(front, settings.effective_frontends, "KIND_CPU")
+    _put_instances(front, settings.effective_frontends)
     _put_parameters(
         front,
         shared
@@ -157,7 +179,7 @@ def render_configs(
             "max_channels_audio_s": f"{settings.max_channels_audio_s:.10g}",
             "max_beam_work": f"{settings.max_beam_work:.10g}",
             "frontends": str(settings.effective_frontends),
-            "long_audio_s": f"{_long_audio_s(settings, gpus):.10g}",
+            "long_audio_s": f"{_long_audio_s(settings, len(gpus)):.10g}",
         },
     )
     return {"wav2vec2": pbtxt.dumps(acoustic), "transcribe": pbtxt.dumps(front)}
@@ -181,10 +203,19 @@ def _long_audio_s(settings: Settings, gpus: int) -> float:
     return forward * settings.max_window_s * settings.instances * max(1, gpus)
 
 
-def _put_instances(config: pbtxt.Message, count: int, kind: str) -> None:
-    pbtxt.put(config, "instance_group", [("count", str(count)), ("kind", kind)])
+def _put_instances(config: pbtxt.Message, count: int, gpus: Sequence[int] = ()) -> None:
+    """Writes `count` instances for each GPU, or for the CPU where there is none."""
+    group: pbtxt.Message = [("count", str(count)), ("kind", "KIND_GPU" if gpus else "KIND_CPU")]
+    group += [("gpus", str(index)) for index in gpus]
+    pbtxt.put(config, "instance_group", group)
 
 
 def _put_parameters(config: pbtxt.Message, values: Mapping[str, str]) -> None:
+    """Writes those that are not empty.
+
+    The JSON form of ModelConfig leaves an empty text out, and pytriton's client, which reads that
+    form over gRPC, ends with a KeyError there.
+    """
     for key, text in values.items():
-        pbtxt.put_parameter(config, key, text)
+        if text:
+            pbtxt.put_parameter(config, key, text)

@@ -145,7 +145,13 @@ class Settings:
     max_beam_work: float = _flag(
         720_000.0, "most beam width times seconds of one call", low=1, high=1_000_000_000
     )
-    host: str = _flag("127.0.0.1", "IPv4 address that all ports listen on")
+    host: str = _flag(
+        "127.0.0.1", "address that gRPC and HTTP listen on: IPv4, IPv6, or a name of one"
+    )
+    admin_host: str = _flag(
+        "127.0.0.1",
+        "address that metrics and health listen on; they have neither TLS nor a token",
+    )
     grpc_port: int = _port(8001, "gRPC; 0 takes a free port")
     http_port: int = _port(0, "Triton's HTTP; 0 leaves it off")
     metrics_port: int = _port(8002, "Triton's metrics; 0 takes a free port")
@@ -163,7 +169,8 @@ class Settings:
     )
     token_file: str = _flag(
         "",
-        "file with the token that callers must send; none but its owner may have access to it",
+        "file with the token that callers must send; only its owner and, to read it, its group may "
+        "have access to it",
         shown_default="no token",
     )
     exit_timeout_s: float = _flag(

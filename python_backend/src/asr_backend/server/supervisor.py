@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -14,11 +15,12 @@ from pathlib import Path
 from types import FrameType
 
 from asr_backend.server.access import Access, client_flags
+from asr_backend.server.addresses import bracketed, reachable
 from asr_backend.server.errors import StartError
 from asr_backend.server.healing import ModelKeeper, State
 from asr_backend.server.health import Health, HealthServer
 from asr_backend.server.output import log, say
-from asr_backend.server.ports import Ports, reachable, triton_answers
+from asr_backend.server.ports import PortLostError, Ports, triton_answers
 from asr_backend.server.process import TritonProcess
 from asr_backend.server.run_directory import RunDirectory
 from asr_backend.server.settings import Settings
@@ -68,8 +70,10 @@ class Supervisor:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
                 signal.signal(number, self._stop)
         try:
-            health = HealthServer(self._settings.host, self._ports.health, self._health)
+            health = HealthServer(self._settings.admin_host, self._ports.health, self._health)
         except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortLostError("health", self._ports.health) from None
             raise StartError(f"--health-port {self._ports.health}: {error.strerror}") from None
         with contextlib.closing(health), RunDirectory(self._settings.run_dir) as run:
             run.copy_models(self._packaged, self._configs)
@@ -122,6 +126,8 @@ class Supervisor:
         while not self._stops:
             time.sleep(_TICK_S)
             if (status := process.status()) is not None:
+                if use := process.lost_port():
+                    raise PortLostError(use, vars(self._ports)[use])
                 log(f"tritonserver ended by itself with status {status}")
                 return status or 1
             if time.monotonic() > process.crashed_s + _CRASH_S:
@@ -133,7 +139,7 @@ class Supervisor:
                 if any(keeper.state is State.FAILED for keeper in self._keepers):
                     return 1
             elif all(process.loads[model] for model in self._configs) and triton_answers(
-                self._settings.host, self._ports
+                self._settings, self._ports
             ):
                 load_s = time.monotonic() - started_s
                 for keeper in self._keepers:
@@ -142,23 +148,26 @@ class Supervisor:
                 self._announce(load_s)
         if self._state != "ready":
             return 0
-        return self._drain(process)
+        return self._drain(process, run)
 
     def _announce(self, load_s: float) -> None:
-        host, ports = self._settings.host, self._ports
+        host, admin_host = bracketed(self._settings.host), bracketed(self._settings.admin_host)
+        ports = self._ports
         http = f", http {host}:{ports.http}" if ports.http else ""
         log(f"both models are ready after {load_s:.1f} s")
         say(
             f"asr-server ready: grpc {host}:{ports.grpc}{http}, "
-            f"metrics http://{host}:{ports.metrics}/metrics, "
-            f"health http://{host}:{ports.health}/readyz\n"
-            f"try: {_command()} transcribe FILE --url {reachable(host)}:{ports.grpc}"
+            f"metrics http://{admin_host}:{ports.metrics}/metrics, "
+            f"health http://{admin_host}:{ports.health}/readyz\n"
+            f"try: {_command()} transcribe FILE "
+            f"--url {bracketed(reachable(self._settings.host))}:{ports.grpc}"
             f"{client_flags(self._settings)}"
         )
 
-    def _drain(self, process: TritonProcess) -> int:
+    def _drain(self, process: TritonProcess, run: RunDirectory) -> int:
         """Lets the files in work finish, then the direct calls of wav2vec2, then ends Triton."""
         self._state = "draining"
+        run.turn_not_ready()
         log(f"draining: files in work have {self._settings.exit_timeout_s:g} s; again to hurry")
         deadline_s = time.monotonic() + self._settings.exit_timeout_s
         waiting = sorted(self._keepers, key=lambda keeper: keeper.model != FRONT)

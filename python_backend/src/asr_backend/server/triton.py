@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr_backend.server.access import TOKEN_KEY, Access
+from asr_backend.server.addresses import bracketed, for_triton_http
 from asr_backend.server.errors import StartError
 from asr_backend.server.ports import Ports
 from asr_backend.server.settings import ENV_PREFIX, Settings
@@ -29,6 +30,12 @@ _STUB = "triton_python_backend_stub"
 _IMAGE_STUB = f"backends/python/{_STUB}"
 # What a caller never needs, and what the published holes go through.
 _LOCKED_APIS = "shared-memory,model-repository,trace,logging"
+# The header that opens them, which no caller can send: a colon ends a header's name in HTTP/1, and
+# gRPC ends a connection over a name with a colon, a space or a capital letter. Its value stands in
+# tritonserver's arguments, where every user of the machine reads it.
+_LOCK = "LOCKED: no header opens it"
+# Parts of the names of variables that hold secrets: HF_TOKEN, AWS_SECRET_ACCESS_KEY.
+_SECRET_WORDS = {"TOKEN", "KEY", "SECRET", "PASSWORD", "CREDENTIALS"}
 # All the others but health.
 _TOKEN_APIS = "inference,metadata,model-config,statistics"
 
@@ -172,12 +179,12 @@ def _libpython_dirs() -> tuple[Path, ...]:
 
 
 def environment(triton: Triton, base: Mapping[str, str]) -> dict[str, str]:
-    """Variables for tritonserver and its stubs."""
-    env = {
-        key: value
-        for key, value in base.items()
-        if key not in ("PYTHONHOME", "PYTHONPATH") and not key.startswith(ENV_PREFIX)
-    }
+    """Variables for tritonserver and its stubs: those of `base` that they need, and ours.
+
+    Those whose names say that they are secrets, such as HF_TOKEN, are left out: what had to be
+    fetched is here, and these processes hear what anybody sends.
+    """
+    env = {key: value for key, value in base.items() if _is_handed_on(key)}
     libraries = [*map(str, triton.library_dirs), base.get("LD_LIBRARY_PATH", "")]
     # The stub finds a virtual environment's packages through the python that comes first on PATH.
     programs = [str(Path(sys.executable).parent), base.get("PATH", os.defpath)]
@@ -190,6 +197,14 @@ def environment(triton: Triton, base: Mapping[str, str]) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
     }
+
+
+def _is_handed_on(name: str) -> bool:
+    return (
+        name not in ("PYTHONHOME", "PYTHONPATH")
+        and not name.startswith(ENV_PREFIX)
+        and _SECRET_WORDS.isdisjoint(name.upper().split("_"))
+    )
 
 
 def command_line(
@@ -212,7 +227,7 @@ def command_line(
         repository: the private model repository.
         backends: the backend directory.
         region_prefix: the first characters of its shared-memory regions' names.
-        secret: what a call of the locked protocols would have to carry.
+        secret: the value of the header that opens the locked protocols and that cannot be sent.
         access: who may call.
     """
     args: dict[str, object] = {
@@ -222,15 +237,15 @@ def command_line(
         "model-control-mode": "poll",
         "repository-poll-secs": 1,
         "exit-timeout-secs": max(1, round(settings.exit_timeout_s)),
-        "grpc-address": settings.host,
+        "grpc-address": bracketed(settings.host),
         "grpc-port": ports.grpc,
-        "metrics-address": settings.host,
+        "metrics-address": for_triton_http(settings.admin_host),
         "metrics-port": ports.metrics,
         "allow-http": "true" if ports.http else "false",
     }
     if ports.http:
         args |= {
-            "http-address": settings.host,
+            "http-address": for_triton_http(settings.host),
             "http-port": ports.http,
         }
     if access.tls:
@@ -241,7 +256,7 @@ def command_line(
         }
         if access.tls.client_ca:
             args["grpc-root-cert"] = access.tls.client_ca
-    groups = [f"{_LOCKED_APIS}:asr={secret}"]
+    groups = [f"{_LOCKED_APIS}:{_LOCK}={secret}"]
     if access.token:
         groups.append(f"{_TOKEN_APIS}:{TOKEN_KEY}={access.token}")
     gates = ["grpc-restricted-protocol", *(["http-restricted-api"] if ports.http else [])]
