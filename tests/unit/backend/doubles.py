@@ -81,7 +81,7 @@ class ResponseSender:
         self._caller.response = response
 
     def is_cancelled(self) -> bool:
-        return self._caller.cancelled
+        return self._caller.is_cancelled()
 
 
 @dataclass
@@ -90,6 +90,11 @@ class Caller:
 
     cancelled: bool
     response: InferenceResponse | None = None
+
+    def is_cancelled(self) -> bool:
+        # In Triton 24.10 that is a use of freed memory, which ends tritonserver.
+        assert self.response is None, "is_cancelled after the final response"
+        return self.cancelled
 
 
 class Request:
@@ -111,7 +116,7 @@ class Request:
         return self.caller.response
 
     def is_cancelled(self) -> bool:
-        return self.caller.cancelled
+        return self.caller.is_cancelled()
 
     def parameters(self) -> str:
         return json.dumps(self._parameters)
