@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from asr_backend.server import ports, triton
+from asr_backend.server import guard, ports, triton
 from asr_backend.server.access import read_access, warnings
 from asr_backend.server.devices import gpu_count
 from asr_backend.server.errors import StartError
@@ -65,6 +65,8 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
             f"listens beyond this machine ({settings.host}); let only trusted callers reach it, or "
             "run a later release's image"
         )
+    if server.is_guarded and (why := guard.problem()):
+        log(f"warning: tritonserver runs without its guard, so callers can end it: {why}")
     for warning in warnings(settings, access):
         log(f"warning: {warning}")
     if (free := shutil.disk_usage(SHARED_MEMORY).free) < 2 * settings.max_audio_bytes:
