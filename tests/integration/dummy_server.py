@@ -32,7 +32,14 @@ output [ {{ name: "PID" data_type: TYPE_INT32 dims: [ 1 ] }} ]
 dynamic_batching {{ }}
 parameters {{ key: "control" value {{ string_value: "{control}" }} }}
 """
-_INITIALIZE = """
+DROPPED, ASKED_AFTER_THE_ANSWER = -1.0, -2.0
+"""Seconds that make `transcribe` drop the call, and ask of an answered one whether its caller has
+gone."""
+_INITIALIZE = (
+    f"""
+DROPPED, ASKED_AFTER_THE_ANSWER = {DROPPED}, {ASKED_AFTER_THE_ANSWER}
+"""
+    + """
 import asyncio, json, os, pathlib, time, uuid
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -48,12 +55,13 @@ class TritonPythonModel:
         self.tasks = set()
 
     def begin(self, request):
-        (self.control / f"begun-{self.name}-{uuid.uuid4()}").touch()
+        (self.control / f"begun-{self.name}-{os.getpid()}-{uuid.uuid4()}").touch()
         return pb_utils.get_input_tensor_by_name(request, "SECONDS").as_numpy().item()
 
     def answer(self):
         return pb_utils.InferenceResponse([pb_utils.Tensor("PID", np.array([[os.getpid()]], "i4"))])
 """
+)
 _EXECUTE = {
     "wav2vec2": """
     def execute(self, requests):
@@ -69,14 +77,18 @@ _EXECUTE = {
             task.add_done_callback(self.tasks.discard)
 
     async def work(self, request):
-        end = time.monotonic() + self.begin(request)
+        seconds, sender = self.begin(request), request.get_response_sender()
+        if seconds == DROPPED:
+            return
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             busy = time.process_time() + 0.01
             while time.process_time() < busy:
                 pass
             await asyncio.sleep(0.1)
-        flags = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
-        request.get_response_sender().send(self.answer(), flags=flags)
+        sender.send(self.answer(), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        if seconds == ASKED_AFTER_THE_ANSWER:
+            sender.is_cancelled()
 """,
 }
 _PROGRAM = """
@@ -167,9 +179,9 @@ class DummyServer:
         left += [str(path) for path in regions]
         return left + [str(path) for path in self.run_dir.glob("*")]
 
-    def begun(self, model: str) -> int:
-        """Calls that the model has in its hands or has had."""
-        return len(list(self.control.glob(f"begun-{model}-*")))
+    def begun(self, model: str, pid: int | str = "*") -> int:
+        """Calls that the model, or one process of it, has in its hands or has had."""
+        return len(list(self.control.glob(f"begun-{model}-{pid}-*")))
 
     def queued(self, model: str) -> float:
         """Calls that Triton keeps for the model."""

@@ -142,8 +142,7 @@ class ResponseSender:
         self._caller.response = response
 
     def is_cancelled(self) -> bool:
-        assert not self._caller.is_closed, "tritonserver ends with SIGSEGV"
-        return self._caller.cancelled
+        return self._caller.is_cancelled()
 
 
 @dataclass
@@ -154,6 +153,11 @@ class Caller:
     is_closed: bool = False
     """Whether a final response was sent, or tried to be."""
     response: InferenceResponse | None = None
+
+    def is_cancelled(self) -> bool:
+        # In Triton 24.10 that is a use of freed memory, which ends tritonserver.
+        assert not self.is_closed, "is_cancelled after the final response"
+        return self.cancelled
 
 
 class Request:
@@ -175,7 +179,7 @@ class Request:
         return self.caller.response
 
     def is_cancelled(self) -> bool:
-        return self.caller.cancelled
+        return self.caller.is_cancelled()
 
     def parameters(self) -> str:
         return json.dumps(self._parameters)

@@ -145,6 +145,26 @@ async def test_a_caller_that_has_gone_stops_the_work(front: Front):
     assert front.pb_utils.metric("asr_cancelled_total").value == 1
 
 
+async def test_an_answered_caller_is_not_asked_whether_it_has_gone(front: Front):
+    """The double refuses it; every window asks, and here one fails while others wait their turn."""
+    front.reader.gate.clear()
+    asked = request(levels("ABCD " * 200))
+    await front.model.execute([asked])
+    front.reader.error = RuntimeError("out of order")
+    front.reader.gate.set()
+    await answered(asked)
+    assert asked.failure()[1] == "INTERNAL"
+    front.reader.error = None
+    # The windows that waited are gone with it: nobody asks any more, and none is heard.
+    heard = len(front.reader.windows)
+    other = request(levels("X"))
+    await front.answer(other)
+    assert text_of(other) == "X"
+    assert len(front.reader.windows) == heard + 1
+    with pytest.raises(AssertionError, match="is_cancelled after the final response"):
+        asked.get_response_sender().is_cancelled()
+
+
 async def test_words_of_triton_s_are_passed_on(front: Front):
     front.reader.error = UpstreamError("Server not ready", "UNAVAILABLE")
     asked = request(levels("X"))

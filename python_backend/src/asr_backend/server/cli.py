@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from asr_backend.server import ports, triton
+from asr_backend.server import guard, ports, triton
 from asr_backend.server.access import Access, read_access, warnings
 from asr_backend.server.addresses import is_loopback, resolved
 from asr_backend.server.devices import Gpus, find_gpus
@@ -92,6 +92,8 @@ def _warn(settings: Settings, server: triton.Triton, access: Access) -> None:
             f"listens beyond this machine ({settings.host}); let only trusted callers reach it, or "
             "run a later release's image"
         )
+    if server.is_guarded and (why := guard.problem()):
+        log(f"warning: tritonserver runs without its guard, so callers can end it: {why}")
     for warning in warnings(settings, access):
         log(f"warning: {warning}")
     if (free := shutil.disk_usage(SHARED_MEMORY).free) < 2 * settings.max_audio_bytes:

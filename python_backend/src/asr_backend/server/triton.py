@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from asr_backend.server import guard
 from asr_backend.server.access import TOKEN_KEY, Access
 from asr_backend.server.addresses import bracketed, for_triton_http
 from asr_backend.server.errors import StartError
@@ -68,6 +69,11 @@ class Triton:
     def has_published_holes(self) -> bool:
         """Whether its release is known to be older than the repair of its published holes."""
         return self.release is not None and self.release < SAFE_RELEASE
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether asr-server's guard is made for it, without which callers can end it."""
+        return self.from_wheel and self.release == guard.RELEASE
 
     def backend_directory(self, run_dir: Path) -> Path:
         """The folder for --backend-directory, made under `run_dir` where there is none to use."""
@@ -188,7 +194,7 @@ def environment(triton: Triton, base: Mapping[str, str]) -> dict[str, str]:
     libraries = [*map(str, triton.library_dirs), base.get("LD_LIBRARY_PATH", "")]
     # The stub finds a virtual environment's packages through the python that comes first on PATH.
     programs = [str(Path(sys.executable).parent), base.get("PATH", os.defpath)]
-    return env | {
+    env |= {
         "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
         "PATH": os.pathsep.join(programs),
         # For the fronts; wav2vec2 sets its own number of threads.
@@ -197,6 +203,7 @@ def environment(triton: Triton, base: Mapping[str, str]) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
     }
+    return guard.variables(env) if triton.is_guarded and guard.problem() is None else env
 
 
 def _is_handed_on(name: str) -> bool:

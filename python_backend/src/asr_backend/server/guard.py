@@ -1,0 +1,38 @@
+"""The library that is preloaded into tritonserver 24.10: tritonserver_guard/README.md."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+FOLDER = Path(__file__).with_name("tritonserver_guard")
+LIBRARY = "libasr_tritonserver_guard.so"
+RELEASE = (24, 10)
+"""The Triton that it was made for and tested with."""
+
+
+@functools.cache
+def problem() -> str | None:
+    """Why this machine cannot load the library, in the loader's words; None where it can."""
+    try:
+        ctypes.CDLL(str(FOLDER / LIBRARY))
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def variables(base: Mapping[str, str]) -> dict[str, str]:
+    """`base` with the variables that preload the library; it takes its own out of its children's.
+
+    By its name alone: a path with a space in it cannot be preloaded.
+    """
+    preload = [LIBRARY, base.get("LD_PRELOAD", "")]
+    folders = [base.get("LD_LIBRARY_PATH", ""), str(FOLDER)]
+    return {
+        **base,
+        "LD_PRELOAD": ":".join(filter(None, preload)),
+        "LD_LIBRARY_PATH": os.pathsep.join(filter(None, folders)),
+    }
