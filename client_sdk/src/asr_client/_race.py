@@ -52,7 +52,7 @@ class Race:
 
     def no_sign_of_life(self) -> None:
         """Note that the first server did not say that it is alive."""
-        words = f"it did not say within {ASK_TIMEOUT_S:.0f} s that it is alive"
+        words = f"it did not say within {ASK_TIMEOUT_S:g} s that it is alive"
         self._call.servers.unanswered(self._first.choice, words)
         self._is_dead = True
         self._second_at_s = self._call.now()

@@ -321,7 +321,7 @@ class FakeServer:
         gone = threading.Event()
         ended = not context.add_callback(gone.set)
         while not ended and not self._goes_on.wait(HANG_POLL_S):
-            ended = gone.is_set()
+            ended = gone.is_set() or self._server is None
         if ended:
             received.ended_early.set()
 
