@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import grpc
 
 from asr_client import _wire
-from asr_client._servers import Name
+from asr_client._dns import Name
 from asr_client._types import Compression
 
 Pem: TypeAlias = "str | os.PathLike[str] | bytes"

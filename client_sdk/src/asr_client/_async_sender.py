@@ -11,8 +11,12 @@ import grpc
 
 from asr_client import _core, _dns, _wire
 from asr_client._access import Access
-from asr_client._connections import Connections
-from asr_client._servers import PROBE_TIMEOUT_S, Name, Servers
+from asr_client._connections import Connection, Connections
+from asr_client._dns import Name
+from asr_client._sending import AttemptFailed, Sending
+from asr_client._server import Choice
+from asr_client._servers import PROBE_TIMEOUT_S, TRIAL_TIMEOUT_S, Servers
+from asr_client._tasks_race import TasksRace
 from asr_client._types import Compression
 
 
@@ -52,11 +56,11 @@ class AsyncSender:
                 await self.find_servers(call)
                 try:
                     return await self._attempt(call, method, request)
-                except grpc.RpcError as error:
+                except AttemptFailed as failed:
                     # A request that fails as its task is cancelled has this error, not that one.
                     if _cancellations() > cancellations:
                         raise asyncio.CancelledError from None
-                    pause_s = call.failed(*self._access.failure(error))
+                    pause_s = call.failed(failed.sending, failed.status, failed.words)
                 except asyncio.CancelledError:
                     # Closing the channel looks like a cancelled task, though nobody cancelled this.
                     if self.connections.closed and _cancellations() == cancellations:
@@ -64,7 +68,7 @@ class AsyncSender:
                     raise
                 await self.pause(call, pause_s)
         finally:
-            call.abandon_attempt()
+            call.abandon_attempts()
             call.budget.end()
 
     async def pause(self, call: _core.Call, pause_s: float) -> None:
@@ -102,8 +106,8 @@ class AsyncSender:
             if running:
                 await asyncio.wait(running, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             if not call.servers.addresses:
-                call.begin_attempt()
-                await self.pause(call, call.failed("UNAVAILABLE", self._look_up_words))
+                pause_s = call.failed(call.attempt(), "UNAVAILABLE", self._look_up_words)
+                await self.pause(call, pause_s)
 
     async def _look_up(self, name: Name) -> None:
         found, words = [], f"errors resolving {name}"
@@ -119,40 +123,72 @@ class AsyncSender:
             await self._let_go(address)
 
     async def _attempt(self, call: _core.Call, method: str, request: Any) -> Any:
+        sending = await self._begin(call)
+        if method == "ModelInfer" and call.may_send_twice:
+            return await TasksRace(self, call, request).run(sending)
+        try:
+            response = await self.exchange(call, sending, method, request)
+        finally:
+            await self.release(call, sending.choice)
+        call.succeeded(sending)
+        return response
+
+    async def _begin(self, call: _core.Call) -> Sending:
+        """Choose a server that may answer, and begin an attempt there."""
         while True:
             choice = call.choose()
+            sending = None
             try:
                 for address in choice.probes:
                     self._start(self._probe(call.servers, address, PROBE_TIMEOUT_S))
+                for address in choice.trials:
+                    self._start(self._try_out(call.servers, address))
+                ready = True
                 if choice.unproven:
                     timeout_s = min(PROBE_TIMEOUT_S, call.remaining_s())
-                    if not await self._probe(call.servers, choice.address, timeout_s):
-                        await self.pause(call, 0)
-                        continue
-                timeout_s = call.attempt()
-                if method == "ModelInfer":
-                    _wire.set_timeout(request, timeout_s)
-                headers = call.watch.headers()
-                response = await self._exchange(
-                    choice.address, method, request, timeout_s, headers=headers
-                )
-                call.succeeded()
-                return response
+                    ready = await self._probe(call.servers, choice.address, timeout_s)
+                    await self.pause(call, 0)
+                if ready:
+                    sending = call.attempt(choice)
+                    return sending
             finally:
-                if call.servers.release(choice.address):
-                    await self._let_go(choice.address)
+                if sending is None:
+                    await self.release(call, choice)
 
-    async def _exchange(
+    async def exchange(self, call: _core.Call, sending: Sending, method: str, request: Any) -> Any:
+        """The response of one attempt; raises AttemptFailed."""
+        if method == "ModelInfer":
+            _wire.set_timeout(request, sending.timeout_s)
+        self._check()
+        connection = sending.connection = self.connections.begin(sending.choice.address)
+        headers = call.watch.headers(sending.span)
+        try:
+            return await self._by(connection, method, request, sending.timeout_s, headers)
+        except grpc.RpcError as error:
+            raise AttemptFailed(sending, *self._access.failure(error)) from None
+
+    async def ask(
         self,
         address: str,
         method: str,
         request: Any,
         timeout_s: float,
-        *,
+        connection: Connection | None = None,
+    ) -> Any:
+        """The answer to a question, by that connection; raises gRPC's error."""
+        self._check()
+        connection = self.connections.begin(address, connection)
+        return await self._by(connection, method, request, timeout_s)
+
+    async def _by(
+        self,
+        connection: Connection,
+        method: str,
+        request: Any,
+        timeout_s: float,
         headers: tuple[tuple[str, str], ...] = (),
     ) -> Any:
-        self._check()
-        connection, heard = self.connections.begin(address), None
+        heard = None
         try:
             send = getattr(connection.stub, method)
             metadata = (*self._access.metadata, *headers)
@@ -173,10 +209,28 @@ class AsyncSender:
         ready = False
         # RuntimeError: closed. Nobody would look at it here, and the call itself says so too.
         with contextlib.suppress(grpc.RpcError, RuntimeError):
-            answer = await self._exchange(address, "ModelReady", request, timeout_s)
+            answer = await self.ask(address, "ModelReady", request, timeout_s)
             ready = bool(answer.ready)
-        servers.answered(address, ready=ready)
+        servers.said(address, ready=ready)
         return ready
+
+    async def _try_out(self, servers: Servers, address: str) -> None:
+        """Send a server that was silent a trial recording, and tell `servers` what came of it."""
+        request = _wire.trial_request(TRIAL_TIMEOUT_S)
+        failure = None
+        try:
+            await self.ask(address, "ModelInfer", request, TRIAL_TIMEOUT_S)
+        except grpc.RpcError as error:
+            failure = self._access.failure(error)
+        except RuntimeError:
+            # Closed: nobody wants to know any more.
+            return
+        servers.tried_out(address, failure)
+
+    async def release(self, call: _core.Call, choice: Choice) -> None:
+        """Give back a choice of the call."""
+        if call.servers.release(choice):
+            await self._let_go(choice.address)
 
     def _check(self) -> None:
         self.connections.check()

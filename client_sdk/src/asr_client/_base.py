@@ -18,10 +18,11 @@ from asr_client._types import (
     Compression,
     Encoding,
     ModelStatus,
+    ServerHealth,
     ServerStatus,
     Transcript,
 )
-from asr_client._watch import OnAttempt, Watch, Watcher
+from asr_client._watch import OnAttempt, Watch, Watcher, log_server
 
 DEFAULT_TIMEOUT_S = 300.0
 DEFAULT_STATUS_TIMEOUT_S = 5.0
@@ -64,7 +65,7 @@ class BaseClient:
         if not (on_attempt is None or callable(on_attempt)):
             raise TypeError(f"on_attempt is {on_attempt!r}, which cannot be called")
         self._url = ",".join(targets)
-        self._servers = Servers(targets)
+        self._servers = Servers(targets, on_change=log_server)
         self._budget = RetryBudget()
         self._timeout_s = timeout_s
         self._retry = retry or RetryPolicy()
@@ -77,6 +78,11 @@ class BaseClient:
     def url(self) -> str:
         """The server's address; several are joined by commas."""
         return self._url
+
+    @property
+    def servers(self) -> tuple[ServerHealth, ...]:
+        """What the client knows of each server: which are left out, and why. Asks nobody."""
+        return self._servers.views
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._url!r})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from enum import Enum
 from importlib import metadata
@@ -11,15 +10,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from asr_client import _batch, _files, _readyz
+from asr_client import _batch, _files
 from asr_client._base import DEFAULT_MAX_AUDIO_BYTES
 from asr_client._client import Client
 from asr_client._credentials import Tls, TlsCa, TlsCert, TlsKey, TokenFile, credentials
-from asr_client._errors import AsrError
 from asr_client._files import Format
 from asr_client._manifest import ManifestError
 from asr_client._results import ResultsError
-from asr_client._screen import describe
+from asr_client._screen import WaitingNotice
+from asr_client._status import StatusReport
 from asr_client._types import Channel, Timestamps
 
 DEFAULT_URL = "localhost:8001"
@@ -126,7 +125,13 @@ def transcribe(
     }
     try:
         caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
-        with Client(url, timeout_s=timeout, max_audio_bytes=max_audio_bytes, **caller) as client:
+        with Client(
+            url,
+            timeout_s=timeout,
+            max_audio_bytes=max_audio_bytes,
+            on_attempt=WaitingNotice(),
+            **caller,
+        ) as client:
             targets = None
             if output_dir is not None:
                 targets = _files.targets(files, output_dir, format)
@@ -180,7 +185,13 @@ def batch(
     }
     try:
         caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
-        with Client(url, timeout_s=timeout, max_audio_bytes=max_audio_bytes, **caller) as client:
+        with Client(
+            url,
+            timeout_s=timeout,
+            max_audio_bytes=max_audio_bytes,
+            on_attempt=WaitingNotice(),
+            **caller,
+        ) as client:
             whole = _batch.whole(
                 client, manifest, output, retry_failed=retry_failed, concurrency=concurrency,
                 options=options,
@@ -213,37 +224,18 @@ def status(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
 ) -> None:
-    """Say whether the server is ready.
+    """Say whether the server is ready, and whether it answers a short recording.
 
-    The exit status is 1 when it is not, or when its supervisor says so.
+    The exit status is 1 when it does not, or when its supervisor says that it is not ready.
     """
     try:
         caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
-        with Client(url, timeout_s=timeout, **caller) as client:
-            server = client.status(timeout_s=timeout)
+        report = StatusReport(url, health_url=health_url, timeout_s=timeout, caller=caller)
     except ValueError as error:
         raise _usage(str(error)) from error
-    except AsrError as error:
-        print(f"server      {url}  {describe(error)}")
-        server = None
-    ready = server is not None and server.ready
-    if server is not None:
-        state = f"{'live' if server.live else 'not live'}, {_ready(server.ready)}"
-        print(f"server      {url}  {state}  {server.name} {server.version}")
-        for model in server.models:
-            versions = f"  version {', '.join(model.versions)}" if model.versions else ""
-            print(f"{model.name:<10}  {_ready(model.ready)}{versions}")
-    try:
-        health = _readyz.read(health_url or _readyz.guess_url(url))
-    except (OSError, ValueError) as error:
-        if health_url is not None:
-            print(f"supervisor  {health_url}  {error}")
-            ready = False
-    else:
-        report = health.report if isinstance(health.report, str) else json.dumps(health.report)
-        print(f"supervisor  {_ready(health.ready)}  {report}")
-        ready = ready and health.ready
-    raise typer.Exit(0 if ready else 1)
+    for line in report.lines():
+        print(line)
+    raise typer.Exit(0 if report.ready else 1)
 
 
 def _make(folder: Path) -> None:
@@ -266,10 +258,6 @@ def _decoding(
     decoder: DecoderName, hotwords: list[str] | None, language: str | None
 ) -> dict[str, Any]:
     return {"decoder": decoder.value, "hotwords": hotwords or None, "language": language}
-
-
-def _ready(ready: bool) -> str:
-    return "ready" if ready else "not ready"
 
 
 def _usage(message: str) -> typer.Exit:

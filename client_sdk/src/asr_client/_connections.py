@@ -81,14 +81,18 @@ class Connections:
         if _parents:
             raise RuntimeError(_MESSAGE)
 
-    def begin(self, address: str) -> Connection:
+    def begin(self, address: str, connection: Connection | None = None) -> Connection:
         """The connection for a request; to be given back with `end`.
+
+        Args:
+            address: where the request goes.
+            connection: one that is in use and that the request is to take, replaced or not.
 
         Raises:
             RuntimeError: closed, or the parent's.
         """
         with self._lock:
-            connection = self._open(address)
+            connection = connection or self._open(address)
             connection.requests += 1
             if connection.waiting_since_s is None:
                 connection.waiting_since_s = self._clock()

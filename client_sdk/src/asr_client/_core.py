@@ -5,87 +5,19 @@ from __future__ import annotations
 import copy
 import math
 import random
-import re
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from asr_client import _errors, _retry
+from asr_client import _errors, _retry, _statuses
 from asr_client._budget import RetryBudget
 from asr_client._errors import AsrError
-from asr_client._servers import Choice, Servers
+from asr_client._retries import Retries
+from asr_client._sending import Sending
+from asr_client._server import Choice
+from asr_client._servers import Servers
 from asr_client._watch import Attempt, Watch
-
-_CODE = re.compile(r"(?:\[request id: [^\]]*\] )?([A-Z][A-Z0-9_]+): ")
-
-_KIND_OF_CODE: dict[str, type[AsrError]] = {
-    "EMPTY_AUDIO": _errors.InvalidAudio,
-    "UNSUPPORTED_FORMAT": _errors.InvalidAudio,
-    "CORRUPT_AUDIO": _errors.InvalidAudio,
-    "AUDIO_TOO_LONG": _errors.InvalidAudio,
-    "AUDIO_TOO_LARGE": _errors.InvalidAudio,
-    "BAD_SAMPLE_RATE": _errors.InvalidAudio,
-    "NON_FINITE_SAMPLES": _errors.InvalidAudio,
-    "BAD_SHAPE": _errors.InvalidRequest,
-    "BAD_OPTIONS": _errors.InvalidOptions,
-    "UNKNOWN_LANGUAGE": _errors.InvalidOptions,
-    "OUT_OF_MEMORY": _errors.OutOfMemory,
-    "ENGINE_RESTARTING": _errors.EngineRestarting,
-    "INTERNAL_ERROR": _errors.ServerFault,
-}
-
-# Triton's words decide only where one status means several things.
-_KIND_OF_WORDS: tuple[tuple[str, str, type[AsrError]], ...] = (
-    ("UNAVAILABLE", "This protocol is restricted", _errors.AuthenticationError),
-    ("UNAVAILABLE", "Exceeds maximum queue size", _errors.ServerBusy),
-    ("UNAVAILABLE", "Request timeout expired", _errors.ServerBusy),
-    ("UNAVAILABLE", "Server not ready", _errors.ServerDraining),
-    ("INTERNAL", "Server not ready", _errors.ServerDraining),
-    ("INTERNAL", "is not healthy", _errors.EngineRestarting),
-    ("NOT_FOUND", "has no available versions", _errors.ServerDraining),
-    ("RESOURCE_EXHAUSTED", "larger than max", _errors.MessageTooLarge),
-)
-
-_KIND_OF_STATUS: dict[str, type[AsrError]] = {
-    "INVALID_ARGUMENT": _errors.InvalidRequest,
-    "UNAVAILABLE": _errors.ServerUnavailable,
-    "NOT_FOUND": _errors.ModelNotFound,
-    "UNAUTHENTICATED": _errors.AuthenticationError,
-    "PERMISSION_DENIED": _errors.AuthenticationError,
-    "DEADLINE_EXCEEDED": _errors.DeadlineExceeded,
-    "CANCELLED": _errors.Cancelled,
-}
-
-
-def classify(status: str, words: str) -> tuple[type[AsrError], str | None]:
-    """The error class and the contract's code of a failed call."""
-    match = _CODE.match(words)
-    code = match.group(1) if match else None
-    if code in _KIND_OF_CODE:
-        return _KIND_OF_CODE[code], code
-    for at_status, phrase, kind in _KIND_OF_WORDS:
-        if status == at_status and phrase in words:
-            return kind, code
-    return _KIND_OF_STATUS.get(status, _errors.ServerFault), code
-
-
-# gRPC has one status for these and for requests that were lost on their way.
-_NEVER_SENT = (
-    "failed to connect to",
-    "Failed to connect to remote host",
-    "errors resolving ",
-    "DNS resolution failed",
-)
-
-_AT_ONCE_ELSEWHERE = (_errors.ServerUnavailable, _errors.ServerDraining, _errors.OutOfMemory)
-"""Exactly these: one server's trouble, which another one need not have."""
-
-
-def never_sent(status: str, words: str) -> bool:
-    """Say whether a failed request cannot have reached any server."""
-    return status == "UNAVAILABLE" and any(phrase in words for phrase in _NEVER_SENT)
 
 
 def check_timeout(timeout_s: float) -> None:
@@ -122,41 +54,44 @@ class Call:
         self.servers = servers or Servers([address])
         self.budget = budget or RetryBudget()
         self.watch = watch or Watch()
-        self._tried: list[str] = []
-        self._free_attempts = 0
         self.request_id = uuid.uuid4().hex
         self._address = address
         self._policy = policy
         self._clock = clock
         self._dice = dice
-        self._start = clock()
+        self._start = self._began = clock()
         self._timeout_s = timeout_s
-        self._attempts = 0
-        self._counts: Counter[type[AsrError]] = Counter()
+        self._tried: list[str] = []
+        self._retries = self._new_retries()
         self._last: AsrError | None = None
-        self._began = self._attempt_began = self._start
-        self._under_way = False
+        self._under_way: list[Sending] = []
         self._earlier_attempts = 0
         self.gives_way = False
         """Whether ServerBusy ends this turn at once: `transcribe_many` sends fewer, then again."""
         self.cancellable = False
         """Whether another thread may want to end it."""
         self.cancelled = False
-        self.rpc: Any = None
-        """What gRPC has in flight for it, when it is cancellable."""
+        self.rpcs: list[Any] = []
+        """What gRPC has in flight for it, for `cancel`."""
 
     def again(self) -> Call:
         """The next turn of a call that gave way: all of its attempts, the same request."""
         turn = copy.copy(self)
-        turn._earlier_attempts += self._attempts
-        turn._attempts = turn._free_attempts = 0
-        turn._counts = Counter()
+        turn._earlier_attempts += self._retries.attempts
+        turn._retries = self._new_retries()
         turn._tried = []
+        turn._under_way = []
+        turn.rpcs = []
         return turn
 
     def starts(self) -> None:
         """Let its time begin now: until now it waited for its turn, and for no server."""
         self._start = self._clock()
+
+    @property
+    def under_way(self) -> tuple[Sending, ...]:
+        """The attempts that have not ended."""
+        return tuple(self._under_way)
 
     @property
     def address(self) -> str:
@@ -179,98 +114,145 @@ class Call:
         if self._last is not None:
             raise self._last
 
+    def now(self) -> float:
+        """The call's clock."""
+        return self._clock()
+
     def choose(self) -> Choice:
         """The server for the next attempt; to be given back with `servers.release`."""
         choice = self.servers.choose(self._tried)
         self._address = choice.address
         return choice
 
-    def succeeded(self) -> None:
-        """Note that the last attempt was answered."""
+    @property
+    def may_send_twice(self) -> bool:
+        """Whether a second server may be sent the request while the first one has it."""
+        return self.servers.several and self._policy.max_attempts > 1
+
+    def choose_second(self, again: str | None = None) -> Choice | None:
+        """A second server for what is under way, paid for as a retry; None when there is none.
+
+        Args:
+            again: a server that may get it once more where there is no other.
+        """
+        if self.cancelled or self._retries.counted >= self._policy.max_attempts:
+            return None
+        tried = [*self._tried, *(sending.choice.address for sending in self._under_way)]
+        choice = self.servers.choose_second(tried, again)
+        if choice is not None and self._policy.budgeted and not self.budget.take():
+            self.servers.release(choice)
+            return None
+        return choice
+
+    def attempt(self, choice: Choice | None = None) -> Sending:
+        """Count an attempt and give it all the seconds left; None: there is no server yet."""
+        left_s = self.remaining_s()
+        choice = choice or Choice(address=self._address)
+        self._address = choice.address
+        self._retries.attempts += 1
+        number = self._earlier_attempts + self._retries.attempts
+        span = self.watch.began(number, choice.address)
+        sending = Sending(
+            number=number, choice=choice, began_s=self._clock(), timeout_s=left_s, span=span
+        )
+        self._under_way.append(sending)
+        return sending
+
+    def succeeded(self, sending: Sending) -> None:
+        """Note that an attempt was answered."""
+        self._address = sending.choice.address
         self.servers.answered(self._address)
         self.budget.refill()
-        self._ended("OK")
+        self._ended(sending, "OK")
 
-    def attempt(self) -> float:
-        """Count an attempt and give it all the seconds left."""
-        left = self.remaining_s()
-        self.begin_attempt()
-        return left
+    def outrun(self, sending: Sending) -> None:
+        """Note that another server answered before this one."""
+        seconds = self._clock() - sending.began_s
+        words = f"another server answered first, this one had {seconds:.1f} s"
+        self.servers.unanswered(sending.choice, words)
+        self._end(sending, _errors.Cancelled, "CANCELLED", words)
 
-    def begin_attempt(self) -> None:
-        """Count an attempt."""
-        self._attempts += 1
-        self._under_way = True
-        self._attempt_began = self._clock()
-        self.watch.began(self._earlier_attempts + self._attempts, self._address)
+    def abandon_attempts(self) -> None:
+        """Note that nobody waits any more for what is under way."""
+        for sending in self.under_way:
+            self._end(sending, _errors.Cancelled, "CANCELLED", "nobody waits for it")
 
-    def abandon_attempt(self) -> None:
-        """Note that nobody waits any more for the attempt under way, if there is one."""
-        if self._under_way:
-            error = self.error(_errors.Cancelled, "CANCELLED", "nobody waits for it")
-            self._ended("CANCELLED", error)
+    def dropped(self, sending: Sending, status: str, words: str) -> bool:
+        """Note that an attempt failed while another one is under way.
 
-    def failed(self, status: str, words: str) -> float:
+        Returns:
+            Whether to wait for the other one. Otherwise the failure is the call's: `failed`.
+        """
+        kind, _ = _statuses.classify(status, words)
+        if len(self._under_way) < 2 or _statuses.concerns_the_request(kind):
+            return False
+        error = self._note(sending, status, words)
+        self._ended(sending, status, error, 0.0)
+        return True
+
+    def failed(self, sending: Sending, status: str, words: str) -> float:
         """Seconds to wait before the next attempt; raises the call's error when this was the last.
 
         A wait that would outlast the deadline is not begun: the error comes at once. To go on to
         another server costs nothing when this one cannot have got the request; every other
         attempt counts, and sending a request again takes a token of the client's budget.
         """
-        kind, code = classify(status, words)
-        unsent = never_sent(status, words)
-        self.servers.failed(self._address, kind)
-        if kind is _errors.DeadlineExceeded:
-            self.servers.doubt(self._address)
-        self._tried.append(self._address)
-        elsewhere = kind in _AT_ONCE_ELSEWHERE and self.servers.has_other(self._tried)
-        error = self.error(kind, status, words, code)
-        error.__cause__, self._last = self._last, error
-        self._counts[kind] += 1
+        error = self._note(sending, status, words)
         pause_s = None
         try:
-            pause_s = self._pause_s(error, unsent=unsent, elsewhere=elsewhere)
+            if self.gives_way and isinstance(error, _errors.ServerBusy):
+                raise error
+            pause_s = self._retries.pause_s(
+                error, has_other=self.servers.has_other(self._tried), left_s=self.remaining_s
+            )
         finally:
-            self._ended(status, error, pause_s)
+            self._ended(sending, status, error, pause_s)
         return pause_s
 
-    def _pause_s(self, error: AsrError, *, unsent: bool, elsewhere: bool) -> float:
-        kind = type(error)
-        if self.gives_way and kind is _errors.ServerBusy:
-            raise error
-        if unsent and elsewhere:
-            self._free_attempts += 1
-            self.remaining_s()
-            return 0.0
-        counted = self._attempts - self._free_attempts
-        if not _retry.should_retry(
-            error, same_errors=self._counts[kind], attempts=counted, policy=self._policy
-        ):
-            raise error
-        pause_s = 0.0
-        if not elsewhere:
-            pause_s = _retry.backoff_s(attempts=counted, policy=self._policy, dice=self._dice())
-        if pause_s >= self.remaining_s():
-            raise error
-        if not unsent and self._policy.budgeted and not self.budget.take():
-            raise error
-        return pause_s
+    def _note(self, sending: Sending, status: str, words: str) -> AsrError:
+        """Tell `servers` what a failure says of the server, and make it the call's last error."""
+        kind, code = _statuses.classify(status, words)
+        address = self._address = sending.choice.address
+        if kind is _errors.DeadlineExceeded or _statuses.expired_in_queue(status, words):
+            waited_s = self._clock() - sending.began_s
+            self.servers.unanswered(sending.choice, f"no answer within {waited_s:.1f} s")
+        elif _statuses.answered_by_the_model(kind, code):
+            self.servers.answered(address)
+        else:
+            self.servers.failed(address, kind, f"{status}: {words}")
+        self._tried.append(address)
+        error = self.error(kind, status, words, code)
+        error.__cause__, self._last = self._last, error
+        self._retries.note(error)
+        return error
+
+    def _new_retries(self) -> Retries:
+        return Retries(self._policy, self.budget, clock=self._clock, dice=self._dice)
+
+    def _end(self, sending: Sending, kind: type[AsrError], status: str, words: str) -> None:
+        self._address = sending.choice.address
+        self._ended(sending, status, self.error(kind, status, words))
 
     def _ended(
-        self, status: str, error: AsrError | None = None, pause_s: float | None = None
+        self,
+        sending: Sending,
+        status: str,
+        error: AsrError | None = None,
+        pause_s: float | None = None,
     ) -> None:
-        self._under_way = False
-        self.watch.ended(
-            Attempt(
-                request_id=self.request_id,
-                number=self._earlier_attempts + self._attempts,
-                address=self._address,
-                elapsed_s=self._clock() - self._attempt_began,
-                status=status,
-                error=error,
-                pause_s=pause_s,
-            )
+        self._under_way.remove(sending)
+        address = sending.choice.address
+        attempt = Attempt(
+            request_id=self.request_id,
+            number=sending.number,
+            address=address,
+            elapsed_s=self._clock() - sending.began_s,
+            status=status,
+            error=error,
+            pause_s=pause_s,
+            left_out=self.servers.why_left_out(address),
         )
+        self.watch.ended(attempt, sending.span)
 
     def closed(self) -> AsrError:
         """The error of a call whose client was closed meanwhile."""
@@ -284,7 +266,7 @@ class Call:
             status=status,
             server_message=words,
             code=code,
-            attempts=self._earlier_attempts + self._attempts,
+            attempts=self._earlier_attempts + self._retries.attempts,
             elapsed_s=self._clock() - self._began,
             address=self._address,
             request_id=self.request_id,

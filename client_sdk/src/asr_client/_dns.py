@@ -1,12 +1,35 @@
-"""The addresses that a name stands for."""
+"""Names that stand for servers, and their addresses."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 KIND = socket.SOCK_STREAM
+_DNS = "dns:///"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Name:
+    """A DNS name that stands for servers."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def dns_name(target: str) -> Name | None:
+    """The name in `dns:///HOST:PORT`; None for all other targets, which are gRPC's business."""
+    if not target.startswith(_DNS):
+        return None
+    host, _, port = target[len(_DNS) :].rpartition(":")
+    if not host or not port.isascii() or not port.isdigit():
+        return None
+    return Name(host=host.strip("[]"), port=int(port))
 
 
 def look_up(host: str, port: int) -> list[str]:

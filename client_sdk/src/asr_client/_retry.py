@@ -19,6 +19,10 @@ DEFAULT_MAX_ATTEMPTS = 5
 DEFAULT_INITIAL_BACKOFF_S = 0.2
 DEFAULT_MAX_BACKOFF_S = 5.0
 DEFAULT_BACKOFF_MULTIPLIER = 2.0
+DEFAULT_RECONNECT_S = 30.0
+DEFAULT_RESTART_BACKOFF_S = 4.0
+RESTART_MULTIPLIER = 3.0
+"""The second wait for a restarting process is so much longer than the first."""
 
 RETRIES_PER_CALL: Mapping[type[AsrError], float] = {
     ServerUnavailable: math.inf,
@@ -42,20 +46,30 @@ class RetryPolicy:
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     """How many times a request may be sent; 1 switches retries off.
 
-    Going on to another server because one cannot be reached at all does not count."""
+    Attempts that reach no server do not count for `reconnect_s` seconds, and never when another
+    server is tried at once."""
     initial_backoff_s: float = DEFAULT_INITIAL_BACKOFF_S
     """Longest wait before the second attempt."""
     max_backoff_s: float = DEFAULT_MAX_BACKOFF_S
     """Longest wait before any attempt."""
     backoff_multiplier: float = DEFAULT_BACKOFF_MULTIPLIER
     """Growth of the longest wait from one attempt to the next."""
+    reconnect_s: float = DEFAULT_RECONNECT_S
+    """Seconds for which a call goes on although no server can be reached, within its timeout.
+
+    A server whose process was replaced refuses connections until its models have loaded."""
+    restart_backoff_s: float = DEFAULT_RESTART_BACKOFF_S
+    """Longest first wait when a process of the only server died; the second is three times as long.
+
+    Half of it is waited at least: such a request is sent again at most twice, and the process has
+    to be back by then."""
     budgeted: bool = True
     """Whether sending a request again takes from the budget that all calls of the client share."""
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
             raise ValueError(f"max_attempts is {self.max_attempts}, at least 1 is needed")
-        for name in ("initial_backoff_s", "max_backoff_s"):
+        for name in ("initial_backoff_s", "max_backoff_s", "reconnect_s", "restart_backoff_s"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}, not a time of 0 s or more")
         if not 1 <= self.backoff_multiplier < math.inf:
@@ -79,3 +93,17 @@ def backoff_s(*, attempts: int, policy: RetryPolicy, dice: float) -> float:
     # The exponent is bounded because a float overflows at 2.0 ** 1024.
     growth: float = policy.backoff_multiplier ** min(attempts - 1, 64)
     return dice * min(policy.max_backoff_s, policy.initial_backoff_s * growth)
+
+
+def restart_backoff_s(*, deaths: int, policy: RetryPolicy, dice: float, left_s: float) -> float:
+    """Seconds to wait for the process that died to be replaced.
+
+    Args:
+        deaths: how many attempts of this call ended with a dead process.
+        policy: the caller's wish.
+        dice: an even draw from [0, 1).
+        left_s: the call's time. Half of it is waited at most: with little time an early attempt is
+            better than none.
+    """
+    bound_s: float = policy.restart_backoff_s * RESTART_MULTIPLIER ** (deaths - 1)
+    return min((0.5 + dice / 2) * bound_s, left_s / 2)

@@ -16,6 +16,9 @@ from rich.progress import (
 )
 
 from asr_client._errors import AsrError
+from asr_client._retry import DEFAULT_RECONNECT_S
+from asr_client._statuses import may_come_back
+from asr_client._watch import Attempt
 
 
 class Screen:
@@ -78,6 +81,23 @@ class Screen:
         self._progress.console.print(
             text, end="", soft_wrap=True, markup=False, highlight=False, emoji=False
         )
+
+
+class WaitingNotice:
+    """Says once, on standard error, that a server cannot be reached and is waited for."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def __call__(self, attempt: Attempt) -> None:
+        """Look at an attempt that has ended; the hook of a client."""
+        error = attempt.error
+        if self._said or error is None or not attempt.pause_s:
+            return
+        if may_come_back(error.status, error.server_message):
+            self._said = True
+            text = f"asr: {attempt.address} cannot be reached, trying for {DEFAULT_RECONNECT_S:g} s"
+            print(text, file=sys.stderr)
 
 
 def describe(error: BaseException) -> str:

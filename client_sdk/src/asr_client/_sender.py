@@ -9,8 +9,12 @@ import grpc
 
 from asr_client import _core, _dns, _errors, _wire
 from asr_client._access import Access
-from asr_client._connections import Connections
-from asr_client._servers import PROBE_TIMEOUT_S, Name, Servers
+from asr_client._connections import Connection, Connections
+from asr_client._dns import Name
+from asr_client._sending import AttemptFailed, Sending
+from asr_client._server import Choice
+from asr_client._servers import PROBE_TIMEOUT_S, TRIAL_TIMEOUT_S, Servers
+from asr_client._threads_race import ThreadsRace
 from asr_client._types import Compression
 
 
@@ -47,15 +51,15 @@ class Sender:
                 self.find_servers(call)
                 try:
                     return self._attempt(call, method, request)
-                except grpc.RpcError as error:
-                    pause_s = call.failed(*self._access.failure(error))
+                except AttemptFailed as failed:
+                    pause_s = call.failed(failed.sending, failed.status, failed.words)
                 except ValueError:
                     # What gRPC raises when the channel is closed before the request is sent.
                     self.connections.check()
                     raise
                 self.pause(call, pause_s)
         finally:
-            call.abandon_attempt()
+            call.abandon_attempts()
             call.budget.end()
 
     def pause(self, call: _core.Call, pause_s: float) -> None:
@@ -71,9 +75,9 @@ class Sender:
         """End a cancellable call of another thread soon; its error is nobody's concern."""
         with self._lock:
             call.cancelled = True
-            rpc = call.rpc
+            rpcs = list(call.rpcs)
             self._changed.notify_all()
-        if rpc is not None:
+        for rpc in rpcs:
             rpc.cancel()
 
     def close(self) -> None:
@@ -110,8 +114,7 @@ class Sender:
                 )
                 words = "; ".join(self._looking_up.values())
             if not call.servers.addresses:
-                call.begin_attempt()
-                self.pause(call, call.failed("UNAVAILABLE", words))
+                self.pause(call, call.failed(call.attempt(), "UNAVAILABLE", words))
 
     def _look_up(self, name: Name) -> None:
         found, words = [], f"errors resolving {name}"
@@ -128,31 +131,40 @@ class Sender:
             self._let_go(address)
 
     def _attempt(self, call: _core.Call, method: str, request: Any) -> Any:
+        sending = self._begin(call)
+        if method == "ModelInfer" and call.may_send_twice:
+            return ThreadsRace(self, call, request).run(sending)
+        if method == "ModelInfer":
+            _wire.set_timeout(request, sending.timeout_s)
+        try:
+            response = self._exchange(call, sending, method, request)
+        finally:
+            self.release(call, sending.choice)
+        call.succeeded(sending)
+        return response
+
+    def _begin(self, call: _core.Call) -> Sending:
+        """Choose a server that may answer, and begin an attempt there."""
         while True:
             choice = call.choose()
+            sending = None
             try:
                 for address in choice.probes:
                     self._probe(call.servers, address, PROBE_TIMEOUT_S)
-                if choice.unproven and not self._is_proven(call, choice.address):
-                    continue
-                timeout_s = call.attempt()
-                if method == "ModelInfer":
-                    _wire.set_timeout(request, timeout_s)
-                response = self._exchange(call, choice.address, method, request, timeout_s)
-                call.succeeded()
-                return response
+                for address in choice.trials:
+                    self._try_out(call.servers, address)
+                if not choice.unproven or self._is_proven(call, choice.address):
+                    sending = call.attempt(choice)
+                    return sending
             finally:
-                if call.servers.release(choice.address):
-                    self._let_go(choice.address)
+                if sending is None:
+                    self.release(call, choice)
 
-    def _exchange(
-        self, call: _core.Call, address: str, method: str, request: Any, timeout_s: float
-    ) -> Any:
-        connection, heard = self.connections.begin(address), None
+    def _exchange(self, call: _core.Call, sending: Sending, method: str, request: Any) -> Any:
+        connection, heard = self.connections.begin(sending.choice.address), None
         try:
             send = getattr(connection.stub, method)
-            metadata = (*self._access.metadata, *call.watch.headers())
-            settings = {"timeout": timeout_s, "metadata": metadata}
+            settings = {"timeout": sending.timeout_s, "metadata": self._metadata(call, sending)}
             if call.cancellable:
                 response = self._await(call, send.future(request, **settings))
             else:
@@ -161,25 +173,41 @@ class Sender:
             return response
         except grpc.RpcError as error:
             heard = error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
-            raise
+            raise self.failure(sending, error) from None
         finally:
-            useless = self.connections.end(connection, heard=heard)
-            if useless is not None:
-                useless.close()
+            self.end(connection, heard=heard)
 
-    def _probe(self, servers: Servers, address: str, timeout_s: float) -> Any:
-        """Ask a server whether the model is ready; the answer goes to `servers` by itself."""
-        connection = self.connections.begin(address)
-        request = _wire.request("ModelReady", name=_wire.MODEL)
-        ask = connection.stub.ModelReady.future
-        future = ask(request, timeout=timeout_s, metadata=self._access.metadata)
+    def start(self, call: _core.Call, sending: Sending, request: Any) -> tuple[Connection, Any]:
+        """Send a recording without waiting; the connection is to be given back with `end`."""
+        _wire.set_timeout(request, sending.timeout_s)
+        connection, rpc = self.connections.begin(sending.choice.address), None
+        sending.connection = connection
+        try:
+            metadata = self._metadata(call, sending)
+            rpc = connection.stub.ModelInfer.future(
+                request, timeout=sending.timeout_s, metadata=metadata
+            )
+            return connection, rpc
+        finally:
+            if rpc is None:
+                self.end(connection, heard=None)
+
+    def ask(
+        self,
+        address: str,
+        method: str,
+        request: Any,
+        timeout_s: float,
+        connection: Connection | None = None,
+    ) -> Any:
+        """Send a question whose answer nobody waits for, by that connection; its future."""
+        connection = self.connections.begin(address, connection)
+        future = getattr(connection.stub, method).future(
+            request, timeout=timeout_s, metadata=self._access.metadata
+        )
 
         def note(done: Any) -> None:
-            status = done.code()
-            servers.answered(
-                address, ready=status is grpc.StatusCode.OK and bool(done.result().ready)
-            )
-            heard = None if done.cancelled() else status is not grpc.StatusCode.DEADLINE_EXCEEDED
+            heard = None if done.cancelled() else not _is_deadline(done)
             useless = self.connections.end(connection, heard=heard)
             if useless is not None:
                 # Not in gRPC's own thread, which runs this and which closing may wait for.
@@ -187,6 +215,30 @@ class Sender:
 
         future.add_done_callback(note)
         return future
+
+    def _probe(self, servers: Servers, address: str, timeout_s: float) -> Any:
+        """Ask a server whether the model is ready; the answer goes to `servers` by itself."""
+
+        def note(done: Any) -> None:
+            ok = done.code() is grpc.StatusCode.OK
+            servers.said(address, ready=ok and bool(done.result().ready))
+
+        request = _wire.request("ModelReady", name=_wire.MODEL)
+        future = self.ask(address, "ModelReady", request, timeout_s)
+        future.add_done_callback(note)
+        return future
+
+    def _try_out(self, servers: Servers, address: str) -> None:
+        """Send a server that was silent a trial recording; what comes of it goes to `servers`."""
+
+        def note(done: Any) -> None:
+            if not done.cancelled():
+                ok = done.code() is grpc.StatusCode.OK
+                servers.tried_out(address, None if ok else self._access.failure(done))
+
+        request = _wire.trial_request(TRIAL_TIMEOUT_S)
+        future = self.ask(address, "ModelInfer", request, TRIAL_TIMEOUT_S)
+        future.add_done_callback(note)
 
     def _is_proven(self, call: _core.Call, address: str) -> bool:
         future = self._probe(call.servers, address, min(PROBE_TIMEOUT_S, call.remaining_s()))
@@ -196,19 +248,46 @@ class Sender:
             ready = False
         self.pause(call, 0)
         # Not left to the callback, which may come later than this thread's next choice.
-        call.servers.answered(address, ready=ready)
+        call.servers.said(address, ready=ready)
         return ready
 
     def _await(self, call: _core.Call, rpc: Any) -> Any:
         """Wait for a response in a way that `cancel` can end."""
+        self.track(call, [rpc])
+        return rpc.result()
+
+    def track(self, call: _core.Call, rpcs: list[Any]) -> None:
+        """Let `cancel` end these, and these alone."""
         with self._lock:
-            call.rpc = rpc
+            call.rpcs = rpcs
             cancelled = call.cancelled
         if cancelled:
-            rpc.cancel()
-        return rpc.result()
+            for rpc in rpcs:
+                rpc.cancel()
+
+    def failure(self, sending: Sending, error: Any) -> AttemptFailed:
+        """What an attempt ended with."""
+        return AttemptFailed(sending, *self._access.failure(error))
+
+    def end(self, connection: Connection, *, heard: bool | None) -> None:
+        """Give back what an attempt was sent by."""
+        useless = self.connections.end(connection, heard=heard)
+        if useless is not None:
+            useless.close()
+
+    def release(self, call: _core.Call, choice: Choice) -> None:
+        """Give back a choice of the call."""
+        if call.servers.release(choice):
+            self._let_go(choice.address)
+
+    def _metadata(self, call: _core.Call, sending: Sending) -> tuple[tuple[str, str], ...]:
+        return (*self._access.metadata, *call.watch.headers(sending.span))
 
     def _let_go(self, address: str) -> None:
         channel = self.connections.drop(address)
         if channel is not None:
             channel.close()
+
+
+def _is_deadline(rpc: Any) -> bool:
+    return bool(rpc.code() is grpc.StatusCode.DEADLINE_EXCEEDED)

@@ -149,3 +149,27 @@ class ServerStatus:
     address: str
     """The server that answered."""
     models: tuple[ModelStatus, ...]
+
+
+ServerState: TypeAlias = Literal["up", "unproven", "silent", "down"]
+"""What a client knows of a server.
+
+"up": calls go there. "unproven": nothing is known yet; it gets calls when it says that it is ready.
+"silent": it left recordings unanswered; it gets calls when it has answered a short trial recording.
+"down": it cannot be reached or is stopping; it gets calls when it says that it is ready.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerHealth:
+    """What a client knows of one of its servers."""
+
+    address: str
+    state: ServerState
+    reason: str
+    """Why it is silent or down; empty otherwise."""
+
+    @property
+    def left_out(self) -> bool:
+        """Whether calls go to other servers, where there are any."""
+        return self.state in ("silent", "down")

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from asr_client import _wire
 from asr_client._errors import AsrError
+from asr_client._types import ServerHealth
 
 logger = logging.getLogger("asr_client")
 logger.addHandler(logging.NullHandler())
@@ -38,7 +39,9 @@ class Attempt:
     error: AsrError | None = None
     """What it failed with."""
     pause_s: float | None = None
-    """Seconds until the next attempt; None when this was the call's last."""
+    """Seconds until the next attempt, 0 where one is under way; None when this was the last."""
+    left_out: str = ""
+    """Why the server gets no more calls for now; empty while it gets calls."""
 
 
 OnAttempt: TypeAlias = Callable[[Attempt], None]
@@ -67,10 +70,8 @@ class Watch:
     def __init__(self, on_attempt: OnAttempt | None = None, tracing: _Tracing | None = None):
         self._on_attempt = on_attempt
         self._tracing = tracing
-        self._span: Any = None
-        """Of the attempt that is under way."""
         self.attempt: Attempt | None = None
-        """The last that ended."""
+        """The one with the highest number of those that ended."""
 
     @contextlib.contextmanager
     def call(self, request_id: str) -> Iterator[None]:
@@ -85,21 +86,20 @@ class Watch:
                 if self.attempt is not None:
                     span.set_attribute("asr.attempts", self.attempt.number)
 
-    def began(self, number: int, address: str) -> None:
-        """Note that an attempt begins."""
-        if self._tracing is not None:
-            self._span = self._tracing.attempt(number, address)
+    def began(self, number: int, address: str) -> Any:
+        """Note that an attempt begins; returns its span, where there are spans."""
+        return None if self._tracing is None else self._tracing.attempt(number, address)
 
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        """What the attempt under way sends along."""
-        return () if self._tracing is None else self._tracing.headers(self._span)
+    def headers(self, span: Any) -> tuple[tuple[str, str], ...]:
+        """What an attempt sends along."""
+        return () if self._tracing is None else self._tracing.headers(span)
 
-    def ended(self, attempt: Attempt) -> None:
+    def ended(self, attempt: Attempt, span: Any) -> None:
         """Note that it ended."""
-        self.attempt = attempt
-        if self._tracing is not None and self._span is not None:
-            self._tracing.end(self._span, attempt)
-            self._span = None
+        if self.attempt is None or attempt.number > self.attempt.number:
+            self.attempt = attempt
+        if self._tracing is not None:
+            self._tracing.end(span, attempt)
         _log(attempt)
         if self._on_attempt is not None:
             try:
@@ -107,6 +107,19 @@ class Watch:
             except Exception:
                 # A metric that cannot be counted must not cost a transcript.
                 logger.exception("on_attempt failed", extra={"asr_request_id": attempt.request_id})
+
+
+def log_server(server: ServerHealth) -> None:
+    """Write that a server is left out, or taken back."""
+    if server.left_out:
+        fields = {
+            "asr_address": server.address,
+            "asr_state": server.state,
+            "asr_reason": server.reason,
+        }
+        logger.info("server left out", extra=fields)
+    else:
+        logger.info("server taken back", extra={"asr_address": server.address})
 
 
 def _log(attempt: Attempt) -> None:

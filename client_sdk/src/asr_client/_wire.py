@@ -6,7 +6,9 @@ drop their own message-size limits as soon as channel settings are passed.
 
 from __future__ import annotations
 
+import json
 import struct
+import uuid
 from typing import Any
 
 import grpc
@@ -75,6 +77,22 @@ def infer_request(*, request_id: str, audio: bytes | bytearray | memoryview, opt
         request.inputs.add(name=name, datatype="BYTES", shape=(1, 1))
         request.raw_input_contents.append(bytes_tensor(value))
     return request
+
+
+TRIAL_PCM = bytes(3200)
+"""0.1 s of silence, 16-bit samples at 16 kHz. From 25 ms on a recording needs every model."""
+TRIAL_FORM: dict[str, Any] = {"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1}
+
+
+def trial_request(timeout_s: float) -> Any:
+    """A recording that is sent to find out whether a server answers any."""
+    made = infer_request(
+        request_id=f"trial-{uuid.uuid4().hex}",
+        audio=TRIAL_PCM,
+        options=json.dumps({**TRIAL_FORM, "timestamps": "none"}).encode(),
+    )
+    set_timeout(made, timeout_s)
+    return made
 
 
 def set_timeout(request: Any, timeout_s: float) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import asr_client
 from asr_client._budget import RetryBudget
 from asr_client._core import Call
+from asr_client._sending import Sending
 from asr_client._servers import Servers
 
 
@@ -28,8 +29,12 @@ def made_call(clock: Clock, *, timeout_s: float = 10.0, dice: float = 0.5, **pol
     )
 
 
-def with_servers(*addresses: str, **settings: Any) -> Call:
-    servers = Servers(addresses, dice=lambda: 0)
+def with_servers(
+    *addresses: str, clock: Clock | None = None, **settings: Any
+) -> tuple[Call, Sending]:
+    """A call and its first attempt, at the first server."""
+    clock = clock or Clock()
+    servers = Servers(addresses, clock=clock, dice=lambda: 0)
     for address in addresses:
         servers.answered(address)
     budget = settings.pop("budget", RetryBudget())
@@ -39,9 +44,7 @@ def with_servers(*addresses: str, **settings: Any) -> Call:
         policy=asr_client.RetryPolicy(**settings),
         servers=servers,
         budget=budget,
-        clock=Clock(),
+        clock=clock,
         dice=lambda: 0.5,
     )
-    call.choose()
-    call.attempt()
-    return call
+    return call, call.attempt(call.choose())

@@ -8,7 +8,10 @@ from typing import Any
 
 from asr_client import AsyncClient, Client, RetryPolicy
 
-FAST = RetryPolicy(initial_backoff_s=0.001, max_backoff_s=0.002)
+FAST = RetryPolicy(
+    initial_backoff_s=0.001, max_backoff_s=0.002, reconnect_s=0, restart_backoff_s=0.002
+)
+"""Waits for nothing: not for a server that is gone either."""
 
 
 class Driver:

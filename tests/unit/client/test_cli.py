@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import socket
 import subprocess
 import sys
@@ -192,9 +193,12 @@ def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
 def test_nobody_there(server: FakeServer) -> None:
     url = server.url
     server.stop()
-    result = asr("transcribe", CARDS[0], url=url)
+    # Less than what a server that cannot be reached is waited for.
+    result = asr("transcribe", CARDS[0], "--timeout", "1.5", url=url)
     assert result.exit_code == 1
-    assert "the server is unavailable" in result.stderr
+    waiting, *_, failed = result.stderr.splitlines()
+    assert waiting == f"asr: {url} cannot be reached, trying for 30 s"
+    assert "the server is unavailable" in failed
 
 
 def test_progress_is_for_terminals_and_results_are_not_mixed_with_it(server: FakeServer) -> None:
@@ -263,12 +267,37 @@ def test_status_of_a_ready_server(
 ) -> None:
     result = asr("status", "--health-url", supervisor[0], url=server.url)
     assert result.exit_code == 0
-    assert result.stdout.splitlines() == [
+    *questions, recording, supervised = result.stdout.splitlines()
+    assert questions == [
         f"server      {server.url}  live, ready  triton 0.0.0-fake",
         "transcribe  ready  version 1",
         "wav2vec2    ready  version 1",
-        'supervisor  ready  {"healing": ["transcribe"]}',
     ]
+    assert re.fullmatch(r"recording   answered in \d+ ms", recording)
+    assert supervised == 'supervisor  ready  {"healing": ["transcribe"]}'
+
+
+def test_status_of_a_server_that_hangs(server: FakeServer) -> None:
+    server.hung = True
+    result = asr("status", "--timeout", "0.5", url=server.url)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[2:4] == [
+        "wav2vec2    ready  version 1",
+        "recording   no answer within 0.5 s: the server hangs or is overloaded",
+    ]
+
+
+def test_status_of_a_server_that_is_busy(server: FakeServer) -> None:
+    server.fail(Fault.QUEUE_FULL)
+    result = asr("status", url=server.url)
+    assert "recording   the server is busy: Exceeds maximum queue size" in result.stdout
+
+
+def test_status_of_a_server_that_fails(server: FakeServer) -> None:
+    server.fail(Fault.INTERNAL_ERROR)
+    result = asr("status", url=server.url)
+    assert result.exit_code == 1
+    assert "recording   the server failed: INTERNAL_ERROR" in result.stdout
 
 
 def test_status_of_a_server_that_heals(

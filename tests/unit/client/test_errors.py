@@ -8,8 +8,8 @@ import re
 import pytest
 
 import asr_client
-from asr_client import _core, _errors
-from asr_client._core import classify
+from asr_client import _errors, _statuses
+from asr_client._statuses import classify
 from asr_client.testing import Fault
 from tests.unit.client.calls import Clock, made_call
 
@@ -58,10 +58,10 @@ def test_a_failure_becomes_its_error_by_the_contract(fault: Fault, prefix: str) 
 
 @pytest.mark.parametrize("fault", FAILURES)
 def test_only_what_may_succeed_is_tried_again(fault: Fault) -> None:
-    call = made_call(Clock())
-    call.attempt()
+    call = made_call(Clock(), restart_backoff_s=0.1 / 0.75)
+    sending = call.attempt()
     try:
-        assert call.failed(fault.status, fault.message) == 0.1
+        assert call.failed(sending, fault.status, fault.message) == pytest.approx(0.1)
         again = True
     except asr_client.AsrError:
         again = False
@@ -90,12 +90,11 @@ def test_statuses_of_others_have_an_error_too(
 def test_messages_are_constant_and_details_are_attributes() -> None:
     clock = Clock()
     call = made_call(clock, max_attempts=2)
-    call.attempt()
-    call.failed(*Fault.QUEUE_FULL.value)
+    call.failed(call.attempt(), *Fault.QUEUE_FULL.value)
     clock.time_s += 1.5
-    call.attempt()
+    sending = call.attempt()
     with pytest.raises(asr_client.InvalidAudio) as caught:
-        call.failed(*Fault.AUDIO_TOO_LONG.value)
+        call.failed(sending, *Fault.AUDIO_TOO_LONG.value)
     error = caught.value
     assert str(error) == "the audio is longer than the server allows"
     assert (error.code, error.status) == ("AUDIO_TOO_LONG", "INVALID_ARGUMENT")
@@ -124,4 +123,4 @@ def test_every_error_of_the_tree_is_public_and_has_words() -> None:
 
 
 def test_codes_of_the_contract_have_one_table() -> None:
-    assert set(_errors.MESSAGES) <= set(_core._KIND_OF_CODE)
+    assert set(_errors.MESSAGES) <= set(_statuses._KIND_OF_CODE)

@@ -20,6 +20,8 @@ def sync(url: str, pcm: npt.NDArray[np.int16], floats: npt.NDArray[np.float32]) 
         initial_backoff_s=0.1,
         max_backoff_s=1.0,
         backoff_multiplier=2.0,
+        reconnect_s=10.0,
+        restart_backoff_s=2.0,
         budgeted=True,
     )
     tls = asr_client.TlsConfig(
@@ -43,6 +45,7 @@ def sync(url: str, pcm: npt.NDArray[np.int16], floats: npt.NDArray[np.float32]) 
         ready: bool = client.is_ready(timeout_s=1.0)
         status: asr_client.ServerStatus = client.status()
         servers: list[str] = [url, status.address]
+        print(*map(tell_server, client.servers))
         Client(servers).close()
         Client(("dns:///asr.internal:8001",)).close()
         models: list[asr_client.ModelStatus] = [m for m in status.models if m.ready == ready]
@@ -125,9 +128,14 @@ def connect(
 
 def tell(attempt: asr_client.Attempt) -> tuple[str, float]:
     error: asr_client.AsrError | None = attempt.error
-    final: bool = attempt.pause_s is None
+    final: bool = attempt.pause_s is None or attempt.left_out != ""
     where = f"{attempt.address} {attempt.number} {attempt.status} {attempt.request_id}"
     return f"{where} {final} {error}", attempt.elapsed_s
+
+
+def tell_server(server: asr_client.ServerHealth) -> str:
+    state: asr_client.ServerState = server.state
+    return f"{server.address} {state} {server.reason}" if server.left_out else state
 
 
 def show(status: asr_client.ServerStatus) -> str:
@@ -173,6 +181,7 @@ def own_tests() -> tuple[ReceivedRequest, ...]:
     with FakeServer(text="hello", delay_s=0.1, token="t", keep=100) as server:
         server.capacity = 1
         server.stall(0.5)
+        server.hung = False
         server.disturb({Fault.QUEUE_FULL: 0.1}, slow=0.2, slow_s=0.5, seed=7)
         server.answer(np.zeros(5, np.int16), "silence", sample_rate=16_000)
         server.fail(Fault.QUEUE_FULL, times=2)

@@ -20,7 +20,9 @@ from asr_client._wire import ACOUSTIC_MODEL, MODEL, SERVICE, TOKEN_HEADER, messa
 from asr_client.testing import _model
 from asr_client.testing._faults import Fault
 
-MAX_WORKERS = 32
+MAX_WORKERS = 64
+"""Threads; a request holds one until it is answered, and questions about health need some too."""
+HANG_POLL_S = 0.02
 PARTING_GRACE_S = 1.0
 """How long the end of a `with` block waits for calls that end by themselves."""
 
@@ -98,6 +100,8 @@ class FakeServer:
         self.capacity: int | None = None
         """How many requests may be in work; more are refused as by a full queue."""
         self._in_work = 0
+        self._goes_on = threading.Event()
+        self._goes_on.set()
         self._port = port
         self._token = token
         self._answers: dict[bytes, str] = {}
@@ -115,6 +119,22 @@ class FakeServer:
         if not self._port:
             raise RuntimeError("the fake server was not started")
         return f"127.0.0.1:{self._port}"
+
+    @property
+    def hung(self) -> bool:
+        """Whether it plays a server whose models hang.
+
+        It accepts connections and says that its models are ready, but answers no ModelInfer until
+        this is false again; then it answers those that still wait.
+        """
+        return not self._goes_on.is_set()
+
+    @hung.setter
+    def hung(self, hung: bool) -> None:
+        if hung:
+            self._goes_on.clear()
+        else:
+            self._goes_on.set()
 
     @property
     def requests(self) -> tuple[ReceivedRequest, ...]:
@@ -284,6 +304,8 @@ class FakeServer:
             seconds = max(self.delay_s + extra_s, stall_s)
             if seconds > 0:
                 self._work(context, received, seconds)
+            if self.hung:
+                self._hang(context, received)
         finally:
             with self._lock:
                 self._in_work -= 1
@@ -293,6 +315,14 @@ class FakeServer:
         gone = threading.Event()
         # False: the call has ended already, and nobody will call back.
         if not context.add_callback(gone.set) or gone.wait(seconds):
+            received.ended_early.set()
+
+    def _hang(self, context: Any, received: ReceivedRequest) -> None:
+        gone = threading.Event()
+        ended = not context.add_callback(gone.set)
+        while not ended and not self._goes_on.wait(HANG_POLL_S):
+            ended = gone.is_set() or self._server is None
+        if ended:
             received.ended_early.set()
 
     def _check_token(self, context: Any) -> None:
