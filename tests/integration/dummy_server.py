@@ -43,6 +43,7 @@ DROPPED, ASKED_AFTER_THE_ANSWER = {DROPPED}, {ASKED_AFTER_THE_ANSWER}
 import asyncio, json, os, pathlib, time, uuid
 import numpy as np
 import triton_python_backend_utils as pb_utils
+from asr_backend.progress import Progress
 
 class TritonPythonModel:
     def initialize(self, args):
@@ -53,6 +54,7 @@ class TritonPythonModel:
                 file.unlink()
             raise RuntimeError("told to fail")
         self.tasks = set()
+        self.progress = Progress.of_this_process()
 
     def begin(self, request):
         (self.control / f"begun-{self.name}-{os.getpid()}-{uuid.uuid4()}").touch()
@@ -65,12 +67,14 @@ class TritonPythonModel:
 _EXECUTE = {
     "wav2vec2": """
     def execute(self, requests):
-        time.sleep(max(self.begin(request) for request in requests))
+        with self.progress.work():
+            time.sleep(max(self.begin(request) for request in requests))
         return [self.answer() for _ in requests]
 """,
     # Answers after `execute` has returned, as the fronts do, and is never quite idle at work.
     "transcribe": """
     async def execute(self, requests):
+        self.progress.beat_with(asyncio.get_running_loop())
         for request in requests:
             task = asyncio.create_task(self.work(request))
             self.tasks.add(task)
@@ -92,11 +96,11 @@ _EXECUTE = {
 """,
 }
 _PROGRAM = """
-import sys
+import dataclasses, sys
 from pathlib import Path
-from asr_backend.server import healing
+from asr_backend.server import supervisor
 from asr_backend.server.cli import main
-healing._IDLE_S = dict.fromkeys(healing._IDLE_S, 2.0)
+supervisor.MODELS = [dataclasses.replace(spec, idle_s=2.0) for spec in supervisor.MODELS]
 raise SystemExit(main(sys.argv[2:], packaged=Path(sys.argv[1])))
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import time
@@ -10,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 import tritonclient.grpc as grpcclient
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -62,6 +64,7 @@ def test_it_serves_with_admin_calls_locked_and_leaves_nothing_behind(tmp_path):
             "instances": 2,
             "dead": 0,
             "heals": 0,
+            "hangs": 0,
         }
         assert 'asr_heals_total{model="wav2vec2"} 0' in server.get("/metrics")[1]
         assert server.get("/other")[0] == 404
@@ -115,6 +118,8 @@ def test_a_stop_is_cut_short_by_its_timeout_or_a_second_signal(tmp_path, signals
         server.process.send_signal(signal.SIGINT)
         if signals == 2:
             wait_for(lambda: server.ready()[1]["state"] == "draining")
+            # Two in the same moment are one; a person's second one comes later.
+            time.sleep(1)
             server.process.send_signal(signal.SIGINT)
         assert server.process.wait(timeout=30) == 1
         assert isinstance(call.result(), InferenceServerException)
@@ -129,13 +134,13 @@ def test_killed_it_leaves_nothing_running(tmp_path):
         wait_for(lambda: not server.leftovers(), timeout_s=3)
 
 
-def test_http_is_locked_too_and_the_server_ends_when_tritonserver_dies(tmp_path):
+def test_http_is_locked_too(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     token = tmp_path / "token"
     token.touch(0o600)
     token.write_text("hush:,=\n")
-    with dummy_server(tmp_path, f"--http-port={port}", f"--token-file={token}") as server:
+    with dummy_server(tmp_path, f"--http-port={port}", f"--token-file={token}"):
         http = f"http://127.0.0.1:{port}/v2"
         with urllib.request.urlopen(f"{http}/health/ready", timeout=10) as answer:
             assert answer.status == 200
@@ -153,10 +158,6 @@ def test_http_is_locked_too_and_the_server_ends_when_tritonserver_dies(tmp_path)
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 200
 
-        server.triton().kill()
-        assert server.process.wait(timeout=30) == 128 + signal.SIGKILL
-        assert server.leftovers() == []
-
 
 def test_it_ends_when_a_model_does_not_load(tmp_path):
     with dummy_server(tmp_path, ready=False) as server:
@@ -171,3 +172,19 @@ def test_stopped_while_starting_it_ends_at_once(tmp_path):
         wait_for(server.run_dir.exists)
         assert server.stop() == 0
         assert list(server.run_dir.glob("*")) == []
+
+
+def test_a_signal_that_comes_twice_or_to_the_whole_group_lets_calls_finish(tmp_path):
+    with dummy_server(tmp_path) as server:
+        call = server.call_in_background("transcribe", 3.0)
+        wait_for(lambda: server.begun("transcribe") == 1)
+        below = psutil.Process(server.process.pid).children(recursive=True)
+        # As `timeout` does, and as systemd does to all processes of a service.
+        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGTERM)
+        for process in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGTERM)
+        assert isinstance(call.result(), int)
+        assert server.process.wait(timeout=60) == 0
+        assert server.leftovers() == []

@@ -23,6 +23,7 @@ from asr_backend.checkpoint import SAMPLE_RATE_HZ
 from asr_backend.engine.device_lost import DeviceLost
 from asr_backend.errors import AsrError, ErrorCode, rounded_up
 from asr_backend.metrics import Metrics
+from asr_backend.progress import Progress
 from asr_backend.triton_values import model_parameters, served_checkpoint
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class AcousticModel:
         max_window_s: the longest window taken, in seconds.
         max_batch_audio_s: the most padded seconds of one forward; a longer window goes alone.
         forward_start_s: what a forward costs besides its padded audio, in seconds of audio.
+        progress: what asr-server is told of this process; None tells nothing.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class AcousticModel:
         max_window_s: float,
         max_batch_audio_s: float,
         forward_start_s: float = FORWARD_START_S["cpu"],
+        progress: Progress | None = None,
     ) -> None:
         self._engine = engine
         self._pb_utils = pb_utils
@@ -73,6 +76,7 @@ class AcousticModel:
         self._max_padded = round(max_batch_audio_s * SAMPLE_RATE_HZ)
         self._forward_start = round(forward_start_s * SAMPLE_RATE_HZ)
         self._answers = Answers(pb_utils, metrics)
+        self._progress = progress or Progress(None)
 
     @classmethod
     def from_triton(cls, args: dict[str, str], pb_utils: Any) -> AcousticModel:
@@ -126,6 +130,7 @@ class AcousticModel:
             max_window_s=float(parameters["max_window_s"]),
             max_batch_audio_s=budget_s or MAX_BATCH_AUDIO_S[kind],
             forward_start_s=FORWARD_START_S[kind],
+            progress=Progress.of_this_process(),
         )
 
     def execute(self, requests: Sequence[Any]) -> None:
@@ -137,7 +142,8 @@ class AcousticModel:
         self._answers.expect(requests)
         overflows = self._engine.overflows
         try:
-            self._execute(requests)
+            with self._progress.work():
+                self._execute(requests)
         except DeviceLost as lost:
             self._end(lost)
         if more := self._engine.overflows - overflows:
@@ -217,6 +223,8 @@ class AcousticModel:
         ]
         if not windows:
             return
+        audio_s = len(windows) * max(window.samples.size for window in windows) / SAMPLE_RATE_HZ
+        self._progress.expect(audio_s)
         started = time.perf_counter()
         try:
             log_probs = self._forward(windows)
@@ -230,6 +238,7 @@ class AcousticModel:
                 self._metrics.add("asr_oom_splits_total")
         else:
             took_s = time.perf_counter() - started
+            self._progress.done(audio_s, took_s)
             for window, output in zip(windows, log_probs, strict=True):
                 if np.isfinite(output).all():
                     self._answers.send(window.request, output)

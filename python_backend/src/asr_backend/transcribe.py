@@ -28,6 +28,7 @@ from asr_backend.decoding.ngram_files import find_ngrams
 from asr_backend.errors import AsrError, ErrorCode
 from asr_backend.failure import Failure, failure
 from asr_backend.metrics import Metrics
+from asr_backend.progress import Progress
 from asr_backend.recognition import Recognition, Recognizer
 from asr_backend.shared_memory import SharedMemory
 from asr_backend.spool import SPOOL_BYTES, spool
@@ -66,6 +67,7 @@ class Transcribe:
         max_unfinished: recordings of that length or size that may be unfinished when `execute`
             returns; a smaller one counts as the larger of its two shares.
         shared_memory: where answers need room; None for Triton's.
+        progress: what asr-server is told of this process; None tells nothing.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Transcribe:
         limits: AudioLimits,
         max_unfinished: float = MAX_UNFINISHED_FULL,
         shared_memory: SharedMemory | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self._recognizer = recognizer
         self._pb_utils = pb_utils
@@ -87,6 +90,7 @@ class Transcribe:
         self._model_revision = model_revision
         self._limits = limits
         self._shared_memory = shared_memory or SharedMemory(pb_utils)
+        self._progress = progress or Progress(None)
         self._unfinished = UnfinishedCalls(max_count=MAX_UNFINISHED, max_share=max_unfinished)
         self._call_threads = ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="bls")
 
@@ -125,6 +129,7 @@ class Transcribe:
             model_id=checkpoint.id,
             model_revision=checkpoint.revision,
             limits=limits,
+            progress=Progress.of_this_process(),
         )
 
     async def execute(self, requests: list[Any]) -> None:
@@ -132,7 +137,9 @@ class Transcribe:
 
         The list is emptied: Triton holds it until this returns, and each request its tensors.
         """
-        asyncio.get_running_loop().set_default_executor(self._call_threads)
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(self._call_threads)
+        self._progress.beat_with(loop)
         batch = [self._take_up(request) for request in requests]
         requests.clear()
         await asyncio.wait(batch, timeout=LENGTH_WAIT_S)

@@ -18,14 +18,16 @@ class Health:
     """What the server is at.
 
     Attributes:
-        ready: whether every model serves with all its instances.
-        state: "starting", "ready", "healing" or "draining".
-        models: by name, `{"state", "instances", "dead", "heals"}`.
+        ready: whether every model has an instance that serves.
+        state: "starting", "ready", "healing", "restarting" or "draining".
+        models: by name, `{"state", "instances", "dead", "heals", "hangs"}`.
+        restarts: how often tritonserver was replaced.
     """
 
     ready: bool
     state: str
     models: Mapping[str, Mapping[str, str | int]]
+    restarts: int = 0
 
 
 class _Server(ThreadingHTTPServer):
@@ -87,9 +89,15 @@ class HealthServer:
 
 def _metrics(health: Health) -> str:
     lines = [
-        "# HELP asr_heals_total Times that dead instances of a model were replaced.",
-        "# TYPE asr_heals_total counter",
+        "# HELP asr_restarts_total Times that tritonserver was replaced by a new one.",
+        "# TYPE asr_restarts_total counter",
+        f"asr_restarts_total {health.restarts}",
     ]
-    for name, model in health.models.items():
-        lines.append(f'asr_heals_total{{model="{name}"}} {model["heals"]}')
+    for key, text in (
+        ("heals", "Times that dead instances of a model were replaced."),
+        ("hangs", "Instances of a model that were ended because they made no progress."),
+    ):
+        lines += [f"# HELP asr_{key}_total {text}", f"# TYPE asr_{key}_total counter"]
+        for name, model in health.models.items():
+            lines.append(f'asr_{key}_total{{model="{name}"}} {model[key]}')
     return "\n".join(lines) + "\n"

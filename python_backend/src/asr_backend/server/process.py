@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import math
 import os
 import re
@@ -13,15 +12,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
-from asr_backend.server import ports, watchdog
+from asr_backend.server import launcher, ports, watchdog
 from asr_backend.server.run_directory import NOT_READY, RunDirectory
 
-_PR_SET_PDEATHSIG = 1
 _LAST_WORDS_S = 2.0
 _LOADED = re.compile(rb"\] \"?successfully loaded '([^']+)'")
 _CRASHED = re.compile(rb"Signal \((6|11)\) received")
@@ -48,14 +46,16 @@ class TritonProcess:
         self.crashed_s = math.inf
         self._lost_port: str | None = None
         self._popen = subprocess.Popen(
-            argv,
+            [
+                *(sys.executable, "-I", "-S", str(Path(launcher.__file__)), str(os.getpid())),
+                *argv,
+            ],
             env=env,
             cwd=run.empty,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent(os.getpid()),
         )
         self.pid = self._popen.pid
         self.psutil = psutil.Process(self.pid)
@@ -65,6 +65,8 @@ class TritonProcess:
                 *("-I", "-S", str(Path(watchdog.__file__))),
                 *(str(self.pid), str(run.path), run.region_prefix),
             ],
+            # It needs no secret of ours.
+            env={key: env[key] for key in ("LD_LIBRARY_PATH",) if key in env},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
@@ -89,9 +91,9 @@ class TritonProcess:
         return self._lost_port
 
     def terminate(self) -> None:
-        """Asks it to end."""
+        """Asks it to end; it takes no SIGTERM (see launcher)."""
         with contextlib.suppress(ProcessLookupError):
-            self._popen.send_signal(signal.SIGTERM)
+            self._popen.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
         """Ends it with all its stubs and the watchdog; waits for its end and its last words."""
@@ -127,14 +129,3 @@ class TritonProcess:
                 with contextlib.suppress(OSError, ValueError, AttributeError):
                     sys.stderr.buffer.write(line)
                     sys.stderr.buffer.flush()
-
-
-def _die_with_parent(parent: int) -> Callable[[], None]:
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def set_signal() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return set_signal

@@ -40,6 +40,7 @@ class RunDirectory:
         repository: the model repository that Triton watches.
         empty: the server's working directory, with nothing in it.
         region_prefix: the first characters of the names of its shared-memory regions.
+        progress_prefix: the first characters of the paths of its instances' signs of life.
     """
 
     def __init__(self, parent: str) -> None:
@@ -64,6 +65,7 @@ class RunDirectory:
         self._withdrawn.mkdir()
         # The process id is for a person who looks; in containers it is always the same one.
         self.region_prefix = f"asr-server-{os.getpid()}-{secrets.token_hex(4)}-"
+        self.progress_prefix = str(SHARED_MEMORY / f"{self.region_prefix}progress-")
 
     def __enter__(self) -> RunDirectory:
         return self
@@ -117,9 +119,18 @@ class RunDirectory:
         # Complete before Triton can see it.
         folder.rename(self.repository / NOT_READY)
 
+    def reset(self) -> None:
+        """Makes it what a new tritonserver starts from, after the end of the one before."""
+        for model in self._withdrawn.iterdir():
+            self.restore(model.name)
+        self._remove_regions()
+
     def remove(self) -> None:
         """Removes the folder and the server's shared-memory regions."""
         shutil.rmtree(self.path, ignore_errors=True)
+        self._remove_regions()
+
+    def _remove_regions(self) -> None:
         for region in SHARED_MEMORY.glob(f"{self.region_prefix}*"):
             with contextlib.suppress(FileNotFoundError):
                 region.unlink()

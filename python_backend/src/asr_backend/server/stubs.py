@@ -8,6 +8,9 @@ from pathlib import Path
 
 import psutil
 
+from asr_backend.progress import Signs, read_signs
+from asr_backend.server.run_directory import SHARED_MEMORY, RunDirectory
+
 
 @dataclass(frozen=True)
 class Stub:
@@ -17,11 +20,13 @@ class Stub:
         process: its handle, which a later process of the same number is not taken for.
         model: the model's name.
         region: the name of its shared-memory region.
+        progress: the file in which it says what it does.
     """
 
     process: psutil.Process
     model: str
     region: str
+    progress: Path
 
     @property
     def pid(self) -> int:
@@ -43,14 +48,23 @@ class Stub:
             return 0.0
         return float(times.user + times.system)
 
+    def signs(self) -> Signs | None:
+        """What it says of itself, None where it says nothing."""
+        return read_signs(self.progress)
+
+    def release(self) -> None:
+        """Remove what a dead one left in shared memory."""
+        for left in (SHARED_MEMORY / self.region, self.progress):
+            left.unlink(missing_ok=True)
+
     def kill(self) -> None:
         """Ends it at once."""
         with contextlib.suppress(psutil.Error):
             self.process.kill()
 
 
-def find_stubs(server: psutil.Process, repository: Path) -> list[Stub]:
-    """The living stubs of a tritonserver that serves `repository`.
+def find_stubs(server: psutil.Process, run: RunDirectory) -> list[Stub]:
+    """The living stubs of a tritonserver that serves the repository of `run`.
 
     A stub's command line is: its program, the path of model.py, the name of its shared-memory
     region, two sizes, the server's id, the backend's folder, a number, the instance's name.
@@ -67,6 +81,7 @@ def find_stubs(server: psutil.Process, repository: Path) -> list[Stub]:
             continue
         if len(line) > 2 and line[0].endswith("triton_python_backend_stub"):
             with contextlib.suppress(ValueError):
-                model = Path(line[1]).relative_to(repository).parts[0]
-                stubs.append(Stub(process, model, line[2]))
+                model = Path(line[1]).relative_to(run.repository).parts[0]
+                progress = Path(f"{run.progress_prefix}{process.pid}")
+                stubs.append(Stub(process, model, line[2], progress))
     return stubs

@@ -1,0 +1,156 @@
+"""Signs of life of a model instance: a few numbers in shared memory, which asr-server reads.
+
+The process of an instance writes them and the supervisor reads them. A process that stands still
+writes nothing, so nobody has to ask it. Without asr-server nothing is written.
+
+The file holds, in the machine's byte order:
+
+* `beats`, uint64: one more every BEAT_S;
+* `steps`, uint64: one more whenever the instance takes up work or finishes a part of it;
+* `busy`, uint64: pieces of work in flight;
+* `patience_s`, float64: how long the next step may take, in seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import mmap
+import os
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PREFIX_VARIABLE = "ASR_PROGRESS"
+"""Environment variable with the first characters of the files' paths; the process id follows."""
+
+BEAT_S = 0.5
+"""Seconds between two beats."""
+
+HANG_S = 8.0
+"""An instance that shows no sign of life for so many seconds is taken to hang."""
+
+MARGIN = 5.0
+"""A step may take so many times as long as the slowest one so far."""
+
+_LAYOUT = struct.Struct("=QQQd")
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What an instance's file says.
+
+    Attributes:
+        beats: changes every BEAT_S while the process runs.
+        steps: changes with each step of its work.
+        busy: pieces of work in flight.
+        patience_s: how long the next step may take, in seconds.
+    """
+
+    beats: int
+    steps: int
+    busy: int
+    patience_s: float
+
+
+def read_signs(path: Path) -> Signs | None:
+    """What the file says; None where there is none, or not yet a whole one."""
+    try:
+        return Signs(*_LAYOUT.unpack(path.read_bytes()[: _LAYOUT.size]))
+    except (OSError, struct.error):
+        return None
+
+
+class Progress:
+    """What this process says of itself; for one instance, from any of its threads.
+
+    Args:
+        path: the file to write; None writes nothing.
+
+    Raises:
+        OSError: the file cannot be made, for lack of room in shared memory say.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._memory = _map(path) if path else None
+        self._lock = threading.Lock()
+        self._beats = self._steps = self._busy = 0
+        # Until a step's size is known, work takes as long as it takes: a front waits for windows.
+        self._patience_s = math.inf
+        self._slowest_s = self._slowest_rate = 0.0
+        self._beating: asyncio.Task[None] | None = None
+        self._write()
+        if path:
+            threading.Thread(target=self._beat, name="beats", daemon=True).start()
+
+    @classmethod
+    def of_this_process(cls) -> Progress:
+        """The one whose file asr-server reads, or one that writes nothing."""
+        prefix = os.environ.get(PREFIX_VARIABLE)
+        return cls(Path(f"{prefix}{os.getpid()}") if prefix else None)
+
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """A piece of work is in flight while the block runs."""
+        self._change(busy=1)
+        try:
+            yield
+        finally:
+            self._change(busy=-1)
+
+    def expect(self, size: float) -> None:
+        """A step begins. Its size, in any unit, and those before tell how long it may take."""
+        with self._lock:
+            longest_s = max(self._slowest_s, self._slowest_rate * size)
+            self._patience_s = max(HANG_S, MARGIN * longest_s)
+            self._steps += 1
+            self._write()
+
+    def done(self, size: float, took_s: float) -> None:
+        """The step is done, after so many seconds."""
+        with self._lock:
+            self._slowest_s = max(self._slowest_s, took_s)
+            self._slowest_rate = max(self._slowest_rate, took_s / max(size, 1e-9))
+            self._steps += 1
+            self._write()
+
+    def beat_with(self, loop: asyncio.AbstractEventLoop) -> None:
+        """From now on beat only while this event loop, which is the running one, turns."""
+        if self._beating is None and self._memory:
+            self._beating = loop.create_task(self._beat_in_loop())
+
+    async def _beat_in_loop(self) -> None:
+        while True:
+            self._change(beats=1)
+            await asyncio.sleep(BEAT_S)
+
+    def _beat(self) -> None:
+        while self._beating is None:
+            self._change(beats=1)
+            # Not an Event: nothing ends it but the process.
+            threading.Event().wait(BEAT_S)
+
+    def _change(self, *, beats: int = 0, busy: int = 0) -> None:
+        with self._lock:
+            self._beats += beats
+            self._busy += busy
+            self._steps += abs(busy)
+            self._write()
+
+    def _write(self) -> None:
+        if self._memory:
+            signs = self._beats, self._steps, self._busy, self._patience_s
+            _LAYOUT.pack_into(self._memory, 0, *signs)
+
+
+def _map(path: Path) -> mmap.mmap:
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        # Room is taken now: a page that full shared memory cannot give would end the process later.
+        os.posix_fallocate(file, 0, _LAYOUT.size)
+        return mmap.mmap(file, _LAYOUT.size)
+    finally:
+        os.close(file)

@@ -1,0 +1,33 @@
+"""Becomes the program in its arguments: run as a program itself, with the standard library alone.
+
+Arguments: the process id of its parent, then the program and its own. The program is ended with its
+parent. It takes no SIGTERM and no SIGHUP, which service managers and shells send to all processes
+of a service at once: its parent ends it with SIGINT. A `preexec_fn` could do the same, but may
+deadlock where the parent has threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Never returns."""
+    parent, argv = int(sys.argv[1]), sys.argv[2:]
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
+    # Python ignores these two, and a program inherits that.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    os.execvp(argv[0], argv)
+
+
+if __name__ == "__main__":
+    main()
