@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,7 @@ from tests.unit.client.driver import FAST, Driver
 from tests.unit.client.waiting import wait_until
 
 CLIP = np.zeros(1600, np.int16)
-CALLERS, CALLS = 4, 200
 TIMEOUT_S = 1.2
-MOST_FAILED = 2
 
 
 @pytest.fixture
@@ -52,55 +49,6 @@ def both_answer(client: Any) -> bool:
 def state(client: Any, fake: FakeServer) -> asr_client.ServerHealth:
     (found,) = (server for server in client.servers if server.address == fake.url)
     return found  # type: ignore[no-any-return]
-
-
-# The bar.
-
-
-def in_threads(servers: list[str]) -> list[str | None]:
-    """Texts of all calls in the order in which they began; None where one failed."""
-
-    def call(_: int) -> str | None:
-        try:
-            return say(client)
-        except asr_client.AsrError:
-            return None
-
-    with Client(servers, timeout_s=TIMEOUT_S) as client, ThreadPoolExecutor(CALLERS) as pool:
-        return list(pool.map(call, range(CALLS)))
-
-
-def in_tasks(servers: list[str]) -> list[str | None]:
-    """The same with `AsyncClient`."""
-    texts: list[str | None] = [None] * CALLS
-
-    async def caller(client: AsyncClient, turns: Iterator[int]) -> None:
-        for turn in turns:
-            try:
-                texts[turn] = (await client.transcribe(CLIP, sample_rate=16_000)).text
-            except asr_client.AsrError:
-                texts[turn] = None
-
-    async def run() -> None:
-        turns = iter(range(CALLS))
-        async with AsyncClient(servers, timeout_s=TIMEOUT_S) as client:
-            await asyncio.gather(*(caller(client, turns) for _ in range(CALLERS)))
-
-    asyncio.run(run())
-    return texts
-
-
-@pytest.mark.parametrize("calls", [in_threads, in_tasks])
-def test_a_hung_server_costs_two_of_200_calls_at_most_and_none_later(
-    calls: Callable[[list[str]], list[str | None]], fakes: list[FakeServer]
-) -> None:
-    fakes[1].hung = True
-    texts = calls(urls(fakes))
-    assert texts.count(None) <= MOST_FAILED
-    # Whoever comes first cannot know; later on nobody may fail.
-    assert None not in texts[CALLS // 2 :]
-    assert set(texts) <= {"a", None}
-    assert fakes[1].requests, "nobody tried the hung server"
 
 
 # Leaving out and taking back.
