@@ -1,18 +1,22 @@
-"""How the SDK fares when everything fails, and what a call costs; `make bench-client` runs it.
+"""How the SDK fares when servers fail or hang, and what a call costs; `make bench-client` runs it.
 
 The exit status is 1 when a bar was missed: a call that ended more than 100 ms after its deadline,
-with an error of another kind, or that was sent again after INVALID_ARGUMENT; more than 0.3 ms of
+with an error of another kind, or that was sent again after INVALID_ARGUMENT; more than two failed
+calls of 200 where one of two servers hangs, or one among the later half; more than 0.3 ms of
 overhead in the median; an import of 0.5 s or more.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 
-from benchmarks import client_imports, client_overhead, client_storm
+from benchmarks import client_hung, client_imports, client_overhead, client_storm
 
 MAX_LATE_S = 0.1
+MAX_FAILED = 2
+HUNG_TIMEOUT_S = 15.0
 MAX_OVERHEAD_MS = 0.3
 MAX_IMPORT_S = 0.5
 
@@ -26,6 +30,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=2000, help="of calls for the overhead")
     options = parser.parse_args()
     well = _storm(options)
+    well &= _hung()
     well &= _overhead(options.pairs)
     well &= _imports()
     return 0 if well else 1
@@ -54,6 +59,24 @@ def _storm(options: argparse.Namespace) -> bool:
         print(f"{name}: {dict(kinds.most_common())}", file=sys.stderr)
         well &= report.latest_s <= MAX_LATE_S
         well &= not report.untyped and not report.sent_after_refusal
+    return well
+
+
+def _hung() -> bool:
+    print("\n| client | calls | failed | sent to the hung server | median | longest |")
+    print("|---|---|---|---|---|---|")
+    well = True
+    for name, asynchronous in (("Client", False), ("AsyncClient", True)):
+        report = client_hung.run(timeout_s=HUNG_TIMEOUT_S, asynchronous=asynchronous)
+        median_ms = 1e3 * statistics.median(report.durations_s)
+        print(
+            f"| `{name}` | {len(report.durations_s)} | {len(report.failed)} "
+            f"| {report.sent_to_the_hung_one} | {median_ms:.0f} ms "
+            f"| {max(report.durations_s):.1f} s |",
+            flush=True,
+        )
+        well &= len(report.failed) <= MAX_FAILED
+        well &= all(turn < client_hung.CALLS // 2 for turn in report.failed)
     return well
 
 

@@ -1,4 +1,4 @@
-"""One of two servers is killed and comes back, and no caller notices."""
+"""One of two servers is killed or stands still, and comes back, and no caller notices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from asr_client import Client
+from asr_client import AsrError, Client, ServerHealth
 from tests import recordings
 from tests.integration import metrics_page
 from tools.local_server import LocalServer, local_server
@@ -18,6 +18,10 @@ from tools.local_server import LocalServer, local_server
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
 CALLERS = 16
+FEW_CALLERS, CALLS = 4, 200
+SHORT_S = 4.0
+"""A deadline that is short, and long beside the time that a call takes."""
+MOST_FAILED = 2
 CLIP = recordings.wav(recordings.pcm("cards-004-five-five.wav"))
 FLAGS = ("--frontends=1", "--threads=1")
 
@@ -85,3 +89,57 @@ def test_a_server_that_is_killed_and_comes_back_costs_no_call() -> None:
             load.stop.set()
     assert load.errors == []
     assert len(set(load.texts)) == 1
+
+
+def failures(client: Client) -> list[bool]:
+    """Whether each of 200 calls failed, in the order in which they began."""
+
+    def fails(_: int) -> bool:
+        try:
+            client.transcribe(CLIP)
+        except AsrError:
+            return True
+        return False
+
+    with ThreadPoolExecutor(FEW_CALLERS) as pool:
+        return list(pool.map(fails, range(CALLS)))
+
+
+def check(failed: list[bool]) -> None:
+    assert sum(failed) <= MOST_FAILED
+    # Whoever comes first cannot know; later on nobody may fail.
+    assert not any(failed[CALLS // 2 :])
+
+
+def test_a_server_that_stands_still_costs_two_of_200_calls_at_most(server: LocalServer) -> None:
+    with (
+        local_server(*FLAGS) as hung,
+        Client([server.url, hung.url], timeout_s=SHORT_S) as client,
+    ):
+        supervisor = psutil.Process(hung.process.pid)
+        (triton,) = (one for one in supervisor.children() if one.name() == "tritonserver")
+        try:
+            until(lambda: all(one.state == "up" for one in ask(client)), "not both are used")
+            # It would replace what stands still, and leave the SDK nothing to do.
+            supervisor.suspend()
+            triton.suspend()
+            check(failures(client))
+            assert [one.left_out for one in client.servers] == [False, True]
+            triton.resume()
+            until(lambda: all(one.state == "up" for one in ask(client)), "it was not taken back")
+            # Now Triton says that all is ready, and the front takes recordings and answers none.
+            for front in hung.stubs("transcribe"):
+                front.suspend()
+            check(failures(client))
+            assert [one.state for one in client.servers] == ["up", "silent"]
+            assert triton.is_running()
+        finally:
+            # A process that was stopped and goes on may take Triton along: nothing goes on.
+            for process in [*supervisor.children(recursive=True), supervisor]:
+                process.kill()
+
+
+def ask(client: Client) -> tuple[ServerHealth, ...]:
+    """What the client knows of its servers after one more call."""
+    client.transcribe(CLIP)
+    return client.servers

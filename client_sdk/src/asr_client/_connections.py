@@ -114,12 +114,17 @@ class Connections:
             if heard:
                 connection.waiting_since_s = now if connection.requests else None
             elif heard is False and self._is_silent(connection, now):
-                del self._held[connection.address]
-                self._replaced.add(connection)
+                self._replace(connection)
             if connection in self._replaced and not connection.requests:
                 self._replaced.discard(connection)
                 return connection.channel
             return None
+
+    def replace(self, connection: Connection) -> None:
+        """Use one in use no more: the next request to its server gets a new one."""
+        with self._lock:
+            if self._held.get(connection.address) is connection:
+                self._replace(connection)
 
     def drop(self, address: str) -> Any:
         """Forget a channel; it is the caller's to close. None when there is none, or in use."""
@@ -140,6 +145,10 @@ class Connections:
             self._held.clear()
             self._replaced.clear()
             return channels
+
+    def _replace(self, connection: Connection) -> None:
+        del self._held[connection.address]
+        self._replaced.add(connection)
 
     def _is_silent(self, connection: Connection, now: float) -> bool:
         since = connection.waiting_since_s

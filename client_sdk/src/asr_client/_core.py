@@ -216,6 +216,9 @@ class Call:
         if kind is _errors.DeadlineExceeded or _statuses.expired_in_queue(status, words):
             waited_s = self._clock() - sending.began_s
             self.servers.unanswered(sending.choice, f"no answer within {waited_s:.1f} s")
+        elif kind is _errors.EngineRestarting:
+            # Triton says so for a process that died or stands still, and then again and again.
+            self.servers.unanswered(sending.choice, f"{status}: {words}")
         elif _statuses.answered_by_the_model(kind, code):
             self.servers.answered(address)
         else:

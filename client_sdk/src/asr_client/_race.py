@@ -83,6 +83,9 @@ class Race:
         if not self._call.dropped(sending, status, words):
             self._abandon_others(sending)
             raise AttemptFailed(sending, status, words)
+        if sending is self._second:
+            self._second = None
+            self._second_at_s = self._call.now() + LOOK_AGAIN_S
 
     def _abandon_others(self, sending: Sending) -> None:
         for other in self._call.under_way:

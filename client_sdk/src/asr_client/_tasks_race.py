@@ -49,6 +49,8 @@ class TasksRace:
                     self._questions.discard(question)
                     if not question.result():
                         race.no_sign_of_life()
+                        if first.connection is not None:
+                            self._sender.connections.replace(first.connection)
                 for task in [task for task in self._in_flight if task in done]:
                     sending = self._in_flight.pop(task)
                     try:

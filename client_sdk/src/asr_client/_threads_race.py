@@ -48,6 +48,8 @@ class ThreadsRace:
                 else:
                     if ended is None:
                         race.no_sign_of_life()
+                        if first.connection is not None:
+                            self._sender.connections.replace(first.connection)
                     else:
                         answer = self._answer(ended, race)
                         if answer is not None:

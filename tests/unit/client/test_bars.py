@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks import client_imports, client_overhead, client_storm
+from benchmarks import client_hung, client_imports, client_overhead, client_storm
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
@@ -33,6 +33,18 @@ def test_what_was_sent_after_a_refusal_is_found() -> None:
     }
     report.received.update({"once": 2, "again": 2, "unseen": 2})
     assert report.sent_after_refusal == ["again", "unseen"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_a_hung_server_of_two_costs_two_of_200_calls_at_most_and_none_later(
+    asynchronous: bool,
+) -> None:
+    report = client_hung.run(timeout_s=1.5, asynchronous=asynchronous)
+    assert len(report.durations_s) == client_hung.CALLS
+    assert len(report.failed) <= 2
+    # Whoever comes first cannot know; later on nobody may fail.
+    assert all(turn < client_hung.CALLS // 2 for turn in report.failed)
+    assert report.sent_to_the_hung_one > 0
 
 
 @pytest.mark.parametrize("measure", [client_overhead.threads, client_overhead.tasks])

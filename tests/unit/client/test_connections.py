@@ -82,6 +82,19 @@ def test_what_is_in_flight_keeps_the_old_one_open(world: World) -> None:
     assert world.opened == 2
 
 
+def test_one_that_gives_no_sign_of_life_is_replaced_at_once_and_closed_when_it_is_free(
+    world: World,
+) -> None:
+    used = world.connections.begin(ADDRESS)
+    question = world.connections.begin(ADDRESS, used)
+    world.connections.replace(used)
+    world.connections.replace(used)
+    assert world.connections.end(question, heard=False) is None
+    request(world, lasts_s=0, heard=True)
+    assert world.opened == 2
+    assert world.connections.end(used, heard=None) == 1
+
+
 def test_one_in_use_is_forgotten_and_closed_later(world: World) -> None:
     used = world.connections.begin(ADDRESS)
     assert world.connections.drop(ADDRESS) is None

@@ -122,12 +122,19 @@ def test_an_answer_refills_the_budget_and_proves_the_server() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [("DEADLINE_EXCEEDED", "Deadline Exceeded"), Fault.QUEUE_TIMEOUT.value]
+    ("status", "words"),
+    [
+        ("DEADLINE_EXCEEDED", "Deadline Exceeded"),
+        Fault.QUEUE_TIMEOUT.value,
+        Fault.DEAD_FRONT.value,
+        Fault.ENGINE_RESTARTING.value,
+    ],
 )
-def test_a_deadline_that_passed_at_a_server_leaves_it_out(status: str, words: str) -> None:
+def test_a_server_whose_model_did_not_answer_in_time_is_left_out(status: str, words: str) -> None:
     clock = Clock()
     call, sending = with_servers("a", "b", clock=clock, timeout_s=SILENT_AFTER_S)
     clock.time_s += SILENT_AFTER_S
+    # Nothing is left of the call's time.
     with pytest.raises(asr_client.DeadlineExceeded):
         call.failed(sending, status, words)
     assert call.servers.health("a") is Health.SILENT

@@ -13,7 +13,7 @@ from asr_client.testing import FakeServer, Fault
 from tests.unit.client.driver import Driver
 
 CLIP = np.zeros(1600, np.int16)
-QUICK = RetryPolicy(max_attempts=2, initial_backoff_s=0.02, max_backoff_s=0.05)
+QUICK = RetryPolicy(max_attempts=3, initial_backoff_s=0.02, max_backoff_s=0.05)
 REFUSALS = 12
 """Far more than the policy's attempts."""
 

@@ -1,0 +1,138 @@
+"""When a second server gets a request, without a server."""
+
+from __future__ import annotations
+
+import pytest
+
+from asr_client._core import Call
+from asr_client._race import ASK_EVERY_S, LOOK_AGAIN_S, Race
+from asr_client._sending import AttemptFailed, Sending
+from asr_client._server import Health
+from asr_client.testing import Fault
+from tests.unit.client.calls import Clock, with_servers
+
+TIMEOUT_S = 300.0
+
+
+class Course:
+    """A race of a call of 300 s that began at the first of its servers."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.clock = Clock()
+        self.call, self.first = with_servers(*addresses, clock=self.clock, timeout_s=TIMEOUT_S)
+        self.race = Race(self.call, self.first)
+
+    def wait(self) -> Sending | None:
+        """What is to be sent within the next few times that the race wants to look."""
+        for _ in range(3):
+            self.clock.time_s += self.race.wait_s() or 0.0
+            self.race.must_ask()
+            second = self.race.second()
+            if second is not None:
+                return second
+        return None
+
+    def at_half_time(self) -> Sending | None:
+        self.clock.time_s += TIMEOUT_S / 2
+        return self.race.second()
+
+
+def tokens(call: Call) -> float:
+    return call.budget.tokens
+
+
+def test_the_first_server_is_asked_now_and_then_and_has_half_of_the_time() -> None:
+    course = Course("a", "b")
+    asked = 0
+    while course.clock.time_s < course.first.began_s + TIMEOUT_S / 2:
+        wait_s = course.race.wait_s()
+        assert wait_s is not None
+        assert 0 < wait_s <= ASK_EVERY_S
+        course.clock.time_s += wait_s
+        asked += course.race.must_ask()
+        second = course.race.second()
+    assert asked == TIMEOUT_S / 2 / ASK_EVERY_S
+    assert second is not None
+    assert (second.choice.address, second.timeout_s) == ("b", TIMEOUT_S / 2)
+    # Two are enough, and the second is waited for without questions.
+    assert course.race.wait_s() is None
+    assert course.race.second() is None
+
+
+def test_a_second_server_costs_a_token_and_there_is_none_without() -> None:
+    course = Course("a", "b")
+    while tokens(course.call) >= 1:
+        course.call.budget.take()
+    assert course.at_half_time() is None
+    assert course.race.must_ask()
+    assert course.race.wait_s() == LOOK_AGAIN_S
+    for _ in range(11):
+        course.call.budget.refill()
+    assert course.wait() is not None
+    assert tokens(course.call) < 1
+
+
+def test_a_server_that_is_left_out_is_no_second_one() -> None:
+    course = Course("a", "b")
+    course.call.servers.said("b", ready=False)
+    assert course.at_half_time() is None
+    course.call.servers.said("b", ready=True)
+    assert course.wait() is not None
+
+
+def test_silence_to_others_is_enough() -> None:
+    course = Course("a", "b")
+    course.clock.time_s += ASK_EVERY_S
+    assert course.race.second() is None
+    course.call.servers.unanswered(course.first.choice, "no answer within 5.0 s")
+    assert course.race.second() is not None
+
+
+def test_no_sign_of_life_leaves_it_out_and_sends_the_request_elsewhere() -> None:
+    course = Course("a", "b")
+    course.clock.time_s += ASK_EVERY_S
+    course.race.no_sign_of_life()
+    assert course.call.servers.health("a") is Health.SILENT
+    second = course.race.second()
+    assert second is not None
+    assert second.choice.address == "b"
+
+
+def test_without_another_server_the_one_that_gives_no_sign_gets_it_again() -> None:
+    course = Course("a", "b")
+    course.call.servers.said("b", ready=False)
+    course.clock.time_s += ASK_EVERY_S
+    course.race.no_sign_of_life()
+    second = course.race.second()
+    assert second is not None
+    assert second.choice.address == "a"
+
+
+def test_a_second_server_that_fails_is_followed_by_a_third() -> None:
+    course = Course("a", "b", "c")
+    second = course.at_half_time()
+    assert second is not None
+    course.race.lost(second, *Fault.CONNECTION_LOST.value)
+    third = course.wait()
+    assert third is not None
+    assert {second.choice.address, third.choice.address} == {"b", "c"}
+
+
+def test_the_failure_of_the_last_one_is_the_call_s() -> None:
+    course = Course("a", "b")
+    second = course.at_half_time()
+    assert second is not None
+    course.race.lost(course.first, *Fault.CONNECTION_LOST.value)
+    with pytest.raises(AttemptFailed) as caught:
+        course.race.lost(second, *Fault.QUEUE_FULL.value)
+    assert caught.value.sending is second
+
+
+def test_an_answer_leaves_the_one_that_was_outrun_out() -> None:
+    course = Course("a", "b")
+    second = course.at_half_time()
+    assert second is not None
+    course.race.won(second)
+    assert course.call.under_way == ()
+    assert course.call.servers.health("a") is Health.SILENT
+    assert course.call.servers.health("b") is Health.UP
