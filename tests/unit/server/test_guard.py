@@ -15,6 +15,7 @@ import pytest
 
 from asr_backend.server import cli, guard, triton
 from tests.unit.server.commands import FREE
+from tests.unit.server.test_triton import image
 from tools import build_guard
 
 LIBRARY = guard.FOLDER / guard.LIBRARY
@@ -128,7 +129,16 @@ def test_a_library_that_does_not_load_is_one_warning(capsys, monkeypatch, tmp_pa
         guard.problem.cache_clear()
     said = [line for line in capsys.readouterr().err.splitlines() if "guard" in line]
     assert len(said) == 1
-    assert "warning: tritonserver runs without its guard" in said[0]
+    assert "warning: tritonserver runs without a guard" in said[0]
+
+
+@pytest.mark.parametrize(("release", "warns"), [("25.06", True), ("25.07", False)])
+def test_an_image_without_the_check_is_one_too(capsys, monkeypatch, tmp_path, release, warns):
+    monkeypatch.setattr(triton, "NGC_ROOT", image(tmp_path / "image"))
+    monkeypatch.setenv("NVIDIA_TRITON_SERVER_VERSION", release)
+    monkeypatch.setattr(cli.Supervisor, "run", lambda self: 0)
+    assert cli.main([*FREE, "--device=cpu"]) == 0
+    assert ("without a guard" in capsys.readouterr().err) is warns
 
 
 def test_no_warning_where_it_loads(capsys, monkeypatch, tmp_path):

@@ -92,8 +92,8 @@ def _warn(settings: Settings, server: triton.Triton, access: Access) -> None:
             f"listens beyond this machine ({settings.host}); let only trusted callers reach it, or "
             "run a later release's image"
         )
-    if server.is_guarded and (why := guard.problem()):
-        log(f"warning: tritonserver runs without its guard, so callers can end it: {why}")
+    if why := _lack_of_guard(server):
+        log(f"warning: tritonserver runs without a guard, so any caller can end it: {why}")
     for warning in warnings(settings, access):
         log(f"warning: {warning}")
     if (free := shutil.disk_usage(SHARED_MEMORY).free) < 2 * settings.max_audio_bytes:
@@ -139,6 +139,16 @@ def describe(settings: Settings) -> dict[str, object]:
         "env": {key: value for key, value in env.items() if os.environ.get(key) != value},
         "config.pbtxt": render_configs(packaged, settings, source, gpus=gpus.indices),
     }
+
+
+def _lack_of_guard(server: triton.Triton) -> str | None:
+    if server.is_guarded:
+        return guard.problem()
+    return (
+        "Triton has the check since 25.07, run such an image"
+        if server.has_published_holes
+        else None
+    )
 
 
 def _gpus(settings: Settings, server: triton.Triton) -> Gpus:

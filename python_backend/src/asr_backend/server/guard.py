@@ -1,4 +1,4 @@
-"""The library that is preloaded into tritonserver 24.10: tritonserver_guard/README.md."""
+"""The library that is preloaded into tritonserver 24.10: docs/triton.md, "The guard"."""
 
 from __future__ import annotations
 

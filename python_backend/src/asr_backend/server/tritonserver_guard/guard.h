@@ -1,4 +1,4 @@
-/* What the three parts of the library share. README.md says what the library is for. */
+/* What the three parts of the library share. docs/triton.md, "The guard", says what the library is for. */
 #ifndef ASR_TRITONSERVER_GUARD_H
 #define ASR_TRITONSERVER_GUARD_H
 
