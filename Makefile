@@ -15,7 +15,7 @@ CONFORMANCE := build/conformance/.installed
 
 OLDEST := build/oldest/torch-2.6 build/oldest/lowest
 
-.PHONY: help setup demo serve test check test-unit test-oldest load sweep bench-client bench docs
+.PHONY: help setup demo serve test check test-unit test-oldest load sweep faults bench-client bench docs
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ sweep: $(INSTALLED) ## find how many callers this machine holds, and with which 
 
 bench: $(INSTALLED) ## the service beside its peers, 25 minutes; results in build/benchmarks/latest
 	@$(BIN)/python -m benchmarks
+
+faults: $(INSTALLED) ## kill and stop processes of a real server at random moments; half an hour
+	@$(BIN)/python -m tools.faults
 
 bench-client: $(INSTALLED) ## what the SDK makes of failures, and what a call costs; two minutes
 	@$(BIN)/python -m benchmarks.client

@@ -60,13 +60,18 @@ class LocalServer:
 
     def health(self, path: str = "/readyz") -> tuple[int, dict[str, Any]]:
         """Status and JSON of one of the health endpoints; (0, {}) where nobody listens."""
+        status, text = self.health_page(path)
+        return status, json.loads(text) if status else {}
+
+    def health_page(self, path: str) -> tuple[int, str]:
+        """Status and text of one of the health endpoints; (0, "") where nobody listens."""
         connection = http.client.HTTPConnection("127.0.0.1", self.health_port, timeout=2)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
-            return response.status, json.loads(response.read())
+            return response.status, response.read().decode()
         except (OSError, http.client.HTTPException):
-            return 0, {}
+            return 0, ""
         finally:
             connection.close()
 

@@ -27,18 +27,21 @@ def test_the_names_of_the_contract() -> None:
     assert pb_utils.MetricFamily.families.keys() == NAMES
 
 
+SUPERVISOR = {"asr_heals_total", "asr_hangs_total", "asr_restarts_total"}
+
+
 def test_the_page_of_the_metrics_has_all_of_them_and_asks_for_no_others() -> None:
     page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
     described = re.findall(r"^\| `(asr_\w+)` \| (\w+) \| (?:`(\w+)`)? ?\|", page, re.MULTILINE)
     pb_utils = PbUtils()
     Metrics(pb_utils)
     kinds = {name: family.kind for name, family in pb_utils.MetricFamily.families.items()}
-    # The supervisor's own is not Triton's.
-    kinds["asr_heals_total"] = "counter"
+    # The supervisor's own are not Triton's.
+    kinds |= dict.fromkeys(SUPERVISOR, "counter")
     assert {name: kind for name, kind, _ in described} == kinds
     labelled = {name for name, _, label in described if label}
-    assert labelled == {"asr_heals_total", *_LABELLED}
-    asked = set(re.findall(r"asr_\w+", page)) - {"asr_heals_total"}
+    assert labelled == {"asr_heals_total", "asr_hangs_total", *_LABELLED}
+    asked = set(re.findall(r"asr_\w+", page)) - SUPERVISOR
     assert {re.sub("_(sum|count|bucket)$", "", name) for name in asked} == NAMES
 
 
