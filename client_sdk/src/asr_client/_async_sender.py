@@ -11,12 +11,12 @@ import grpc
 
 from asr_client import _core, _dns, _wire
 from asr_client._access import Access
+from asr_client._async_hedged import AsyncHedgedRequest
 from asr_client._connections import Connection, Connections
 from asr_client._dns import Name
 from asr_client._sending import AttemptFailed, Sending
 from asr_client._server import Choice
 from asr_client._servers import PROBE_TIMEOUT_S, TRIAL_TIMEOUT_S, Servers
-from asr_client._tasks_race import TasksRace
 from asr_client._types import Compression
 
 
@@ -125,7 +125,7 @@ class AsyncSender:
     async def _attempt(self, call: _core.Call, method: str, request: Any) -> Any:
         sending = await self._begin(call)
         if method == "ModelInfer" and call.may_send_twice:
-            return await TasksRace(self, call, request).run(sending)
+            return await AsyncHedgedRequest(self, call, request).run(sending)
         try:
             response = await self.exchange(call, sending, method, request)
         finally:
@@ -225,7 +225,7 @@ class AsyncSender:
         except RuntimeError:
             # Closed: nobody wants to know any more.
             return
-        servers.tried_out(address, failure)
+        servers.trial_ended(address, failure)
 
     async def release(self, call: _core.Call, choice: Choice) -> None:
         """Give back a choice of the call."""

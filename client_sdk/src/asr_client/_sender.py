@@ -11,10 +11,10 @@ from asr_client import _core, _dns, _errors, _wire
 from asr_client._access import Access
 from asr_client._connections import Connection, Connections
 from asr_client._dns import Name
+from asr_client._hedged import HedgedRequest
 from asr_client._sending import AttemptFailed, Sending
 from asr_client._server import Choice
 from asr_client._servers import PROBE_TIMEOUT_S, TRIAL_TIMEOUT_S, Servers
-from asr_client._threads_race import ThreadsRace
 from asr_client._types import Compression
 
 
@@ -133,7 +133,7 @@ class Sender:
     def _attempt(self, call: _core.Call, method: str, request: Any) -> Any:
         sending = self._begin(call)
         if method == "ModelInfer" and call.may_send_twice:
-            return ThreadsRace(self, call, request).run(sending)
+            return HedgedRequest(self, call, request).run(sending)
         if method == "ModelInfer":
             _wire.set_timeout(request, sending.timeout_s)
         try:
@@ -234,7 +234,7 @@ class Sender:
         def note(done: Any) -> None:
             if not done.cancelled():
                 ok = done.code() is grpc.StatusCode.OK
-                servers.tried_out(address, None if ok else self._access.failure(done))
+                servers.trial_ended(address, None if ok else self._access.failure(done))
 
         request = _wire.trial_request(TRIAL_TIMEOUT_S)
         future = self.ask(address, "ModelInfer", request, TRIAL_TIMEOUT_S)

@@ -57,7 +57,7 @@ class Server:
     """In flight."""
     answers: int = 0
     """How many recordings it has answered; the number orders answers and requests in time."""
-    swallowed: int = 0
+    unanswered: int = 0
     """Recordings in flight that were sent after its last answer."""
     unanswered_since_s: float | None = None
     """When the first recording was sent that no answer has come after."""
@@ -81,13 +81,13 @@ class Server:
 
     def answered(self) -> None:
         """A recording was answered."""
-        self.lives()
+        self.proven()
         self.silences = 0
 
-    def lives(self) -> None:
+    def proven(self) -> None:
         """The model answered something, perhaps a trial."""
         self.answers += 1
-        self.swallowed = 0
+        self.unanswered = 0
         self.unanswered_since_s = None
         self._up()
 
@@ -118,8 +118,9 @@ class Server:
     def has_been_silent(self, now: float, answers: int) -> bool:
         """Say whether nothing was answered since a request that was sent at `answers`."""
         since_s = self.unanswered_since_s
-        unheard = answers == self.answers and since_s is not None
-        return unheard and since_s is not None and now - since_s >= SILENT_AFTER_S
+        if since_s is None or answers != self.answers:
+            return False
+        return now - since_s >= SILENT_AFTER_S
 
     def _up(self) -> None:
         self.health = Health.UP

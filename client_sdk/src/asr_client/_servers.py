@@ -139,14 +139,14 @@ class Servers:
                 servers[index].address in tried[-1:],
                 # A server that answers nothing holds no more than its share of the calls. Fewest
                 # calls in flight is no measure: it would draw all calls to one that fails fast.
-                servers[index].swallowed >= share,
+                servers[index].unanswered >= share,
                 (index - turn) % len(servers),
             ),
         )
         self._turn = best + 1
         chosen = servers[best]
         chosen.requests += 1
-        chosen.swallowed += 1
+        chosen.unanswered += 1
         if chosen.unanswered_since_s is None:
             chosen.unanswered_since_s = self._clock()
         probes, trials = self._due(chosen)
@@ -184,7 +184,7 @@ class Servers:
                 return False
             server.requests -= 1
             if choice.answers == server.answers:
-                server.swallowed -= 1
+                server.unanswered -= 1
             if not server.retired or server.requests:
                 return False
             del self._retired[choice.address]
@@ -231,13 +231,13 @@ class Servers:
 
         self._note(choice.address, note)
 
-    def tried_out(self, address: str, failure: tuple[str, str] | None) -> None:
+    def trial_ended(self, address: str, failure: tuple[str, str] | None) -> None:
         """Note how a trial recording ended: gRPC's status and words, or None for a transcript."""
         kind, code = classify(*failure) if failure else (None, None)
 
         def note(server: Server, now: float) -> None:
             if kind is None or answered_by_the_model(kind, code):
-                server.lives()
+                server.proven()
             elif kind in _TAKES_OUT:
                 server.down(now, ": ".join(failure or ()))
             elif server.health is Health.SILENT:

@@ -42,6 +42,7 @@ class StatusReport:
         self._client = Client(url, timeout_s=timeout_s, retry=_ONCE, **caller)
         self.ready = False
         """Whether all is well; known when all lines were read."""
+        self._takes_recordings = False
 
     def lines(self) -> Iterator[str]:
         """What there is to say, as it becomes known."""
@@ -52,17 +53,18 @@ class StatusReport:
                 yield f"server      {self._url}  {describe(error)}"
             else:
                 yield from self._server_lines(server)
-        yield from self._supervisor_lines()
+            yield from self._supervisor_lines()
+            # Last: it may take long where a process is being replaced.
+            if self._takes_recordings:
+                yield f"recording   {self._recording()}"
 
     def _server_lines(self, server: ServerStatus) -> Iterator[str]:
-        self.ready = server.ready
+        self.ready = self._takes_recordings = server.ready
         state = f"{'live' if server.live else 'not live'}, {_ready(server.ready)}"
         yield f"server      {self._url}  {state}  {server.name} {server.version}"
         for model in server.models:
             versions = f"  version {', '.join(model.versions)}" if model.versions else ""
             yield f"{model.name:<10}  {_ready(model.ready)}{versions}"
-        if server.ready:
-            yield f"recording   {self._recording()}"
 
     def _recording(self) -> str:
         began_s = time.monotonic()
@@ -70,7 +72,7 @@ class StatusReport:
             self._client.transcribe(_wire.TRIAL_PCM, timestamps="none", **_wire.TRIAL_FORM)
         except AsrError as error:
             expired = expired_in_queue(error.status, error.server_message)
-            self.ready = isinstance(error, ServerBusy) and not expired
+            self.ready = self.ready and isinstance(error, ServerBusy) and not expired
             if expired or isinstance(error, DeadlineExceeded):
                 return f"no answer within {self._timeout_s:g} s: the server hangs or is overloaded"
             return describe(error)

@@ -188,8 +188,8 @@ def test_when_the_second_fails_the_first_one_s_answer_counts(
 
 @pytest.fixture
 def quick_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asr_client._race.ASK_EVERY_S", 0.3)
-    monkeypatch.setattr("asr_client._race.ASK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("asr_client._hedging.ASK_EVERY_S", 0.3)
+    monkeypatch.setattr("asr_client._hedging.ASK_TIMEOUT_S", 0.5)
 
 
 @pytest.mark.usefixtures("quick_questions")

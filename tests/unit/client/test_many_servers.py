@@ -168,8 +168,8 @@ def test_a_server_behind_a_silent_connection_comes_back(
     for module in ("_sender", "_async_sender", "_servers"):
         monkeypatch.setattr(f"asr_client.{module}.PROBE_TIMEOUT_S", 0.5)
         monkeypatch.setattr(f"asr_client.{module}.TRIAL_TIMEOUT_S", 0.5)
-    monkeypatch.setattr("asr_client._race.ASK_EVERY_S", 0.2)
-    monkeypatch.setattr("asr_client._race.ASK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("asr_client._hedging.ASK_EVERY_S", 0.2)
+    monkeypatch.setattr("asr_client._hedging.ASK_TIMEOUT_S", 0.5)
     with FlakyNetwork(fakes[0].url) as network:
         client = driver.open([network.url, fakes[1].url])
         wait_until(lambda: both_answer(client))
@@ -185,8 +185,8 @@ async def test_a_deadline_closes_no_connection_under_a_question(
     fakes: list[FakeServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asr_client._connections.SILENCE_S", 0.8)
-    monkeypatch.setattr("asr_client._race.ASK_EVERY_S", 0.5)
-    monkeypatch.setattr("asr_client._race.ASK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("asr_client._hedging.ASK_EVERY_S", 0.5)
+    monkeypatch.setattr("asr_client._hedging.ASK_TIMEOUT_S", 0.5)
 
     async def ask(timeout_s: float) -> str:
         return (await client.transcribe(SILENCE, sample_rate=16000, timeout_s=timeout_s)).text

@@ -333,7 +333,7 @@ def test_an_answer_to_a_trial_takes_it_back(failure: tuple[str, str] | None) -> 
     pair = Pair()
     pair.silent()
     assert pair.next_trial_s() == FIRST_PROBE_S
-    pair.servers.tried_out("a", failure)
+    pair.servers.trial_ended("a", failure)
     assert set(chosen(pair.servers, 4)) == {"a", "b"}
     assert [change.state for change in pair.changes] == ["silent", "up"]
 
@@ -344,14 +344,14 @@ def test_an_answer_to_a_trial_takes_it_back(failure: tuple[str, str] | None) -> 
 def test_what_triton_says_without_the_model_is_no_answer_to_a_trial(fault: Fault) -> None:
     pair = Pair()
     pair.silent()
-    pair.servers.tried_out("a", fault.value)
+    pair.servers.trial_ended("a", fault.value)
     assert pair.servers.health("a") is Health.SILENT
 
 
 def test_a_trial_that_finds_nobody_makes_it_a_server_that_is_gone() -> None:
     pair = Pair()
     pair.silent()
-    pair.servers.tried_out("a", Fault.CONNECTION_LOST.value)
+    pair.servers.trial_ended("a", Fault.CONNECTION_LOST.value)
     assert pair.servers.health("a") is Health.DOWN
     pair.servers.said("a", ready=True)
     assert pair.servers.health("a") is Health.UP
@@ -372,7 +372,7 @@ def test_one_trial_at_a_time_and_ever_less_often() -> None:
         pauses.append(pair.next_trial_s())
         pair.clock.time_s += TRIAL_TIMEOUT_S
         assert choose(pair.servers).trials == ()
-        pair.servers.tried_out("a", NO_ANSWER)
+        pair.servers.trial_ended("a", NO_ANSWER)
     assert pauses == sorted(pauses)
     assert pauses[0] == FIRST_PROBE_S
     assert pauses[-1] == MAX_TRIAL_PAUSE_S
@@ -384,7 +384,7 @@ def test_each_time_that_only_trials_are_answered_it_is_left_out_longer() -> None
     for _ in range(3):
         pair.silent()
         pauses.append(pair.next_trial_s())
-        pair.servers.tried_out("a", None)
+        pair.servers.trial_ended("a", None)
     assert pauses == [FIRST_PROBE_S, 2 * FIRST_PROBE_S, 4 * FIRST_PROBE_S]
     pair.servers.answered("a")
     pair.silent()
@@ -486,7 +486,7 @@ def test_whatever_happens_there_is_a_server_and_a_ready_one_comes_first(events: 
         "ready": lambda address: servers.said(address, ready=True),
         "not ready": lambda address: servers.said(address, ready=False),
         "silence": lambda address: servers.unanswered(last[address], "no answer"),
-        "no trial": lambda address: servers.tried_out(address, NO_ANSWER),
+        "no trial": lambda address: servers.trial_ended(address, NO_ANSWER),
     }
     for event, address in events:
         if event == "later":

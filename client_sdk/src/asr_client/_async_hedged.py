@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from asr_client import _core, _race, _wire
+from asr_client import _core, _hedging, _wire
 from asr_client._sending import AttemptFailed, Sending
 
 if TYPE_CHECKING:
     from asr_client._async_sender import AsyncSender
 
 
-class TasksRace:
+class AsyncHedgedRequest:
     """Sends one recording of a call until an attempt is answered or none is left.
 
     Args:
@@ -33,7 +33,7 @@ class TasksRace:
 
     async def run(self, first: Sending) -> Any:
         """The response; raises AttemptFailed with the last attempt's failure."""
-        race = _race.Race(self._call, first)
+        hedging = _hedging.Hedging(self._call, first)
         to_send: Sending | None = first
         try:
             while True:
@@ -42,13 +42,13 @@ class TasksRace:
                     self._in_flight[task] = to_send
                 done, _ = await asyncio.wait(
                     {*self._in_flight, *self._questions},
-                    timeout=race.wait_s(),
+                    timeout=hedging.wait_s(),
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 for question in self._questions & done:
                     self._questions.discard(question)
                     if not question.result():
-                        race.no_sign_of_life()
+                        hedging.no_sign_of_life()
                         if first.connection is not None:
                             self._sender.connections.replace(first.connection)
                 for task in [task for task in self._in_flight if task in done]:
@@ -56,13 +56,13 @@ class TasksRace:
                     try:
                         response = task.result()
                     except AttemptFailed as failed:
-                        race.lost(sending, failed.status, failed.words)
+                        hedging.lost(sending, failed.status, failed.words)
                     else:
-                        race.won(sending)
+                        hedging.won(sending)
                         return response
-                if race.must_ask():
+                if hedging.must_ask():
                     self._questions.add(asyncio.ensure_future(self._is_alive(first)))
-                to_send = race.second()
+                to_send = hedging.second()
         finally:
             left = [*self._in_flight, *self._questions]
             for one in left:
@@ -80,7 +80,7 @@ class TasksRace:
         address, request = first.choice.address, _wire.request("ServerLive")
         try:
             await self._sender.ask(
-                address, "ServerLive", request, _race.ASK_TIMEOUT_S, first.connection
+                address, "ServerLive", request, _hedging.ASK_TIMEOUT_S, first.connection
             )
         except grpc.RpcError as error:
             # Any other error is an answer too, or ends the attempt itself.

@@ -1,4 +1,4 @@
-"""When a second server gets a request that the first one has not answered. No I/O, no waiting.
+"""Hedged requests: when a second server gets what the first one has not answered. No I/O here.
 
 That a recording takes long is no sign of a fault, so the first server goes on with it and the first
 answer counts. The second one gets it when half of the call's time is over, or when the first one
@@ -19,8 +19,8 @@ LOOK_AGAIN_S = 1.0
 """How soon a second server is looked for again when there was none, or no token for it."""
 
 
-class Race:
-    """One request at one server, and perhaps at a second one.
+class Hedging:
+    """One request at one server, and perhaps at a second one ("hedged", Dean and Barroso, 2013).
 
     Args:
         call: to which it belongs.

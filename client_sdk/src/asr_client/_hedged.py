@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from asr_client import _core, _race, _wire
+from asr_client import _core, _hedging, _wire
 from asr_client._connections import Connection
 from asr_client._sending import Sending
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from asr_client._sender import Sender
 
 
-class ThreadsRace:
+class HedgedRequest:
     """Sends one recording of a call until an attempt is answered or none is left.
 
     Args:
@@ -34,27 +34,27 @@ class ThreadsRace:
 
     def run(self, first: Sending) -> Any:
         """The response; raises AttemptFailed with the last attempt's failure."""
-        race = _race.Race(self._call, first)
+        hedging = _hedging.Hedging(self._call, first)
         to_send: Sending | None = first
         try:
             while True:
                 if to_send is not None:
                     self._start(to_send)
                 try:
-                    ended = self._events.get(timeout=race.wait_s())
+                    ended = self._events.get(timeout=hedging.wait_s())
                 except queue.Empty:
-                    if race.must_ask():
+                    if hedging.must_ask():
                         self._ask(first)
                 else:
                     if ended is None:
-                        race.no_sign_of_life()
+                        hedging.no_sign_of_life()
                         if first.connection is not None:
                             self._sender.connections.replace(first.connection)
                     else:
-                        answer = self._answer(ended, race)
+                        answer = self._answer(ended, hedging)
                         if answer is not None:
                             return answer
-                to_send = race.second()
+                to_send = hedging.second()
         finally:
             for sending in list(self._in_flight):
                 self._in_flight[sending][1].cancel()
@@ -73,17 +73,17 @@ class ThreadsRace:
         flight[1].add_done_callback(lambda _: self._events.put(sending))
         self._sender.track(self._call, [rpc for _, rpc in self._in_flight.values()])
 
-    def _answer(self, sending: Sending, race: _race.Race) -> Any:
+    def _answer(self, sending: Sending, hedging: _hedging.Hedging) -> Any:
         """The response of an attempt that has ended; None when another one is to be waited for."""
         rpc = self._in_flight[sending][1]
         code = rpc.code()
         if code is grpc.StatusCode.OK:
             self._end(sending, heard=True)
-            race.won(sending)
+            hedging.won(sending)
             return rpc.result()
         self._end(sending, heard=code is not grpc.StatusCode.DEADLINE_EXCEEDED)
         failure = self._sender.failure(sending, rpc)
-        race.lost(sending, failure.status, failure.words)
+        hedging.lost(sending, failure.status, failure.words)
         return None
 
     def _end(self, sending: Sending, *, heard: bool | None) -> None:
@@ -102,6 +102,6 @@ class ThreadsRace:
 
         request = _wire.request("ServerLive")
         future = self._sender.ask(
-            first.choice.address, "ServerLive", request, _race.ASK_TIMEOUT_S, first.connection
+            first.choice.address, "ServerLive", request, _hedging.ASK_TIMEOUT_S, first.connection
         )
         future.add_done_callback(note)
