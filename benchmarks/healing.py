@@ -33,7 +33,7 @@ def newest(server: LocalServer, model: str) -> psutil.Process:
 def wait_for(server: LocalServer, *, ready: bool) -> None:
     """Return when the health endpoint says so."""
     deadline = time.perf_counter() + LONGEST_S
-    while (server.health()[0] == 200) is not ready:
+    while (server.health()[1].get("state") == "ready") is not ready:
         if time.perf_counter() > deadline:
             raise RuntimeError(f"not {'ready' if ready else 'noticed'} within {LONGEST_S:.0f} s")
         time.sleep(_POLL_S)
