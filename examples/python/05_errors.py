@@ -59,7 +59,7 @@ def main() -> None:
         attempt("samples without a rate", client, b"\0\0" * 100, encoding="pcm_s16le")
         attempt("a millisecond", client, args.file, timeout_s=0.001)
     # Port 9 is the discard service's, and nobody runs it any more.
-    impatient = RetryPolicy(max_attempts=2, initial_backoff_s=0.05)
+    impatient = RetryPolicy(max_attempts=2, initial_backoff_s=0.05, reconnect_s=0)
     with Client("127.0.0.1:9", timeout_s=10, retry=impatient) as client:
         attempt("nobody there", client, args.file)
 

@@ -1,9 +1,9 @@
 """Becomes the program in its arguments: run as a program itself, with the standard library alone.
 
-Arguments: the process id of its parent, then the program and its own. The program is ended with its
-parent. It takes no SIGTERM and no SIGHUP, which service managers and shells send to all processes
-of a service at once: its parent ends it with SIGINT. A `preexec_fn` could do the same, but may
-deadlock where the parent has threads.
+Arguments: the process id of its parent, what to preload into the program (may be empty), the
+program and its own arguments. The program is ended with its parent. It takes no SIGTERM and no
+SIGHUP, which service managers and shells send to all processes of a service at once: its parent
+ends it with SIGINT. A `preexec_fn` could do the same, but may deadlock where the parent has threads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Never returns."""
-    parent, argv = int(sys.argv[1]), sys.argv[2:]
+    parent, preload, argv = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
@@ -26,6 +26,8 @@ def main() -> None:
     # Python ignores these two, and a program inherits that.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
+    if preload:
+        os.environ["LD_PRELOAD"] = preload
     os.execvp(argv[0], argv)
 
 

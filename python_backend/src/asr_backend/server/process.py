@@ -48,9 +48,10 @@ class TritonProcess:
         self._popen = subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", str(Path(launcher.__file__)), str(os.getpid())),
-                *argv,
+                *(env.get("LD_PRELOAD", ""), *argv),
             ],
-            env=env,
+            # Not for the launcher: the guard takes itself out of the variable when it is loaded.
+            env={key: value for key, value in env.items() if key != "LD_PRELOAD"},
             cwd=run.empty,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
