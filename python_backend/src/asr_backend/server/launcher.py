@@ -3,7 +3,7 @@
 Arguments: the process id of its parent, what to preload into the program (may be empty), the
 program and its own arguments. The program is ended with its parent. It takes no SIGTERM and no
 SIGHUP, which service managers and shells send to all processes of a service at once: its parent
-ends it with SIGINT. A `preexec_fn` could do the same, but may deadlock where the parent has threads.
+ends it with SIGINT. A `preexec_fn` could do the same, but may deadlock where a parent has threads.
 """
 
 from __future__ import annotations
