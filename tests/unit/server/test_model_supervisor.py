@@ -304,6 +304,11 @@ def test_what_a_dead_instance_held_in_shared_memory_is_released(world):
     assert not world.stubs[2].released
 
 
+def test_before_the_first_tritonserver_health_can_ask(world):
+    kept = ModelSupervisor(MODELS[0], run=world, log=world.log.append)
+    assert (kept.state, kept.dead, kept.serves) == (State.STARTING, 0, False)
+
+
 def test_a_new_tritonserver_begins_anew_and_the_counts_go_on(world):
     kept = supervisor(world, "wav2vec2")
     die_and_heal(kept, world, 0)

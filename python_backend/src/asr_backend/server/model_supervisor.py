@@ -49,7 +49,11 @@ class ModelSupervisor:
         upstream: ModelSupervisor | None = None,
     ) -> None:
         self.spec = spec
+        self.state = State.STARTING
+        self.instances: list[Stub] = []
         self.heals = self.hangs = 0
+        # Instances of the present load that died before they could be found.
+        self._missing = 0
         self._run, self._log, self._upstream = run, log, upstream
         self._allowance = Allowance()
         self._triton: TritonProcess
@@ -74,7 +78,7 @@ class ModelSupervisor:
         """
         self._triton, self._find = triton, find
         self.state = State.STARTING
-        self.instances: list[Stub] = []
+        self.instances = []
         self._retirement = Retirement(self.spec.idle_s)
         self._pulses: dict[int, Pulse] = {}
         self._load_s = 0.0
@@ -82,7 +86,6 @@ class ModelSupervisor:
         self._began_s = 0.0
         self._loads_before = self._failures_before = 0
         self._second_try = False
-        # Instances of the present load that died before they could be found.
         self._missing = 0
 
     @property
