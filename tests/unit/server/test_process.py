@@ -44,6 +44,17 @@ def test_what_triton_says_is_heard_though_it_cannot_be_passed_on(
             assert process.loads["wav2vec2"] == 1
 
 
+def test_it_outlives_what_a_service_manager_sends_to_all(tmp_path: Path) -> None:
+    words = f"kill -TERM $$; kill -HUP $$\n{WORDS}"
+    with (
+        RunDirectory(str(tmp_path)) as run,
+        TritonProcess(["sh", "-c", words], os.environ, run) as process,
+    ):
+        (listener,) = (one for one in threading.enumerate() if one.name == "triton's output")
+        listener.join(timeout=20)
+        assert process.loads["wav2vec2"] == 1
+
+
 def test_a_tritonserver_that_hangs_in_its_crash_ends_the_server(tmp_path: Path) -> None:
     program, stub = tmp_path / "bin/tritonserver", tmp_path / "backends/python" / STUB
     for file in (program, stub):
