@@ -1,11 +1,14 @@
 """Kills and stops each kind of process of a real server, idle and under load, at random moments.
 
-    python -m tools.faults [--times 5]
+    python -m tools.faults [--times 5] [--full-queue-s 120]
 
 Prints a Markdown table, a row for each kind of process and fault: how often `asr-server` lived on,
 how soon `/readyz` told it, how soon the server was whole again, how many calls the SDK could not
 save, how many answers were wrong, and what was left in shared memory. The exit status is 1 where
 a limit below is not kept. All traffic stays on this machine.
+
+Then a network of base-960h's shape gets more windows of 20 s than it can compute, for two minutes:
+a server at work must not look like one that hangs.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import argparse
 import os
 import random
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,9 +25,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from asr_client import AsrError, Client
+from benchmarks.checkpoint import make_checkpoint
 from benchmarks.machine import describe
 from tests import recordings
 from tools.local_server import LocalServer, local_server
@@ -93,11 +99,13 @@ def is_whole(server: LocalServer) -> bool:
 def changes(server: LocalServer) -> int:
     """How often the server replaced something."""
     _, page = server.health_page("/metrics")
-    return sum(
-        int(line.rsplit(" ", 1)[1])
-        for line in page.splitlines()
-        if line.startswith(("asr_heals_total", "asr_restarts_total"))
-    )
+    return counted(page, "asr_heals_total", "asr_restarts_total")
+
+
+def counted(page: str, *names: str) -> int:
+    """The sum of some counters of a metrics page."""
+    lines = (line for line in page.splitlines() if line.startswith(names))
+    return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
 
 
 def victim(server: LocalServer, kind: str) -> psutil.Process:
@@ -170,10 +178,28 @@ def run(kind: str, fault: str, *, loaded: bool, times: int, clip: bytes) -> tupl
     return row, load_s
 
 
+def hangs_under_load(seconds: float) -> tuple[int, int]:
+    """Calls answered, and processes taken to hang, while the queue of a slow network is full."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = make_checkpoint(Path(folder), "base")
+        flags = (f"--model={model}", "--precision=fp32", "--frontends=2")
+        with open(os.devnull, "wb") as log, local_server(*flags, log=log) as server:
+            noise = np.random.default_rng(0).normal(0, 3000, 20 * 16_000)
+            clip = recordings.wav(noise.astype(np.int16))
+            with Client(server.url, timeout_s=600) as client:
+                text = client.transcribe(clip).text
+                with Load(client, clip, text) as load:
+                    time.sleep(seconds)
+                    _, page = server.health_page("/metrics")
+                assert load.failed == load.wrong == 0, "a call failed, or another's words"
+            return load.calls, counted(page, "asr_hangs_total", "asr_restarts_total")
+
+
 def main() -> int:
     """Print the table; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--times", type=int, default=5, help="faults a row")
+    parser.add_argument("--full-queue-s", type=float, default=120.0, help="0 leaves it out")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     args = parser.parse_args()
     random.seed(args.seed)
@@ -197,6 +223,13 @@ def main() -> int:
                     f"| {row.failed} | {row.wrong} | {row.left} |",
                     flush=True,
                 )
+    if args.full_queue_s:
+        calls, hung = hangs_under_load(args.full_queue_s)
+        good &= hung == 0
+        print(
+            f"\n{args.full_queue_s:.0f} s of {CALLERS} callers with windows of 20 s, base size in "
+            f"fp32: {calls} calls answered, {hung} processes taken to hang"
+        )
     return 0 if good else 1
 
 
