@@ -56,7 +56,7 @@ def ask_for_defaults(flags: Sequence[str]) -> Defaults:
 def read_defaults(described: Mapping[str, Any]) -> Defaults:
     """Read what `asr-server --print-config` prints."""
     settings = {name: described["settings"][name] for name in FIELDS}
-    settings["device"] = "gpu" if described["gpus"] else "cpu"
+    settings["device"] = "gpu" if described["gpus"]["indices"] else "cpu"
     delay = re.search(r"max_queue_delay_microseconds: (\d+)", described["config.pbtxt"]["wav2vec2"])
     settings["max_queue_delay_us"] = int(delay[1]) if delay else 0
     count = re.search(r"instance_group \{\s*count: (\d+)", described["config.pbtxt"]["transcribe"])

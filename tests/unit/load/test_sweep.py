@@ -172,7 +172,7 @@ def test_what_is_not_named_is_the_servers_own():
             "precision": "auto",
             "device": "auto",
         },
-        "gpus": 0,
+        "gpus": {"indices": [], "names": [], "note": ""},
         "checkpoint": {"id": "demo", "revision": "0.1.0"},
         "config.pbtxt": {
             "transcribe": "instance_group {\n  count: 2\n  kind: KIND_CPU\n}",
