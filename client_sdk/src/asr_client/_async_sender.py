@@ -38,7 +38,6 @@ class AsyncSender:
             lambda address: access.channel(
                 grpc.aio, address, servers.name_of(address), compression=compression
             ),
-            by_asyncio=True,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Event()

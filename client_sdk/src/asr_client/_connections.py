@@ -14,13 +14,12 @@ from asr_client import _wire
 _all: weakref.WeakSet[Connections] = weakref.WeakSet()
 _parents: list[object] = []
 """A parent's channels. They are never let go: gRPC would say goodbye to the parent's servers."""
-_asyncio_used = False
-"""Whether gRPC's asyncio part ever ran here. Its threads outlive the last channel's close for a
-moment, and what they hold at a fork, a child can never get: some hang at their first call."""
+_grpc_used = False
+"""Whether a channel was ever opened here. gRPC's threads outlive the last channel's close for a
+moment. What they hold at a fork, a child can never get: some children hang at their first call."""
 _MESSAGE = (
-    "this process was forked from one with an open client or one that had used an AsyncClient, and "
-    "gRPC does not survive that; use clients after the fork, or start processes by spawn; a Client "
-    "may also be closed before the fork"
+    "this process was forked from one that had used a client, and gRPC does not survive that; use "
+    "clients after the fork, or start processes by spawn"
 )
 
 
@@ -51,7 +50,6 @@ class Connections:
 
     Args:
         open_channel: makes a channel to an address.
-        by_asyncio: the channels are of `grpc.aio`.
         clock: seconds that never go back.
     """
 
@@ -59,11 +57,9 @@ class Connections:
         self,
         open_channel: Callable[[str], Any],
         *,
-        by_asyncio: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._open_channel = open_channel
-        self._by_asyncio = by_asyncio
         self._clock = clock
         self._lock = threading.Lock()
         self._held: dict[str, Connection] = {}
@@ -156,9 +152,9 @@ class Connections:
         return current and since is not None and now - since >= SILENCE_S
 
     def _open(self, address: str) -> Connection:
-        global _asyncio_used
+        global _grpc_used
         self.check()
-        _asyncio_used = _asyncio_used or self._by_asyncio
+        _grpc_used = True
         if address not in self._held:
             self._held[address] = Connection(address, self._open_channel(address))
         return self._held[address]
@@ -173,8 +169,8 @@ class Connections:
 
 
 def _after_fork() -> None:
-    if _asyncio_used:
-        _parents.append("asyncio")
+    if _grpc_used:
+        _parents.append("gRPC's threads")
     for connections in list(_all):
         connections._leave_to_parent()
 
