@@ -35,18 +35,23 @@ def test_it_counts_the_answers_and_nothing_else(monkeypatch: pytest.MonkeyPatch)
         with contextlib.closing(Canary("127.0.0.1", server.server_port)) as asked:
             wait_for_more(asked)
             Page.silent.set()
-            # One may be under way.
-            time.sleep(0.1)
-            before = asked.answers
-            time.sleep(0.1)
-            assert asked.answers == before
+            wait_for_rest(asked)
             Page.silent.clear()
             wait_for_more(asked)
+            wait_for_more(asked)
+        asked._thread.join(20)
+        assert not asked._thread.is_alive(), "closed, it asks no more"
         server.shutdown()
         thread.join()
-    before = asked.answers
-    time.sleep(0.1)
-    assert asked.answers == before
+
+
+def wait_for_rest(asked: Canary) -> None:
+    """Until no answer is counted in many of its turns; one may be under way."""
+    before, deadline = -1, time.monotonic() + 20
+    while asked.answers != before:
+        assert time.monotonic() < deadline
+        before = asked.answers
+        time.sleep(0.2)
 
 
 def wait_for_more(asked: Canary) -> None:
