@@ -19,6 +19,7 @@ import mmap
 import os
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,8 +131,7 @@ class Progress:
     def _beat(self) -> None:
         while self._beating is None:
             self._change(beats=1)
-            # Not an Event: nothing ends it but the process.
-            threading.Event().wait(BEAT_S)
+            time.sleep(BEAT_S)
 
     def _change(self, *, beats: int = 0, busy: int = 0) -> None:
         with self._lock:
