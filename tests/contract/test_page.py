@@ -25,8 +25,8 @@ from asr_backend.contract import (
 from asr_backend.decoding.ctc import Span, Transcription
 from asr_backend.errors import UNAVAILABLE_CODES, ErrorCode
 from asr_backend.server.settings import Settings
-from asr_client._retry import RETRIES_PER_CALL
-from asr_client._statuses import classify
+from asr_client._transport.retry import RETRIES_PER_CALL
+from asr_client._transport.statuses import classify
 from tests import recordings
 
 ROOT = Path(__file__).parents[2]

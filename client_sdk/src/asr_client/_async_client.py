@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
-from asr_client import _audio, _base, _core, _errors, _items, _many, _wire
-from asr_client._access import TlsConfig
-from asr_client._async_sender import AsyncSender
-from asr_client._items import ItemT
+from asr_client import _audio, _base, _errors, _many, _recording, _wire
 from asr_client._many import AsyncItems as Items
 from asr_client._many import AsyncOutcomes as Outcomes
-from asr_client._retry import RetryPolicy
+from asr_client._recording import ItemT
+from asr_client._telemetry import OnAttempt
+from asr_client._tls import TlsConfig
+from asr_client._transport.async_sender import AsyncSender
+from asr_client._transport.call import Call
+from asr_client._transport.retry import RetryPolicy
 from asr_client._types import (
     Audio,
     Channel,
@@ -24,7 +26,6 @@ from asr_client._types import (
     Timestamps,
     Transcript,
 )
-from asr_client._watch import OnAttempt
 
 _T = TypeVar("_T")
 
@@ -268,7 +269,7 @@ class AsyncClient(_base.BaseClient):
         await self.close()
 
     async def _prepared(
-        self, call: _core.Call, audio: Audio, options: dict[str, object], **form: Any
+        self, call: Call, audio: Audio, options: dict[str, object], **form: Any
     ) -> Any:
         if not _audio.may_block(audio):
             return self._infer_request(call, audio, options, **form)
@@ -286,13 +287,13 @@ class AsyncClient(_base.BaseClient):
     async def _send_job(self, job: _many.Job[Any]) -> Transcript:
         with job.call.watch.call(job.call.request_id):
             if job.request is None:
-                audio, options, form = _items.split(job.item, job.settings)
+                audio, options, form = _recording.split(job.item, job.settings)
                 job.request = await self._prepared(job.call, audio, options, **form)
             return self._transcript(
                 job.call, await self._sender.send(job.call, "ModelInfer", job.request)
             )
 
-    async def _any_ready(self, call: _core.Call) -> bool:
+    async def _any_ready(self, call: Call) -> bool:
         await self._sender.find_servers(call)
         for turn in self._one_by_one(call):
             ready = False
@@ -310,7 +311,7 @@ class AsyncClient(_base.BaseClient):
         call.raise_last()
         return False
 
-    async def _run(self, call: _core.Call, steps: _base.Steps[_T]) -> _T:
+    async def _run(self, call: Call, steps: _base.Steps[_T]) -> _T:
         response = None
         try:
             while True:

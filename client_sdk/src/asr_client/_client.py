@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
-from asr_client import _base, _core, _errors, _items, _many, _wire
-from asr_client._access import TlsConfig
-from asr_client._items import ItemT
+from asr_client import _base, _errors, _many, _recording, _wire
 from asr_client._many import Items, Outcomes
-from asr_client._retry import RetryPolicy
-from asr_client._sender import Sender
+from asr_client._recording import ItemT
+from asr_client._telemetry import OnAttempt
+from asr_client._tls import TlsConfig
+from asr_client._transport.call import Call
+from asr_client._transport.retry import RetryPolicy
+from asr_client._transport.sender import Sender
 from asr_client._types import (
     Audio,
     Channel,
@@ -22,7 +24,6 @@ from asr_client._types import (
     Timestamps,
     Transcript,
 )
-from asr_client._watch import OnAttempt
 
 _T = TypeVar("_T")
 
@@ -272,13 +273,13 @@ class Client(_base.BaseClient):
         job.call.cancellable = True
         with job.call.watch.call(job.call.request_id):
             if job.request is None:
-                audio, options, form = _items.split(job.item, job.settings)
+                audio, options, form = _recording.split(job.item, job.settings)
                 job.request = self._infer_request(job.call, audio, options, **form)
             return self._transcript(
                 job.call, self._sender.send(job.call, "ModelInfer", job.request)
             )
 
-    def _any_ready(self, call: _core.Call) -> bool:
+    def _any_ready(self, call: Call) -> bool:
         self._sender.find_servers(call)
         for turn in self._one_by_one(call):
             ready = False
@@ -296,7 +297,7 @@ class Client(_base.BaseClient):
         call.raise_last()
         return False
 
-    def _run(self, call: _core.Call, steps: _base.Steps[_T]) -> _T:
+    def _run(self, call: Call, steps: _base.Steps[_T]) -> _T:
         response = None
         try:
             while True:

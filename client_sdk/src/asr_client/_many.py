@@ -20,10 +20,10 @@ from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias
 
-from asr_client._core import Call
 from asr_client._errors import InvalidRequest, ServerBusy
-from asr_client._items import ItemT, Outcome
-from asr_client._pace import Pace
+from asr_client._recording import ItemT, Outcome
+from asr_client._transport.call import Call
+from asr_client._transport.pace import Pace
 from asr_client._types import Transcript
 
 DEFAULT_CONCURRENCY = 8

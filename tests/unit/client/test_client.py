@@ -15,7 +15,7 @@ import asr_client
 from asr_client import RetryPolicy
 from asr_client.testing import FakeServer, Fault
 from tests.recordings import FOLDER
-from tests.unit.client.driver import Driver
+from tests.support.client.driver import Driver
 
 SILENCE = np.zeros(8000, np.int16)
 RECORDING = FOLDER / "go-forward-ten-meters.wav"

@@ -8,10 +8,11 @@ import re
 import pytest
 
 import asr_client
-from asr_client import _errors, _statuses
-from asr_client._statuses import classify
+from asr_client import _errors
+from asr_client._transport import statuses
+from asr_client._transport.statuses import classify
 from asr_client.testing import Fault
-from tests.unit.client.calls import Clock, made_call
+from tests.support.client.calls import Clock, made_call
 
 EXPECTED: dict[Fault, tuple[type[asr_client.AsrError], bool]] = {
     Fault.EMPTY_AUDIO: (asr_client.InvalidAudio, False),
@@ -123,4 +124,4 @@ def test_every_error_of_the_tree_is_public_and_has_words() -> None:
 
 
 def test_codes_of_the_contract_have_one_table() -> None:
-    assert set(_errors.MESSAGES) <= set(_statuses._KIND_OF_CODE)
+    assert set(_errors.MESSAGES) <= set(statuses._KIND_OF_CODE)

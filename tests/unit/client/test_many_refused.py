@@ -22,12 +22,12 @@ from asr_client import (
     Transcript,
     _many,
 )
-from asr_client._core import Call
 from asr_client._many import Job, Plan
-from asr_client._pace import Pace
+from asr_client._transport.call import Call
+from asr_client._transport.pace import Pace
 from asr_client.testing import FakeServer, Fault
-from tests.unit.client.driver import FAST
-from tests.unit.client.many import CARD, Many
+from tests.support.client.driver import FAST
+from tests.support.client.many import CARD, Many
 
 
 def test_a_busy_server_gets_fewer_at_once_and_loses_nothing(many: Many, server: FakeServer) -> None:

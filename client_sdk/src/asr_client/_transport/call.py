@@ -1,0 +1,278 @@
+"""What both clients do between the caller and gRPC. Nothing here does I/O."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from asr_client import _errors
+from asr_client._errors import AsrError
+from asr_client._telemetry import Attempt, Watch
+from asr_client._transport import statuses
+from asr_client._transport.budget import RetryBudget
+from asr_client._transport.retries import Retries
+from asr_client._transport.retry import RetryPolicy
+from asr_client._transport.sending import Sending
+from asr_client._transport.server import Choice
+from asr_client._transport.servers import Servers
+
+
+def check_timeout(timeout_s: float) -> None:
+    """Raise ValueError for a time that no call could have, such as none or an endless one."""
+    if not 0 < timeout_s < math.inf:
+        raise ValueError(f"timeout_s is {timeout_s}, not a time above 0 s")
+
+
+class Call:
+    """Deadline, attempts and retries of one call, and the servers it goes to.
+
+    Args:
+        address: what errors name before a server is chosen.
+        timeout_s: bounds the whole call, in seconds.
+        policy: how it is retried.
+        servers: those of the client; none are one server at `address`.
+        budget: that of the client; None is one of the call's own.
+        watch: who is told of its attempts; None is the log alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: str,
+        timeout_s: float,
+        policy: RetryPolicy,
+        servers: Servers | None = None,
+        budget: RetryBudget | None = None,
+        watch: Watch | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        check_timeout(timeout_s)
+        self.servers = servers or Servers([address])
+        self.budget = budget or RetryBudget()
+        self.watch = watch or Watch()
+        self.request_id = uuid.uuid4().hex
+        self._address = address
+        self._policy = policy
+        self._clock = clock
+        self._dice = dice
+        self._start = self._began = clock()
+        self._timeout_s = timeout_s
+        self._tried: list[str] = []
+        self._retries = self._new_retries()
+        self._last: AsrError | None = None
+        self._under_way: list[Sending] = []
+        self._earlier_attempts = 0
+        self.gives_way = False
+        """Whether ServerBusy ends this turn at once: `transcribe_many` sends fewer, then again."""
+        self.cancellable = False
+        """Whether another thread may want to end it."""
+        self.cancelled = False
+        self.rpcs: list[Any] = []
+        """What gRPC has in flight for it, for `cancel`."""
+
+    def again(self) -> Call:
+        """The next turn of a call that gave way: all of its attempts, the same request."""
+        turn = copy.copy(self)
+        turn._earlier_attempts += self._retries.attempts
+        turn._retries = self._new_retries()
+        turn._tried = []
+        turn._under_way = []
+        turn.rpcs = []
+        return turn
+
+    def starts(self) -> None:
+        """Let its time begin now: until now it waited for its turn, and for no server."""
+        self._start = self._clock()
+
+    @property
+    def under_way(self) -> tuple[Sending, ...]:
+        """The attempts that have not ended."""
+        return tuple(self._under_way)
+
+    @property
+    def address(self) -> str:
+        """Where the last attempt went."""
+        return self._address
+
+    def remaining_s(self) -> float:
+        """Seconds left; raises DeadlineExceeded when there are none."""
+        left = self._timeout_s - (self._clock() - self._start)
+        if left <= 0:
+            raise self.error(_errors.DeadlineExceeded, "DEADLINE_EXCEEDED") from self._last
+        return left
+
+    def remember(self, error: AsrError) -> None:
+        """Make this the cause of a DeadlineExceeded that follows."""
+        self._last = error
+
+    def raise_last(self) -> None:
+        """Raise what the last failed attempt ended with, when there was one."""
+        if self._last is not None:
+            raise self._last
+
+    def now(self) -> float:
+        """The call's clock."""
+        return self._clock()
+
+    def choose(self) -> Choice:
+        """The server for the next attempt; to be given back with `servers.release`."""
+        choice = self.servers.choose(self._tried)
+        self._address = choice.address
+        return choice
+
+    @property
+    def may_send_twice(self) -> bool:
+        """Whether a second server may be sent the request while the first one has it."""
+        return self.servers.several and self._policy.max_attempts > 1
+
+    def choose_second(self, again: str | None = None) -> Choice | None:
+        """A second server for what is under way, paid for as a retry; None when there is none.
+
+        Args:
+            again: a server that may get it once more where there is no other.
+        """
+        if self.cancelled or self._retries.counted >= self._policy.max_attempts:
+            return None
+        tried = [*self._tried, *(sending.choice.address for sending in self._under_way)]
+        choice = self.servers.choose_second(tried, again)
+        if choice is not None and self._policy.budgeted and not self.budget.take():
+            self.servers.release(choice)
+            return None
+        return choice
+
+    def attempt(self, choice: Choice | None = None) -> Sending:
+        """Count an attempt and give it all the seconds left; None: there is no server yet."""
+        left_s = self.remaining_s()
+        choice = choice or Choice(address=self._address)
+        self._address = choice.address
+        self._retries.attempts += 1
+        number = self._earlier_attempts + self._retries.attempts
+        span = self.watch.began(number, choice.address)
+        sending = Sending(
+            number=number, choice=choice, began_s=self._clock(), timeout_s=left_s, span=span
+        )
+        self._under_way.append(sending)
+        return sending
+
+    def succeeded(self, sending: Sending) -> None:
+        """Note that an attempt was answered."""
+        self._address = sending.choice.address
+        self.servers.answered(self._address)
+        self.budget.refill()
+        self._ended(sending, "OK")
+
+    def outrun(self, sending: Sending) -> None:
+        """Note that another server answered before this one."""
+        seconds = self._clock() - sending.began_s
+        words = f"another server answered first, this one had {seconds:.1f} s"
+        self.servers.unanswered(sending.choice, words)
+        self._end(sending, _errors.Cancelled, "CANCELLED", words)
+
+    def abandon_attempts(self) -> None:
+        """Note that nobody waits any more for what is under way."""
+        for sending in self.under_way:
+            self._end(sending, _errors.Cancelled, "CANCELLED", "nobody waits for it")
+
+    def dropped(self, sending: Sending, status: str, words: str) -> bool:
+        """Note that an attempt failed while another one is under way.
+
+        Returns:
+            Whether to wait for the other one. Otherwise the failure is the call's: `failed`.
+        """
+        kind, _ = statuses.classify(status, words)
+        if len(self._under_way) < 2 or statuses.concerns_the_request(kind):
+            return False
+        error = self._note(sending, status, words)
+        self._ended(sending, status, error, 0.0)
+        return True
+
+    def failed(self, sending: Sending, status: str, words: str) -> float:
+        """Seconds to wait before the next attempt; raises the call's error when this was the last.
+
+        A wait that would outlast the deadline is not begun: the error comes at once. To go on to
+        another server costs nothing when this one cannot have got the request; every other
+        attempt counts, and sending a request again takes a token of the client's budget.
+        """
+        error = self._note(sending, status, words)
+        pause_s = None
+        try:
+            if self.gives_way and isinstance(error, _errors.ServerBusy):
+                raise error
+            pause_s = self._retries.pause_s(
+                error, has_other=self.servers.has_other(self._tried), left_s=self.remaining_s
+            )
+        finally:
+            self._ended(sending, status, error, pause_s)
+        return pause_s
+
+    def _note(self, sending: Sending, status: str, words: str) -> AsrError:
+        """Tell `servers` what a failure says of the server, and make it the call's last error."""
+        kind, code = statuses.classify(status, words)
+        address = self._address = sending.choice.address
+        if kind is _errors.DeadlineExceeded or statuses.expired_in_queue(status, words):
+            waited_s = self._clock() - sending.began_s
+            self.servers.unanswered(sending.choice, f"no answer within {waited_s:.1f} s")
+        elif kind is _errors.EngineRestarting:
+            # Triton says so for a process that died or stands still, and then again and again.
+            self.servers.unanswered(sending.choice, f"{status}: {words}")
+        elif statuses.answered_by_the_model(kind, code):
+            self.servers.answered(address)
+        else:
+            self.servers.failed(address, kind, f"{status}: {words}")
+        self._tried.append(address)
+        error = self.error(kind, status, words, code)
+        error.__cause__, self._last = self._last, error
+        self._retries.note(error)
+        return error
+
+    def _new_retries(self) -> Retries:
+        return Retries(self._policy, self.budget, clock=self._clock, dice=self._dice)
+
+    def _end(self, sending: Sending, kind: type[AsrError], status: str, words: str) -> None:
+        self._address = sending.choice.address
+        self._ended(sending, status, self.error(kind, status, words))
+
+    def _ended(
+        self,
+        sending: Sending,
+        status: str,
+        error: AsrError | None = None,
+        pause_s: float | None = None,
+    ) -> None:
+        self._under_way.remove(sending)
+        address = sending.choice.address
+        attempt = Attempt(
+            request_id=self.request_id,
+            number=sending.number,
+            address=address,
+            elapsed_s=self._clock() - sending.began_s,
+            status=status,
+            error=error,
+            pause_s=pause_s,
+            left_out=self.servers.why_left_out(address),
+        )
+        self.watch.ended(attempt, sending.span)
+
+    def closed(self) -> AsrError:
+        """The error of a call whose client was closed meanwhile."""
+        return self.error(_errors.Cancelled, "CANCELLED", "the client was closed")
+
+    def error(
+        self, kind: type[AsrError], status: str, words: str = "", code: str | None = None
+    ) -> AsrError:
+        """An error of this call."""
+        return kind(
+            status=status,
+            server_message=words,
+            code=code,
+            attempts=self._earlier_attempts + self._retries.attempts,
+            elapsed_s=self._clock() - self._began,
+            address=self._address,
+            request_id=self.request_id,
+        )
