@@ -19,7 +19,6 @@ from asr_client._transport.servers import Servers
 from asr_client._types import (
     Audio,
     Compression,
-    Encoding,
     ModelStatus,
     ServerHealth,
     ServerStatus,
@@ -118,7 +117,7 @@ class BaseClient:
     def _plan(
         self,
         concurrency: int,
-        settings: dict[str, Any],
+        options: dict[str, Any],
         retry: RetryPolicy | None,
         timeout_s: float | None,
     ) -> _many.Plan[ItemT]:
@@ -133,7 +132,7 @@ class BaseClient:
         def job(item: ItemT) -> _many.Job[ItemT]:
             call = self._call(timeout_s, retry)
             call.gives_way = policy.max_attempts > 1
-            return _many.Job(item=item, call=call, settings=settings)
+            return _many.Job(item=item, call=call, options=options)
 
         pace = Pace(concurrency, policy=policy, patience_s=patience_s)
         return _many.Plan(concurrency=concurrency, pace=pace, job=job, check=self._check_open)
@@ -142,19 +141,15 @@ class BaseClient:
         self,
         call: Call,
         audio: Audio,
-        options: Mapping[str, object],
-        *,
-        sample_rate: int | None,
-        channels: int | None,
-        encoding: Encoding,
+        options: Mapping[str, Any],
     ) -> Any:
         """Read and encode the audio; slow for large ones."""
         try:
             payload = _audio.load(
                 audio,
-                sample_rate=sample_rate,
-                channels=channels,
-                encoding=encoding,
+                sample_rate=options["sample_rate"],
+                channels=options["channels"],
+                encoding=options["encoding"],
                 max_bytes=self._max_audio_bytes,
             )
         except _audio.TooLarge as error:

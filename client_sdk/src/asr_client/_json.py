@@ -25,10 +25,10 @@ def options_json(payload: Payload, options: Mapping[str, object]) -> bytes:
     if isinstance(options.get("hotwords"), str):
         raise TypeError("hotwords is a list of strings, not one string")
     document = {
+        **options,
         "encoding": payload.encoding,
         "sample_rate": payload.sample_rate,
         "channels": payload.channels,
-        **options,
     }
     given = {key: value for key, value in document.items() if value is not None}
     return json.dumps(given, allow_nan=False, default=_plain).encode()

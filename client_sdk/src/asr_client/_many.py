@@ -42,8 +42,8 @@ class Job(Generic[ItemT]):
 
     item: ItemT
     call: Call
-    settings: dict[str, Any]
-    """Options of all items."""
+    options: dict[str, Any]
+    """Those of all items."""
     request: Any = None
     """What is sent; None until the audio was read. A file object can be read only once."""
     round: int = 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from asr_client._options import NAMES
 from asr_client._types import Audio, Channel, Decoder, Encoding, Timestamps, Transcript
 
 
@@ -69,22 +70,12 @@ class Outcome(Generic[ItemT]):
         return f"Outcome(item={_short(self.item)}, {end!r})"
 
 
-OPTIONS = ("timestamps", "channel", "decoder", "beam_width", "hotwords", "hotword_weight",
-           "language")  # fmt: skip
-"""What travels in the OPTIONS document and does not describe the audio."""
-FORM = ("sample_rate", "channels", "encoding")
-"""What describes the audio."""
-
-
-def split(item: Item, settings: dict[str, Any]) -> tuple[Audio, dict[str, Any], dict[str, Any]]:
-    """An item's audio, options and form: its own where it has them, else those of all items."""
+def merged(item: Item, options: dict[str, Any]) -> tuple[Audio, dict[str, Any]]:
+    """An item's audio and options: its own where it has them, else those of all items."""
     if not isinstance(item, Recording):
-        audio, own = item, settings
-    else:
-        given = {name: getattr(item, name) for name in (*OPTIONS, *FORM)}
-        audio = item.audio
-        own = {**settings, **{name: value for name, value in given.items() if value is not None}}
-    return audio, {name: own[name] for name in OPTIONS}, {name: own[name] for name in FORM}
+        return item, options
+    own = {name: getattr(item, name) for name in NAMES}
+    return item.audio, {**options, **{k: v for k, v in own.items() if v is not None}}
 
 
 _shortener = reprlib.Repr()

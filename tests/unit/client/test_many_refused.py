@@ -103,7 +103,7 @@ class Refusing:
                 address="asr:8001", timeout_s=self.TIMEOUT_S, policy=FAST, clock=lambda: self.now
             )
             call.gives_way = True
-            return Job(item=item, call=call, settings={})
+            return Job(item=item, call=call, options={})
 
         pace = Pace(2, policy=FAST, patience_s=60)
         return Plan(concurrency=2, pace=pace, job=job, check=lambda: None)

@@ -29,8 +29,10 @@ client.transcribe(["a.wav"])
 transcript: str = client.transcribe("a.wav")
 client.transcribe("a.wav").text = "other"
 client.transcribe("a.wav", 16000)
+client.transcribe("a.wav", timestamp="word")
+client.transcribe_many(["a.wav"], language=7)
 """
-MISTAKES = ["4", "5", "6", "7", "8"]
+MISTAKES = ["4", "5", "6", "7", "8", "9", "10"]
 """The lines of it."""
 
 
@@ -66,7 +68,9 @@ def test_a_script_that_uses_everything_passes_strict_mypy() -> None:
 def test_mistakes_are_found() -> None:
     output, _, status = api.run([*STRICT, "-c", WRONG])
     assert status == 1
-    assert [line.split(":")[1] for line in output.splitlines() if ": error:" in line] == MISTAKES
+    found = [line.split(":")[1] for line in output.splitlines() if ": error:" in line]
+    # Of a positional argument too many it says two things.
+    assert list(dict.fromkeys(found)) == MISTAKES
 
 
 def pyright(script: Path, folder: Path) -> list[str]:

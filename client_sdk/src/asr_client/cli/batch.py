@@ -19,6 +19,7 @@ from asr_client._errors import (
     OutOfMemory,
     ServerUnavailable,
 )
+from asr_client._options import TranscribeOptions
 from asr_client._recording import Outcome
 from asr_client._transport.retry import RetryPolicy
 from asr_client.cli import subtitles
@@ -47,7 +48,7 @@ def transcribe_manifest(
     *,
     retry_failed: bool,
     concurrency: int,
-    options: dict[str, Any],
+    options: TranscribeOptions,
 ) -> bool:
     """Transcribe all lines that have no result yet; say whether each line has a transcript now.
 
@@ -86,7 +87,7 @@ def _run(
     screen: Screen,
     tally: Tally,
     concurrency: int,
-    options: dict[str, Any],
+    options: TranscribeOptions,
 ) -> None:
     remaining = _Remaining(manifest, results)
     outcomes = client.transcribe_many(remaining, concurrency=concurrency, retry=PATIENT, **options)

@@ -6,12 +6,13 @@ import sys
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from asr_client._base import DEFAULT_MAX_AUDIO_BYTES
 from asr_client._client import Client
+from asr_client._options import TranscribeOptions
 from asr_client._types import Channel, Timestamps
 from asr_client.cli.auth import Tls, TlsCa, TlsCert, TlsKey, TokenFile, credentials
 from asr_client.cli.batch import Stopped, transcribe_manifest
@@ -118,7 +119,7 @@ def transcribe(
     if output_dir is None and len(files) > 1 and format.value not in ON_STDOUT_TOGETHER:
         raise _usage(f"--format {format.value} of several files needs --output-dir")
     times: dict[Format, Timestamps] = {Format.TEXT: "none", Format.JSON: timestamps.value}
-    options = {
+    options: TranscribeOptions = {
         "timestamps": times.get(format, "word"),
         "channel": _channel(channel),
         **_decoding(decoder, hotwords, language),
@@ -178,7 +179,7 @@ def batch(
     The exit status is 0 when every line has a transcript, 1 when lines failed, 3 when the work was
     stopped by the server or the disk, and 130 by Ctrl-C: the same command then goes on.
     """
-    options = {
+    options: TranscribeOptions = {
         "timestamps": timestamps.value,
         "channel": _channel(channel),
         **_decoding(decoder, hotwords, language),
@@ -256,7 +257,7 @@ def _channel(text: str) -> Channel:
 
 def _decoding(
     decoder: DecoderName, hotwords: list[str] | None, language: str | None
-) -> dict[str, Any]:
+) -> TranscribeOptions:
     return {"decoder": decoder.value, "hotwords": hotwords or None, "language": language}
 
 

@@ -9,10 +9,10 @@ from contextlib import closing
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from asr_client._client import Client
 from asr_client._errors import AsrError
+from asr_client._options import TranscribeOptions
 from asr_client._recording import Recording
 from asr_client._types import Transcript
 from asr_client.cli import subtitles
@@ -45,7 +45,7 @@ def transcribe_files(
     *,
     format: Format,
     concurrency: int,
-    options: dict[str, Any],
+    options: TranscribeOptions,
 ) -> int:
     """Transcribe and write all files; the number of those that failed."""
     prefixed = format is Format.TEXT and len(files) > 1

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
-from asr_client._recording import FORM, OPTIONS, Recording
+from asr_client import _options
+from asr_client._recording import Recording
 
-KEYS = ("audio", "id", *FORM, *OPTIONS)
+KEYS = ("audio", "id", *_options.NAMES)
 
 
 class ManifestError(Exception):
