@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import asr_client
+from asr_client._transport.attempt import AttemptFailed, OpenAttempt
 from asr_client._transport.budget import RetryBudget
 from asr_client._transport.call import Call
-from asr_client._transport.sending import Sending
 from asr_client._transport.servers import Servers
 
 
@@ -31,20 +31,29 @@ def made_call(clock: Clock, *, timeout_s: float = 10.0, dice: float = 0.5, **pol
 
 def with_servers(
     *addresses: str, clock: Clock | None = None, **settings: Any
-) -> tuple[Call, Sending]:
+) -> tuple[Call, OpenAttempt]:
     """A call and its first attempt, at the first server."""
     clock = clock or Clock()
     servers = Servers(addresses, clock=clock, dice=lambda: 0)
     for address in addresses:
         servers.answered(address)
     budget = settings.pop("budget", RetryBudget())
+    watch = settings.pop("watch", None)
     call = Call(
         address=",".join(addresses),
         timeout_s=settings.pop("timeout_s", 10.0),
         policy=asr_client.RetryPolicy(**settings),
         servers=servers,
         budget=budget,
+        watch=watch,
         clock=clock,
         dice=lambda: 0.5,
     )
     return call, call.attempt(call.choose())
+
+
+def fail(attempt: OpenAttempt, status: str, words: str) -> float:
+    """Let an attempt fail: the seconds to wait before the next one, or the call's error."""
+    with attempt:
+        raise AttemptFailed(attempt, status, words)
+    return attempt.pause_s

@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 
 from asr_client import _wire
 from asr_client._transport import hedging
+from asr_client._transport.async_exchange import AsyncExchange
+from asr_client._transport.attempt import AttemptFailed, OpenAttempt
 from asr_client._transport.call import Call
-from asr_client._transport.sending import AttemptFailed, Sending
-
-if TYPE_CHECKING:
-    from asr_client._transport.async_sender import AsyncSender
 
 
 class AsyncHedgedRequest:
     """Sends one recording of a call until an attempt is answered or none is left.
 
     Args:
-        sender: the client's, which has the connections.
+        exchange: sends requests.
         call: to which the recording belongs.
         request: the recording.
     """
 
-    def __init__(self, sender: AsyncSender, call: Call, request: Any) -> None:
-        self._sender = sender
+    def __init__(self, exchange: AsyncExchange, call: Call, request: Any) -> None:
+        self._exchange = exchange
         self._call = call
         self._request = request
-        self._in_flight: dict[asyncio.Task[Any], Sending] = {}
+        self._in_flight: dict[asyncio.Task[Any], OpenAttempt] = {}
         self._questions: set[asyncio.Task[bool]] = set()
         """Whether the first server is alive."""
 
-    async def run(self, first: Sending) -> Any:
+    async def run(self, first: OpenAttempt) -> Any:
         """The response; raises AttemptFailed with the last attempt's failure."""
         hedge = hedging.Hedging(self._call, first)
-        to_send: Sending | None = first
+        to_send: OpenAttempt | None = first
         try:
             while True:
                 if to_send is not None:
-                    task = asyncio.ensure_future(self._send(to_send))
+                    task = asyncio.ensure_future(
+                        self._exchange.run(self._call, to_send, "ModelInfer", self._request)
+                    )
                     self._in_flight[task] = to_send
                 done, _ = await asyncio.wait(
                     {*self._in_flight, *self._questions},
@@ -52,15 +52,15 @@ class AsyncHedgedRequest:
                     if not question.result():
                         hedge.no_sign_of_life()
                         if first.connection is not None:
-                            self._sender.connections.replace(first.connection)
+                            self._exchange.connections.replace(first.connection)
                 for task in [task for task in self._in_flight if task in done]:
-                    sending = self._in_flight.pop(task)
+                    attempt = self._in_flight.pop(task)
                     try:
                         response = task.result()
                     except AttemptFailed as failed:
-                        hedge.lost(sending, failed.status, failed.words)
+                        hedge.lost(failed)
                     else:
-                        hedge.won(sending)
+                        hedge.won(attempt)
                         return response
                 if hedge.must_ask():
                     self._questions.add(asyncio.ensure_future(self._is_alive(first)))
@@ -72,16 +72,10 @@ class AsyncHedgedRequest:
             # A failure of what nobody waits for any more is nobody's concern.
             await asyncio.gather(*left, return_exceptions=True)
 
-    async def _send(self, sending: Sending) -> Any:
+    async def _is_alive(self, first: OpenAttempt) -> bool:
+        address, request = first.address, _wire.request("ServerLive")
         try:
-            return await self._sender.exchange(self._call, sending, "ModelInfer", self._request)
-        finally:
-            await self._sender.release(self._call, sending.choice)
-
-    async def _is_alive(self, first: Sending) -> bool:
-        address, request = first.choice.address, _wire.request("ServerLive")
-        try:
-            await self._sender.ask(
+            await self._exchange.ask(
                 address, "ServerLive", request, hedging.ASK_TIMEOUT_S, first.connection
             )
         except grpc.RpcError as error:

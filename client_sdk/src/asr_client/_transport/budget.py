@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 
 MIN_TOKENS = 10.0
 """A client that makes one call at a time may still use its whole policy a few times."""
@@ -28,18 +30,19 @@ class RetryBudget:
         """Retries that are left."""
         return self._tokens
 
-    def begin(self) -> None:
-        """Note that a call begins."""
+    @contextlib.contextmanager
+    def in_flight(self) -> Iterator[None]:
+        """Count a call as in flight while it runs."""
         with self._lock:
             self._in_flight += 1
             grown = max(self._size, TOKENS_PER_CALL_IN_FLIGHT * self._in_flight)
             self._tokens += grown - self._size
             self._size = grown
-
-    def end(self) -> None:
-        """Note that a call ended, whichever way."""
-        with self._lock:
-            self._in_flight -= 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_flight -= 1
 
     def refill(self) -> None:
         """Note that a request succeeded."""

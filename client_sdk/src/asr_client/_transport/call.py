@@ -14,10 +14,9 @@ from asr_client import _errors
 from asr_client._errors import AsrError
 from asr_client._telemetry import Attempt, Watch
 from asr_client._transport import statuses
+from asr_client._transport.attempt import AttemptFailed, OpenAttempt
 from asr_client._transport.budget import RetryBudget
-from asr_client._transport.retries import Retries
-from asr_client._transport.retry import RetryPolicy
-from asr_client._transport.sending import Sending
+from asr_client._transport.retry import Retries, RetryPolicy
 from asr_client._transport.server import Choice
 from asr_client._transport.servers import Servers
 
@@ -66,7 +65,7 @@ class Call:
         self._tried: list[str] = []
         self._retries = self._new_retries()
         self._last: AsrError | None = None
-        self._under_way: list[Sending] = []
+        self._under_way: list[OpenAttempt] = []
         self._earlier_attempts = 0
         self.gives_way = False
         """Whether ServerBusy ends this turn at once: `transcribe_many` sends fewer, then again."""
@@ -91,7 +90,7 @@ class Call:
         self._start = self._clock()
 
     @property
-    def under_way(self) -> tuple[Sending, ...]:
+    def under_way(self) -> tuple[OpenAttempt, ...]:
         """The attempts that have not ended."""
         return tuple(self._under_way)
 
@@ -121,7 +120,7 @@ class Call:
         return self._clock()
 
     def choose(self) -> Choice:
-        """The server for the next attempt; to be given back with `servers.release`."""
+        """The server for the next attempt; `attempt` or `servers.release` gives it back."""
         choice = self.servers.choose(self._tried)
         self._address = choice.address
         return choice
@@ -139,67 +138,89 @@ class Call:
         """
         if self.cancelled or self._retries.counted >= self._policy.max_attempts:
             return None
-        tried = [*self._tried, *(sending.choice.address for sending in self._under_way)]
+        tried = [*self._tried, *(attempt.address for attempt in self._under_way)]
         choice = self.servers.choose_second(tried, again)
         if choice is not None and self._policy.budgeted and not self.budget.take():
             self.servers.release(choice)
             return None
         return choice
 
-    def attempt(self, choice: Choice | None = None) -> Sending:
-        """Count an attempt and give it all the seconds left; None: there is no server yet."""
-        left_s = self.remaining_s()
-        choice = choice or Choice(address=self._address)
-        self._address = choice.address
+    def attempt(self, choice: Choice | None = None) -> OpenAttempt:
+        """Begin an attempt, which has all the time that is left.
+
+        Args:
+            choice: the server; the attempt gives the choice back when it ends. None when the call
+                knows of no server yet.
+
+        Raises:
+            DeadlineExceeded: no time is left.
+        """
+        try:
+            left_s = self.remaining_s()
+        except AsrError:
+            self._release(choice)
+            raise
+        if choice is not None:
+            self._address = choice.address
         self._retries.attempts += 1
         number = self._earlier_attempts + self._retries.attempts
-        span = self.watch.began(number, choice.address)
-        sending = Sending(
-            number=number, choice=choice, began_s=self._clock(), timeout_s=left_s, span=span
+        attempt = OpenAttempt(
+            number=number,
+            address=self._address,
+            choice=choice,
+            began_s=self._clock(),
+            timeout_s=left_s,
+            span=self.watch.began(number, self._address),
+            on_exit=self._leave,
         )
-        self._under_way.append(sending)
-        return sending
+        self._under_way.append(attempt)
+        return attempt
 
-    def succeeded(self, sending: Sending) -> None:
+    def _leave(self, attempt: OpenAttempt, error: BaseException | None) -> bool:
+        if isinstance(error, AttemptFailed):
+            attempt.pause_s = self._failed(error)
+            return True
+        if error is None and attempt in self._under_way:
+            self.succeeded(attempt)
+        for other in self.under_way:
+            self._end(other, _errors.Cancelled, "CANCELLED", "nobody waits for it")
+        return False
+
+    def succeeded(self, attempt: OpenAttempt) -> None:
         """Note that an attempt was answered."""
-        self._address = sending.choice.address
+        self._address = attempt.address
         self.servers.answered(self._address)
         self.budget.refill()
-        self._ended(sending, "OK")
+        self._ended(attempt, "OK")
 
-    def outrun(self, sending: Sending) -> None:
+    def outrun(self, attempt: OpenAttempt) -> None:
         """Note that another server answered before this one."""
-        seconds = self._clock() - sending.began_s
+        seconds = self._clock() - attempt.began_s
         words = f"another server answered first, this one had {seconds:.1f} s"
-        self.servers.unanswered(sending.choice, words)
-        self._end(sending, _errors.Cancelled, "CANCELLED", words)
+        self.unanswered(attempt, words)
+        self._end(attempt, _errors.Cancelled, "CANCELLED", words)
 
-    def abandon_attempts(self) -> None:
-        """Note that nobody waits any more for what is under way."""
-        for sending in self.under_way:
-            self._end(sending, _errors.Cancelled, "CANCELLED", "nobody waits for it")
-
-    def dropped(self, sending: Sending, status: str, words: str) -> bool:
-        """Note that an attempt failed while another one is under way.
+    def dropped(self, failed: AttemptFailed) -> bool:
+        """Note that an attempt failed while another one is in flight.
 
         Returns:
-            Whether to wait for the other one. Otherwise the failure is the call's: `failed`.
+            Whether to wait for the other one. Otherwise the failure is that of the call.
         """
-        kind, _ = statuses.classify(status, words)
+        kind, _ = statuses.classify(failed.status, failed.words)
         if len(self._under_way) < 2 or statuses.concerns_the_request(kind):
             return False
-        error = self._note(sending, status, words)
-        self._ended(sending, status, error, 0.0)
+        error = self._note(failed)
+        self._ended(failed.attempt, failed.status, error, 0.0)
         return True
 
-    def failed(self, sending: Sending, status: str, words: str) -> float:
+    def _failed(self, failed: AttemptFailed) -> float:
         """Seconds to wait before the next attempt; raises the call's error when this was the last.
 
         A wait that would outlast the deadline is not begun: the error comes at once. To go on to
         another server costs nothing when this one cannot have got the request; every other
         attempt counts, and sending a request again takes a token of the client's budget.
         """
-        error = self._note(sending, status, words)
+        error = self._note(failed)
         pause_s = None
         try:
             if self.gives_way and isinstance(error, _errors.ServerBusy):
@@ -208,19 +229,20 @@ class Call:
                 error, has_other=self.servers.has_other(self._tried), left_s=self.remaining_s
             )
         finally:
-            self._ended(sending, status, error, pause_s)
+            self._ended(failed.attempt, failed.status, error, pause_s)
         return pause_s
 
-    def _note(self, sending: Sending, status: str, words: str) -> AsrError:
+    def _note(self, failed: AttemptFailed) -> AsrError:
         """Tell `servers` what a failure says of the server, and make it the call's last error."""
+        attempt, status, words = failed.attempt, failed.status, failed.words
         kind, code = statuses.classify(status, words)
-        address = self._address = sending.choice.address
+        address = self._address = attempt.address
         if kind is _errors.DeadlineExceeded or statuses.expired_in_queue(status, words):
-            waited_s = self._clock() - sending.began_s
-            self.servers.unanswered(sending.choice, f"no answer within {waited_s:.1f} s")
+            waited_s = self._clock() - attempt.began_s
+            self.unanswered(attempt, f"no answer within {waited_s:.1f} s")
         elif kind is _errors.EngineRestarting:
             # Triton says so for a process that died or stands still, and then again and again.
-            self.servers.unanswered(sending.choice, f"{status}: {words}")
+            self.unanswered(attempt, f"{status}: {words}")
         elif statuses.answered_by_the_model(kind, code):
             self.servers.answered(address)
         else:
@@ -231,33 +253,42 @@ class Call:
         self._retries.note(error)
         return error
 
+    def unanswered(self, attempt: OpenAttempt, reason: str) -> None:
+        """Note that the server of an attempt gave no answer for as long as anybody waited."""
+        if attempt.choice is not None:
+            self.servers.unanswered(attempt.choice, reason)
+
+    def _release(self, choice: Choice | None) -> None:
+        if choice is not None:
+            self.servers.release(choice)
+
     def _new_retries(self) -> Retries:
         return Retries(self._policy, self.budget, clock=self._clock, dice=self._dice)
 
-    def _end(self, sending: Sending, kind: type[AsrError], status: str, words: str) -> None:
-        self._address = sending.choice.address
-        self._ended(sending, status, self.error(kind, status, words))
+    def _end(self, attempt: OpenAttempt, kind: type[AsrError], status: str, words: str) -> None:
+        self._address = attempt.address
+        self._ended(attempt, status, self.error(kind, status, words))
 
     def _ended(
         self,
-        sending: Sending,
+        attempt: OpenAttempt,
         status: str,
         error: AsrError | None = None,
         pause_s: float | None = None,
     ) -> None:
-        self._under_way.remove(sending)
-        address = sending.choice.address
-        attempt = Attempt(
+        self._under_way.remove(attempt)
+        self._release(attempt.choice)
+        record = Attempt(
             request_id=self.request_id,
-            number=sending.number,
-            address=address,
-            elapsed_s=self._clock() - sending.began_s,
+            number=attempt.number,
+            address=attempt.address,
+            elapsed_s=self._clock() - attempt.began_s,
             status=status,
             error=error,
             pause_s=pause_s,
-            left_out=self.servers.why_left_out(address),
+            left_out=self.servers.why_left_out(attempt.address),
         )
-        self.watch.ended(attempt, sending.span)
+        self.watch.ended(record, attempt.span)
 
     def closed(self) -> AsrError:
         """The error of a call whose client was closed meanwhile."""

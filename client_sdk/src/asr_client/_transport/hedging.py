@@ -9,8 +9,8 @@ paid for as a retry.
 
 from __future__ import annotations
 
+from asr_client._transport.attempt import AttemptFailed, OpenAttempt
 from asr_client._transport.call import Call
-from asr_client._transport.sending import AttemptFailed, Sending
 
 ASK_EVERY_S = 5.0
 """How often the server is asked whether it is alive while it has the request."""
@@ -27,10 +27,10 @@ class Hedging:
         first: the attempt that is under way.
     """
 
-    def __init__(self, call: Call, first: Sending) -> None:
+    def __init__(self, call: Call, first: OpenAttempt) -> None:
         self._call = call
         self._first = first
-        self._second: Sending | None = None
+        self._second: OpenAttempt | None = None
         self._is_dead = False
         """Nothing comes from the first server by the connection that the request went by."""
         self._ask_at_s = first.began_s + ASK_EVERY_S
@@ -53,19 +53,19 @@ class Hedging:
     def no_sign_of_life(self) -> None:
         """Note that the first server did not say that it is alive."""
         words = f"it did not say within {ASK_TIMEOUT_S:g} s that it is alive"
-        self._call.servers.unanswered(self._first.choice, words)
+        self._call.unanswered(self._first, words)
         self._is_dead = True
         self._second_at_s = self._call.now()
 
-    def second(self) -> Sending | None:
+    def second(self) -> OpenAttempt | None:
         """The attempt at a second server, which is to be sent now; None where there is none."""
         now = self._call.now()
         if self._second is not None:
             return None
-        silent = self._call.servers.is_silent(self._first.choice.address)
+        silent = self._call.servers.is_silent(self._first.address)
         if now < self._second_at_s and not silent:
             return None
-        again = self._first.choice.address if self._is_dead else None
+        again = self._first.address if self._is_dead else None
         choice = self._call.choose_second(again)
         if choice is None:
             self._second_at_s = now + LOOK_AGAIN_S
@@ -73,21 +73,21 @@ class Hedging:
         self._second = self._call.attempt(choice)
         return self._second
 
-    def won(self, sending: Sending) -> None:
+    def won(self, attempt: OpenAttempt) -> None:
         """Note that an attempt was answered, and that the other one is of no more use."""
-        self._abandon_others(sending)
-        self._call.succeeded(sending)
+        self._abandon_others(attempt)
+        self._call.succeeded(attempt)
 
-    def lost(self, sending: Sending, status: str, words: str) -> None:
+    def lost(self, failed: AttemptFailed) -> None:
         """Note that an attempt failed; raises AttemptFailed when there is no other to wait for."""
-        if not self._call.dropped(sending, status, words):
-            self._abandon_others(sending)
-            raise AttemptFailed(sending, status, words)
-        if sending is self._second:
+        if not self._call.dropped(failed):
+            self._abandon_others(failed.attempt)
+            raise failed
+        if failed.attempt is self._second:
             self._second = None
             self._second_at_s = self._call.now() + LOOK_AGAIN_S
 
-    def _abandon_others(self, sending: Sending) -> None:
+    def _abandon_others(self, attempt: OpenAttempt) -> None:
         for other in self._call.under_way:
-            if other is not sending:
+            if other is not attempt:
                 self._call.outrun(other)

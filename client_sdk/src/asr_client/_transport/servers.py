@@ -55,6 +55,7 @@ class Servers:
         self._on_change = on_change
         self._servers: dict[str, Server] = {}
         self._retired: dict[str, Server] = {}
+        self._unused: list[str] = []
         self._names: dict[Name, float] = {}
         for target in targets:
             name = dns_name(target)
@@ -176,19 +177,25 @@ class Servers:
                     probes.append(server.address)
         return tuple(probes), tuple(trials)
 
-    def release(self, choice: Choice) -> bool:
-        """End what a choice began; True when the connection is of no more use."""
+    def release(self, choice: Choice) -> None:
+        """End what a choice began."""
         with self._lock:
             server = self._found(choice.address)
             if server is None:
-                return False
+                return
             server.requests -= 1
             if choice.answers == server.answers:
                 server.unanswered -= 1
-            if not server.retired or server.requests:
-                return False
-            del self._retired[choice.address]
-            return True
+            if server.retired and not server.requests:
+                del self._retired[choice.address]
+                self._unused.append(choice.address)
+
+    def take_unused(self) -> list[str]:
+        """Addresses whose connections are of no more use; each is given to one caller."""
+        with self._lock:
+            unused, self._unused = self._unused, []
+            # One of them may have come back meanwhile.
+            return [address for address in unused if self._found(address) is None]
 
     def has_other(self, tried: Sequence[str]) -> bool:
         """Say whether a server that was not tried may take a request now."""
@@ -281,22 +288,18 @@ class Servers:
                 self._names[name] = now
             return old
 
-    def looked_up(self, name: Name, addresses: Sequence[str]) -> list[str]:
-        """Take a name's addresses; returns those whose connections are of no more use.
-
-        No addresses mean that nothing could be learned, and change nothing.
-        """
+    def looked_up(self, name: Name, addresses: Sequence[str]) -> None:
+        """Take a name's addresses. None mean that nothing could be learned, and change nothing."""
         with self._lock:
             if not addresses:
                 wait_s = LOOK_UP_AFTER_FAILURE_S if self._servers else 0.0
                 self._names[name] = self._clock() - LOOK_UP_S + wait_s
-                return []
+                return
             for address in addresses:
                 if address not in self._servers:
                     known = self._retired.pop(address, None) or self._new(address, name)
                     known.retired = False
                     self._servers[address] = known
-            useless = []
             for address, server in list(self._servers.items()):
                 if server.name == name and address not in addresses:
                     del self._servers[address]
@@ -305,8 +308,7 @@ class Servers:
                     if server.requests:
                         self._retired[address] = server
                     else:
-                        useless.append(address)
-            return useless
+                        self._unused.append(address)
 
     def _new(self, address: str, name: Name | None) -> Server:
         return Server(address=address, name=name, next_probe_s=self._clock())

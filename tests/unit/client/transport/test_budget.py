@@ -1,11 +1,20 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_client._transport.budget import MIN_TOKENS, RetryBudget
+
+
+def begun(budget: RetryBudget, calls: int) -> ExitStack:
+    """So many calls in flight, until it is left."""
+    stack = ExitStack()
+    for _ in range(calls):
+        stack.enter_context(budget.in_flight())
+    return stack
 
 
 def spent(budget: RetryBudget) -> int:
@@ -18,32 +27,30 @@ def spent(budget: RetryBudget) -> int:
 
 def test_it_starts_at_twice_the_concurrency() -> None:
     budget = RetryBudget()
-    for _ in range(16):
-        budget.begin()
-    assert spent(budget) == 32
+    with begun(budget, 16):
+        assert spent(budget) == 32
 
 
 def test_a_lone_caller_has_a_few() -> None:
     budget = RetryBudget()
-    budget.begin()
-    assert spent(budget) == MIN_TOKENS
+    with begun(budget, 1):
+        assert spent(budget) == MIN_TOKENS
 
 
 def test_calls_one_after_another_are_not_calls_at_once() -> None:
     budget = RetryBudget()
     for _ in range(100):
-        budget.begin()
-        budget.end()
+        with budget.in_flight():
+            pass
     assert spent(budget) == MIN_TOKENS
 
 
 def test_more_concurrency_adds_only_what_is_new() -> None:
     budget = RetryBudget()
-    for _ in range(8):
-        budget.begin()
-    assert spent(budget) == 16
-    budget.begin()
-    assert spent(budget) == 2
+    with begun(budget, 8):
+        assert spent(budget) == 16
+        with begun(budget, 1):
+            assert spent(budget) == 2
 
 
 def test_ten_successes_pay_for_one_retry() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from asr_client._transport.attempt import AttemptFailed, OpenAttempt
 from asr_client._transport.call import Call
 from asr_client._transport.hedging import ASK_EVERY_S, LOOK_AGAIN_S, Hedging
-from asr_client._transport.sending import AttemptFailed, Sending
 from asr_client._transport.server import Health
 from asr_client.testing import Fault
 from tests.support.client.calls import Clock, with_servers
@@ -22,7 +22,7 @@ class Course:
         self.call, self.first = with_servers(*addresses, clock=self.clock, timeout_s=TIMEOUT_S)
         self.hedging = Hedging(self.call, self.first)
 
-    def wait(self) -> Sending | None:
+    def wait(self) -> OpenAttempt | None:
         """What is to be sent within the next few times that the hedging wants to look."""
         for _ in range(3):
             self.clock.time_s += self.hedging.wait_s() or 0.0
@@ -32,7 +32,7 @@ class Course:
                 return second
         return None
 
-    def at_half_time(self) -> Sending | None:
+    def at_half_time(self) -> OpenAttempt | None:
         self.clock.time_s += TIMEOUT_S / 2
         return self.hedging.second()
 
@@ -112,7 +112,7 @@ def test_a_second_server_that_fails_is_followed_by_a_third() -> None:
     course = Course("a", "b", "c")
     second = course.at_half_time()
     assert second is not None
-    course.hedging.lost(second, *Fault.CONNECTION_LOST.value)
+    course.hedging.lost(AttemptFailed(second, *Fault.CONNECTION_LOST.value))
     third = course.wait()
     assert third is not None
     assert {second.choice.address, third.choice.address} == {"b", "c"}
@@ -122,10 +122,10 @@ def test_the_failure_of_the_last_one_is_the_call_s() -> None:
     course = Course("a", "b")
     second = course.at_half_time()
     assert second is not None
-    course.hedging.lost(course.first, *Fault.CONNECTION_LOST.value)
+    course.hedging.lost(AttemptFailed(course.first, *Fault.CONNECTION_LOST.value))
     with pytest.raises(AttemptFailed) as caught:
-        course.hedging.lost(second, *Fault.QUEUE_FULL.value)
-    assert caught.value.sending is second
+        course.hedging.lost(AttemptFailed(second, *Fault.QUEUE_FULL.value))
+    assert caught.value.attempt is second
 
 
 def test_an_answer_leaves_the_one_that_was_outrun_out() -> None:

@@ -213,7 +213,8 @@ class Cluster:
         self.name = Name(host="asr", port=1)
 
     def now_has(self, *addresses: str) -> list[str]:
-        return self.servers.looked_up(self.name, addresses)
+        self.servers.looked_up(self.name, addresses)
+        return self.servers.take_unused()
 
 
 def test_a_name_is_looked_up_before_the_first_call_and_while_calls_are_made() -> None:
@@ -265,8 +266,9 @@ def test_an_address_that_is_gone_gets_no_calls_and_may_finish_those_it_has() -> 
     assert cluster.now_has("c", "b") == []
     assert set(cluster.servers.addresses) == {"b", "c"}
     assert cluster.servers.name_of("a") == cluster.name
-    assert cluster.servers.release(choice)
-    assert not cluster.servers.release(choice)
+    cluster.servers.release(choice)
+    assert cluster.servers.take_unused() == ["a"]
+    assert cluster.servers.take_unused() == []
     assert cluster.now_has("b") == ["c"]
 
 
@@ -276,8 +278,17 @@ def test_an_address_that_comes_back_while_it_finishes_stays() -> None:
     choice = cluster.servers.choose()
     cluster.now_has("b")
     cluster.now_has("a", "b")
-    assert not cluster.servers.release(choice)
+    cluster.servers.release(choice)
+    assert cluster.servers.take_unused() == []
     assert set(cluster.servers.addresses) == {"a", "b"}
+
+
+def test_an_address_that_was_gone_and_comes_back_at_once_keeps_its_connection() -> None:
+    cluster = Cluster()
+    cluster.now_has("a", "b")
+    cluster.servers.looked_up(cluster.name, ["b"])
+    cluster.servers.looked_up(cluster.name, ["a", "b"])
+    assert cluster.servers.take_unused() == []
 
 
 class Pair:
