@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import socket
 import subprocess
 
 import pytest
 
+from asr_client.cli import batch
 from asr_client.testing import Fault
 from tests.support.client.batch_job import ASR, Job
 from tests.support.client.waiting import wait_until
@@ -118,7 +120,9 @@ def test_a_server_that_stays_away_stops_it(job: Job) -> None:
     assert job.results() == []
 
 
-def test_a_busy_server_gets_all_of_it(job: Job) -> None:
+def test_a_busy_server_gets_all_of_it(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    soon = dataclasses.replace(batch.PATIENT, initial_backoff_s=0.02)
+    monkeypatch.setattr(batch, "PATIENT", soon)
     job.cards(20)
     job.server.capacity = 1
     job.server.delay_s = 0.005
