@@ -131,7 +131,7 @@ class BaseClient:
 
         def job(item: ItemT) -> _many.Job[ItemT]:
             call = self._call(timeout_s, retry)
-            call.gives_way = policy.max_attempts > 1
+            call.yield_on_busy = policy.max_attempts > 1
             return _many.Job(item=item, call=call, options=options)
 
         pace = Pace(concurrency, policy=policy, patience_s=patience_s)

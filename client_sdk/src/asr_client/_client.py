@@ -225,7 +225,7 @@ class Client(_base.BaseClient):
                     # Its caller's patience may be less than a healthy server needs.
                     self._servers.doubt(turn.address)
                     continue
-            self._servers.said(turn.address, ready=ready)
+            self._servers.note_ready(turn.address, ready=ready)
             if ready:
                 return True
         call.raise_last()

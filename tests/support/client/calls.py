@@ -19,13 +19,13 @@ class Clock:
         return self.time_s
 
 
-def made_call(clock: Clock, *, timeout_s: float = 10.0, dice: float = 0.5, **policy: Any) -> Call:
+def made_call(clock: Clock, *, timeout_s: float = 10.0, draw: float = 0.5, **policy: Any) -> Call:
     return Call(
         address="host:1",
         timeout_s=timeout_s,
         policy=asr_client.RetryPolicy(**policy),
         clock=clock,
-        dice=lambda: dice,
+        rng=lambda: draw,
     )
 
 
@@ -34,7 +34,7 @@ def with_servers(
 ) -> tuple[Call, OpenAttempt]:
     """A call and its first attempt, at the first server."""
     clock = clock or Clock()
-    servers = Servers(addresses, clock=clock, dice=lambda: 0)
+    servers = Servers(addresses, clock=clock, rng=lambda: 0)
     for address in addresses:
         servers.answered(address)
     budget = settings.pop("budget", RetryBudget())
@@ -47,7 +47,7 @@ def with_servers(
         budget=budget,
         watch=watch,
         clock=clock,
-        dice=lambda: 0.5,
+        rng=lambda: 0.5,
     )
     return call, call.attempt(call.choose())
 

@@ -102,7 +102,7 @@ class Refusing:
             call = Call(
                 address="asr:8001", timeout_s=self.TIMEOUT_S, policy=FAST, clock=lambda: self.now
             )
-            call.gives_way = True
+            call.yield_on_busy = True
             return Job(item=item, call=call, options={})
 
         pace = Pace(2, policy=FAST, patience_s=60)

@@ -75,18 +75,18 @@ class AsyncExchange:
         timeout_s: float,
         headers: tuple[tuple[str, str], ...] = (),
     ) -> Any:
-        heard = None
+        responded = None
         try:
             send = getattr(connection.stub, method)
             metadata = (*self._access.metadata, *headers)
             response = await send(request, timeout=timeout_s, metadata=metadata)
-            heard = True
+            responded = True
             return response
         except grpc.RpcError as error:
-            heard = error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
+            responded = error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
             raise
         finally:
-            useless = self.connections.end(connection, heard=heard)
+            useless = self.connections.end(connection, responded=responded)
             if useless is not None:
                 await useless.close()
 

@@ -40,7 +40,7 @@ class AsyncSender:
         self.pause = self._exchange.pause
         self._looking_up: dict[Name, asyncio.Task[None]] = {}
         self._look_up_words = ""
-        self._aside: set[asyncio.Task[Any]] = set()
+        self._background: set[asyncio.Task[Any]] = set()
         """What nobody awaits: a reference keeps it alive, and `close` ends it."""
 
     async def send(self, call: Call, method: str, request: Any) -> Any:
@@ -69,11 +69,11 @@ class AsyncSender:
 
     async def close(self) -> None:
         """End all; may be called again, and leaves a parent's connections alone."""
-        aside = [] if self.connections.forked else list(self._aside)
-        for task in aside:
+        background = [] if self.connections.forked else list(self._background)
+        for task in background:
             task.cancel()
         await self._exchange.close()
-        await asyncio.gather(*aside, return_exceptions=True)
+        await asyncio.gather(*background, return_exceptions=True)
 
     async def find_servers(self, call: Call) -> None:
         """Look up names when that is due, and wait only when there are no servers yet."""
@@ -135,7 +135,7 @@ class AsyncSender:
         with contextlib.suppress(grpc.RpcError, RuntimeError):
             answer = await self._exchange.ask(address, "ModelReady", request, timeout_s)
             ready = bool(answer.ready)
-        servers.said(address, ready=ready)
+        servers.note_ready(address, ready=ready)
         return ready
 
     async def _try_out(self, servers: Servers, address: str) -> None:
@@ -153,6 +153,6 @@ class AsyncSender:
 
     def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.ensure_future(work)
-        self._aside.add(task)
-        task.add_done_callback(self._aside.discard)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
         return task

@@ -49,7 +49,7 @@ class Call:
         budget: RetryBudget | None = None,
         watch: Watch | None = None,
         clock: Callable[[], float] = time.monotonic,
-        dice: Callable[[], float] = random.random,
+        rng: Callable[[], float] = random.random,
     ) -> None:
         check_timeout(timeout_s)
         self.servers = servers or Servers([address])
@@ -59,15 +59,15 @@ class Call:
         self._address = address
         self._policy = policy
         self._clock = clock
-        self._dice = dice
+        self._rng = rng
         self._start = self._began = clock()
         self._timeout_s = timeout_s
         self._tried: list[str] = []
         self._retries = self._new_retries()
         self._last: AsrError | None = None
-        self._under_way: list[OpenAttempt] = []
+        self._in_flight: list[OpenAttempt] = []
         self._earlier_attempts = 0
-        self.gives_way = False
+        self.yield_on_busy = False
         """Whether ServerBusy ends this turn at once: `transcribe_many` sends fewer, then again."""
         self.cancellable = False
         """Whether another thread may want to end it."""
@@ -81,7 +81,7 @@ class Call:
         turn._earlier_attempts += self._retries.attempts
         turn._retries = self._new_retries()
         turn._tried = []
-        turn._under_way = []
+        turn._in_flight = []
         turn.rpcs = []
         return turn
 
@@ -90,9 +90,9 @@ class Call:
         self._start = self._clock()
 
     @property
-    def under_way(self) -> tuple[OpenAttempt, ...]:
+    def in_flight(self) -> tuple[OpenAttempt, ...]:
         """The attempts that have not ended."""
-        return tuple(self._under_way)
+        return tuple(self._in_flight)
 
     @property
     def address(self) -> str:
@@ -138,7 +138,7 @@ class Call:
         """
         if self.cancelled or self._retries.counted >= self._policy.max_attempts:
             return None
-        tried = [*self._tried, *(attempt.address for attempt in self._under_way)]
+        tried = [*self._tried, *(attempt.address for attempt in self._in_flight)]
         choice = self.servers.choose_second(tried, again)
         if choice is not None and self._policy.budgeted and not self.budget.take():
             self.servers.release(choice)
@@ -173,16 +173,16 @@ class Call:
             span=self.watch.began(number, self._address),
             on_exit=self._leave,
         )
-        self._under_way.append(attempt)
+        self._in_flight.append(attempt)
         return attempt
 
     def _leave(self, attempt: OpenAttempt, error: BaseException | None) -> bool:
         if isinstance(error, AttemptFailed):
             attempt.pause_s = self._failed(error)
             return True
-        if error is None and attempt in self._under_way:
+        if error is None and attempt in self._in_flight:
             self.succeeded(attempt)
-        for other in self.under_way:
+        for other in self.in_flight:
             self._end(other, _errors.Cancelled, "CANCELLED", "nobody waits for it")
         return False
 
@@ -207,7 +207,7 @@ class Call:
             Whether to wait for the other one. Otherwise the failure is that of the call.
         """
         kind, _ = statuses.classify(failed.status, failed.words)
-        if len(self._under_way) < 2 or statuses.concerns_the_request(kind):
+        if len(self._in_flight) < 2 or statuses.concerns_the_request(kind):
             return False
         error = self._note(failed)
         self._ended(failed.attempt, failed.status, error, 0.0)
@@ -223,7 +223,7 @@ class Call:
         error = self._note(failed)
         pause_s = None
         try:
-            if self.gives_way and isinstance(error, _errors.ServerBusy):
+            if self.yield_on_busy and isinstance(error, _errors.ServerBusy):
                 raise error
             pause_s = self._retries.pause_s(
                 error, has_other=self.servers.has_other(self._tried), left_s=self.remaining_s
@@ -263,7 +263,7 @@ class Call:
             self.servers.release(choice)
 
     def _new_retries(self) -> Retries:
-        return Retries(self._policy, self.budget, clock=self._clock, dice=self._dice)
+        return Retries(self._policy, self.budget, clock=self._clock, rng=self._rng)
 
     def _end(self, attempt: OpenAttempt, kind: type[AsrError], status: str, words: str) -> None:
         self._address = attempt.address
@@ -276,7 +276,7 @@ class Call:
         error: AsrError | None = None,
         pause_s: float | None = None,
     ) -> None:
-        self._under_way.remove(attempt)
+        self._in_flight.remove(attempt)
         self._release(attempt.choice)
         record = Attempt(
             request_id=self.request_id,

@@ -94,12 +94,12 @@ class Connections:
                 connection.waiting_since_s = self._clock()
             return connection
 
-    def end(self, connection: Connection, *, heard: bool | None) -> Any:
+    def end(self, connection: Connection, *, responded: bool | None) -> Any:
         """Note how a request ended.
 
         Args:
             connection: what it was sent by.
-            heard: something came back; False is a deadline, None is that nobody waited so long.
+            responded: something came back; False is a deadline, None is that nobody waited so long.
 
         Returns:
             A channel that is of no more use, which is the caller's to close, or None.
@@ -107,9 +107,9 @@ class Connections:
         with self._lock:
             now = self._clock()
             connection.requests -= 1
-            if heard:
+            if responded:
                 connection.waiting_since_s = now if connection.requests else None
-            elif heard is False and self._is_silent(connection, now):
+            elif responded is False and self._is_silent(connection, now):
                 self._replace(connection)
             if connection in self._replaced and not connection.requests:
                 self._replaced.discard(connection)

@@ -42,7 +42,7 @@ class Exchange:
         """The response; raises AttemptFailed."""
         if method == "ModelInfer":
             _wire.set_timeout(request, attempt.timeout_s)
-        connection, heard = self.connections.begin(attempt.address), None
+        connection, responded = self.connections.begin(attempt.address), None
         try:
             send = getattr(connection.stub, method)
             settings = {"timeout": attempt.timeout_s, "metadata": self._metadata(call, attempt)}
@@ -50,13 +50,13 @@ class Exchange:
                 response = self.wait(call, send.future(request, **settings))
             else:
                 response = send(request, **settings)
-            heard = True
+            responded = True
             return response
         except grpc.RpcError as error:
-            heard = error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
+            responded = error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
             raise AttemptFailed(attempt, *self._access.failure(error)) from None
         finally:
-            self.end(connection, heard=heard)
+            self.end(connection, responded=responded)
 
     def start(self, call: Call, attempt: OpenAttempt, request: Any) -> tuple[Connection, Any]:
         """Send a recording without waiting; the connection is to be given back with `end`."""
@@ -71,11 +71,11 @@ class Exchange:
             return connection, rpc
         finally:
             if rpc is None:
-                self.end(connection, heard=None)
+                self.end(connection, responded=None)
 
-    def end(self, connection: Connection, *, heard: bool | None) -> None:
+    def end(self, connection: Connection, *, responded: bool | None) -> None:
         """Give back what an attempt was sent by."""
-        useless = self.connections.end(connection, heard=heard)
+        useless = self.connections.end(connection, responded=responded)
         if useless is not None:
             useless.close()
 
@@ -94,8 +94,8 @@ class Exchange:
         )
 
         def note(done: Any) -> None:
-            heard = None if done.cancelled() else not _is_deadline(done)
-            useless = self.connections.end(connection, heard=heard)
+            responded = None if done.cancelled() else not _is_deadline(done)
+            useless = self.connections.end(connection, responded=responded)
             if useless is not None:
                 # Not in gRPC's own thread, which runs this and which closing may wait for.
                 threading.Thread(target=useless.close, daemon=True).start()

@@ -59,7 +59,7 @@ class HedgedRequest:
             for attempt in list(self._in_flight):
                 connection, rpc = self._in_flight.pop(attempt)
                 rpc.cancel()
-                self._exchange.end(connection, heard=None)
+                self._exchange.end(connection, responded=None)
             self._exchange.track(self._call, [])
 
     def _start(self, attempt: OpenAttempt) -> None:
@@ -72,7 +72,7 @@ class HedgedRequest:
         """The response of an attempt that has ended; None when another one is to be waited for."""
         connection, rpc = self._in_flight.pop(attempt)
         code = rpc.code()
-        self._exchange.end(connection, heard=code is not grpc.StatusCode.DEADLINE_EXCEEDED)
+        self._exchange.end(connection, responded=code is not grpc.StatusCode.DEADLINE_EXCEEDED)
         if code is grpc.StatusCode.OK:
             hedge.won(attempt)
             return rpc.result()

@@ -88,6 +88,6 @@ class Hedging:
             self._second_at_s = self._call.now() + LOOK_AGAIN_S
 
     def _abandon_others(self, attempt: OpenAttempt) -> None:
-        for other in self._call.under_way:
+        for other in self._call.in_flight:
             if other is not attempt:
                 self._call.outrun(other)

@@ -28,14 +28,14 @@ class Pace:
         policy: RetryPolicy,
         patience_s: float,
         clock: Callable[[], float] = time.monotonic,
-        dice: Callable[[], float] = random.random,
+        rng: Callable[[], float] = random.random,
     ) -> None:
-        self._most = concurrency
+        self._max_in_flight = concurrency
         self._limit = float(concurrency)
         self._policy = policy
         self._patience_s = patience_s
         self._clock = clock
-        self._dice = dice
+        self._rng = rng
         self._round = 0
         self._refusals = 0
         self._refusing_since: float | None = None
@@ -54,9 +54,9 @@ class Pace:
         """The round that a recording sent now belongs to."""
         return self._round
 
-    def took(self) -> None:
+    def accepted(self) -> None:
         """Note that the server took and answered one."""
-        self._limit = min(self._most, self._limit + 1 / self._limit)
+        self._limit = min(self._max_in_flight, self._limit + 1 / self._limit)
         self._refusals = 0
         self._refusing_since = None
 
@@ -75,6 +75,6 @@ class Pace:
             self._refusals += 1
             self._limit = max(1.0, self._limit / 2)
             self._next_at = now + backoff_s(
-                attempts=self._refusals, policy=self._policy, dice=self._dice()
+                attempts=self._refusals, policy=self._policy, jitter=self._rng()
             )
         return now - self._refusing_since < self._patience_s

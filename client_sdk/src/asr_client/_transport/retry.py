@@ -91,25 +91,25 @@ def should_retry(error: AsrError, *, same_errors: int, attempts: int, policy: Re
     return attempts < policy.max_attempts and same_errors <= RETRIES_PER_CALL.get(type(error), 0)
 
 
-def backoff_s(*, attempts: int, policy: RetryPolicy, dice: float) -> float:
-    """Seconds to wait after `attempts` attempts; `dice` is an even draw from [0, 1)."""
+def backoff_s(*, attempts: int, policy: RetryPolicy, jitter: float) -> float:
+    """Seconds to wait after `attempts` attempts; `jitter` is an even draw from [0, 1)."""
     # The exponent is bounded because a float overflows at 2.0 ** 1024.
     growth: float = policy.backoff_multiplier ** min(attempts - 1, 64)
-    return dice * min(policy.max_backoff_s, policy.initial_backoff_s * growth)
+    return jitter * min(policy.max_backoff_s, policy.initial_backoff_s * growth)
 
 
-def restart_backoff_s(*, deaths: int, policy: RetryPolicy, dice: float, left_s: float) -> float:
+def restart_backoff_s(*, deaths: int, policy: RetryPolicy, jitter: float, left_s: float) -> float:
     """Seconds to wait for the process that died to be replaced.
 
     Args:
         deaths: how many attempts of this call ended with a dead process.
         policy: the caller's wish.
-        dice: an even draw from [0, 1).
+        jitter: an even draw from [0, 1).
         left_s: the call's time. Half of it is waited at most: with little time an early attempt is
             better than none.
     """
     bound_s: float = policy.restart_backoff_s * RESTART_MULTIPLIER ** (deaths - 1)
-    return min((0.5 + dice / 2) * bound_s, left_s / 2)
+    return min((0.5 + jitter / 2) * bound_s, left_s / 2)
 
 
 class Retries:
@@ -119,7 +119,7 @@ class Retries:
         policy: how the call is retried.
         budget: what all calls of the client share.
         clock: seconds that never go back.
-        dice: an even draw from [0, 1).
+        rng: an even draw from [0, 1).
     """
 
     def __init__(
@@ -128,12 +128,12 @@ class Retries:
         budget: RetryBudget,
         *,
         clock: Callable[[], float],
-        dice: Callable[[], float],
+        rng: Callable[[], float],
     ) -> None:
         self._policy = policy
         self._budget = budget
         self._clock = clock
-        self._dice = dice
+        self._rng = rng
         self.attempts = 0
         """All of them."""
         self._went_on = 0
@@ -180,7 +180,7 @@ class Retries:
             pause_s = restart_backoff_s(
                 deaths=self._counts[kind],
                 policy=self._policy,
-                dice=self._dice(),
+                jitter=self._rng(),
                 left_s=left_s(),
             )
         elif not elsewhere:
@@ -202,7 +202,7 @@ class Retries:
         return self._policy.max_attempts > 1 and waited_s < self._policy.reconnect_s
 
     def _backoff_s(self, attempts: int) -> float:
-        return backoff_s(attempts=attempts, policy=self._policy, dice=self._dice())
+        return backoff_s(attempts=attempts, policy=self._policy, jitter=self._rng())
 
 
 def _in_time(error: AsrError, pause_s: float, left_s: float) -> float:

@@ -125,7 +125,7 @@ class Sender:
 
         def note(done: Any) -> None:
             ok = done.code() is grpc.StatusCode.OK
-            servers.said(address, ready=ok and bool(done.result().ready))
+            servers.note_ready(address, ready=ok and bool(done.result().ready))
 
         request = _wire.request("ModelReady", name=_wire.MODEL)
         future = self._exchange.ask(address, "ModelReady", request, timeout_s)
@@ -152,5 +152,5 @@ class Sender:
             ready = False
         self.pause(call, 0)
         # Not left to the callback, which may come later than this thread's next choice.
-        call.servers.said(address, ready=ready)
+        call.servers.note_ready(address, ready=ready)
         return ready

@@ -38,7 +38,7 @@ class Servers:
     Args:
         targets: HOST:PORT each, or `dns:///HOST:PORT` for all addresses of a name.
         clock: seconds that never go back.
-        dice: an even draw from [0, 1); where the first round begins.
+        rng: an even draw from [0, 1); where the first round begins.
         on_change: told of each server that is left out or taken back, outside of all locks.
     """
 
@@ -47,7 +47,7 @@ class Servers:
         targets: Sequence[str],
         *,
         clock: Callable[[], float] = time.monotonic,
-        dice: Callable[[], float] = random.random,
+        rng: Callable[[], float] = random.random,
         on_change: Callable[[ServerHealth], None] = lambda _: None,
     ) -> None:
         self._lock = threading.Lock()
@@ -64,7 +64,7 @@ class Servers:
             else:
                 self._names[name] = -LOOK_UP_S
         # Many short-lived clients must not all begin with the same server.
-        self._turn = int(dice() * 2**16)
+        self._turn = int(rng() * 2**16)
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -206,7 +206,7 @@ class Servers:
         """Note that the model of a server answered a recording."""
         self._note(address, lambda server, now: server.answered())
 
-    def said(self, address: str, *, ready: bool) -> None:
+    def note_ready(self, address: str, *, ready: bool) -> None:
         """Note what a server said about its being ready."""
 
         def note(server: Server, now: float) -> None:

@@ -12,20 +12,20 @@ from asr_client._types import Transcript
 class Tally:
     """Counts from its making on."""
 
-    well: int = 0
+    succeeded: int = 0
     failed: int = 0
     audio_s: float = 0.0
     _started_at: float = field(default_factory=time.monotonic)
 
     def transcribed(self, transcript: Transcript) -> None:
         """Count a recording that has a transcript."""
-        self.well += 1
+        self.succeeded += 1
         self.audio_s += transcript.duration_s
 
     @property
     def done(self) -> int:
         """Recordings with a transcript or an error."""
-        return self.well + self.failed
+        return self.succeeded + self.failed
 
     @property
     def elapsed_s(self) -> float:

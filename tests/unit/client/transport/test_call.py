@@ -194,11 +194,11 @@ def test_a_name_or_a_handshake_that_is_wrong_is_not_waited_for(words: str) -> No
         fail(call.attempt(), "UNAVAILABLE", words)
 
 
-@pytest.mark.parametrize("dice", [0.0, 0.999])
+@pytest.mark.parametrize("draw", [0.0, 0.999])
 def test_both_retries_after_a_death_leave_the_only_server_time_for_a_new_process(
-    dice: float,
+    draw: float,
 ) -> None:
-    call = made_call(Clock(), timeout_s=300, dice=dice)
+    call = made_call(Clock(), timeout_s=300, draw=draw)
     first_s = fail(call.attempt(), *Fault.DEAD_FRONT.value)
     second_s = fail(call.attempt(), *Fault.DEAD_FRONT.value)
     assert 2 <= first_s <= 4
@@ -208,7 +208,7 @@ def test_both_retries_after_a_death_leave_the_only_server_time_for_a_new_process
 
 
 def test_a_call_with_little_time_waits_for_a_new_process_half_of_it() -> None:
-    call = made_call(Clock(), timeout_s=3, dice=0.999)
+    call = made_call(Clock(), timeout_s=3, draw=0.999)
     assert fail(call.attempt(), *Fault.DEAD_FRONT.value) == 1.5
 
 
@@ -230,7 +230,7 @@ def test_a_block_that_returns_has_the_answer() -> None:
     with attempt:
         pass
     assert [(record.address, record.status) for record in records] == [("a", "OK")]
-    assert call.under_way == ()
+    assert call.in_flight == ()
     assert call.servers._servers["a"].requests == 0
 
 

@@ -31,54 +31,54 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return World()
 
 
-def request(world: World, *, lasts_s: float, heard: bool | None) -> Any:
+def request(world: World, *, lasts_s: float, responded: bool | None) -> Any:
     connection = world.connections.begin(ADDRESS)
     world.now += lasts_s
-    return world.connections.end(connection, heard=heard)
+    return world.connections.end(connection, responded=responded)
 
 
 def test_an_answer_keeps_it_however_long_it_took(world: World) -> None:
-    assert request(world, lasts_s=60, heard=True) is None
-    assert request(world, lasts_s=60, heard=True) is None
+    assert request(world, lasts_s=60, responded=True) is None
+    assert request(world, lasts_s=60, responded=True) is None
     assert world.opened == 1
 
 
 def test_a_deadline_without_a_word_replaces_it(world: World) -> None:
-    assert request(world, lasts_s=SILENCE_S, heard=False) == 1
-    request(world, lasts_s=0, heard=True)
+    assert request(world, lasts_s=SILENCE_S, responded=False) == 1
+    request(world, lasts_s=0, responded=True)
     assert world.opened == 2
 
 
 def test_short_deadlines_add_up(world: World) -> None:
     for _ in range(3):
-        assert request(world, lasts_s=0.3 * SILENCE_S, heard=False) is None
-    assert request(world, lasts_s=0.3 * SILENCE_S, heard=False) == 1
+        assert request(world, lasts_s=0.3 * SILENCE_S, responded=False) is None
+    assert request(world, lasts_s=0.3 * SILENCE_S, responded=False) == 1
 
 
 def test_an_answer_to_another_request_is_a_sign_of_life(world: World) -> None:
     slow, quick = world.connections.begin(ADDRESS), world.connections.begin(ADDRESS)
     world.now += SILENCE_S
-    world.connections.end(quick, heard=True)
+    world.connections.end(quick, responded=True)
     world.now += SILENCE_S / 2
-    assert world.connections.end(slow, heard=False) is None
-    request(world, lasts_s=0, heard=True)
+    assert world.connections.end(slow, responded=False) is None
+    request(world, lasts_s=0, responded=True)
     assert world.opened == 1
 
 
 def test_who_did_not_wait_says_nothing(world: World) -> None:
-    assert request(world, lasts_s=60, heard=None) is None
-    request(world, lasts_s=0, heard=True)
+    assert request(world, lasts_s=60, responded=None) is None
+    request(world, lasts_s=0, responded=True)
     assert world.opened == 1
 
 
 def test_what_is_in_flight_keeps_the_old_one_open(world: World) -> None:
     patient = world.connections.begin(ADDRESS)
-    assert request(world, lasts_s=SILENCE_S, heard=False) is None
-    assert request(world, lasts_s=0, heard=True) is None
+    assert request(world, lasts_s=SILENCE_S, responded=False) is None
+    assert request(world, lasts_s=0, responded=True) is None
     assert world.opened == 2
     # A deadline on the old one says nothing of the new one.
-    assert world.connections.end(patient, heard=False) == 1
-    request(world, lasts_s=0, heard=True)
+    assert world.connections.end(patient, responded=False) == 1
+    request(world, lasts_s=0, responded=True)
     assert world.opened == 2
 
 
@@ -89,23 +89,23 @@ def test_one_that_gives_no_sign_of_life_is_replaced_at_once_and_closed_when_it_i
     question = world.connections.begin(ADDRESS, used)
     world.connections.replace(used)
     world.connections.replace(used)
-    assert world.connections.end(question, heard=False) is None
-    request(world, lasts_s=0, heard=True)
+    assert world.connections.end(question, responded=False) is None
+    request(world, lasts_s=0, responded=True)
     assert world.opened == 2
-    assert world.connections.end(used, heard=None) == 1
+    assert world.connections.end(used, responded=None) == 1
 
 
 def test_one_in_use_is_forgotten_and_closed_later(world: World) -> None:
     used = world.connections.begin(ADDRESS)
     assert world.connections.drop(ADDRESS) is None
-    assert world.connections.end(used, heard=True) == 1
-    request(world, lasts_s=0, heard=True)
+    assert world.connections.end(used, responded=True) == 1
+    request(world, lasts_s=0, responded=True)
     assert world.connections.drop(ADDRESS) == 2
     assert world.connections.drop(ADDRESS) is None
 
 
 def test_closing_closes_the_old_ones_too(world: World) -> None:
     world.connections.begin(ADDRESS)
-    request(world, lasts_s=SILENCE_S, heard=False)
-    request(world, lasts_s=0, heard=True)
+    request(world, lasts_s=SILENCE_S, responded=False)
+    request(world, lasts_s=0, responded=True)
     assert sorted(world.connections.close()) == [1, 2]

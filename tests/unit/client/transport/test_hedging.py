@@ -74,9 +74,9 @@ def test_a_second_server_costs_a_token_and_there_is_none_without() -> None:
 
 def test_a_server_that_is_left_out_is_no_second_one() -> None:
     course = Course("a", "b")
-    course.call.servers.said("b", ready=False)
+    course.call.servers.note_ready("b", ready=False)
     assert course.at_half_time() is None
-    course.call.servers.said("b", ready=True)
+    course.call.servers.note_ready("b", ready=True)
     assert course.wait() is not None
 
 
@@ -100,7 +100,7 @@ def test_no_sign_of_life_leaves_it_out_and_sends_the_request_elsewhere() -> None
 
 def test_without_another_server_the_one_that_gives_no_sign_gets_it_again() -> None:
     course = Course("a", "b")
-    course.call.servers.said("b", ready=False)
+    course.call.servers.note_ready("b", ready=False)
     course.clock.time_s += ASK_EVERY_S
     course.hedging.no_sign_of_life()
     second = course.hedging.second()
@@ -133,6 +133,6 @@ def test_an_answer_leaves_the_one_that_was_outrun_out() -> None:
     second = course.at_half_time()
     assert second is not None
     course.hedging.won(second)
-    assert course.call.under_way == ()
+    assert course.call.in_flight == ()
     assert course.call.servers.health("a") is Health.SILENT
     assert course.call.servers.health("b") is Health.UP

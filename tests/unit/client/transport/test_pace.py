@@ -21,13 +21,13 @@ def clock() -> Clock:
 
 
 def pace(clock: Clock, concurrency: int = 8, patience_s: float = 60.0) -> Pace:
-    return Pace(concurrency, policy=POLICY, patience_s=patience_s, clock=clock, dice=lambda: 1.0)
+    return Pace(concurrency, policy=POLICY, patience_s=patience_s, clock=clock, rng=lambda: 1.0)
 
 
 def test_it_starts_with_all_and_never_has_more(clock: Clock) -> None:
     made = pace(clock)
     for _ in range(100):
-        made.took()
+        made.accepted()
     assert (made.limit, made.pause_s()) == (8, 0.0)
 
 
@@ -53,7 +53,7 @@ def test_successes_raise_it_by_about_one_for_each_full_round(clock: Clock) -> No
     limits = []
     for _ in range(4):
         for _ in range(made.limit + 1):
-            made.took()
+            made.accepted()
         limits.append(made.limit)
     assert limits == [5, 6, 7, 8]
 
@@ -67,7 +67,7 @@ def test_the_wait_after_a_refusal_doubles_and_ends_with_a_success(clock: Clock) 
         clock.now += 10
     assert pauses == [1.0, 2.0, 4.0, 4.0]
     assert made.pause_s() == 0.0
-    made.took()
+    made.accepted()
     made.refused(made.sent())
     assert made.pause_s() == 1.0
 
@@ -79,5 +79,5 @@ def test_it_gives_up_when_nothing_was_taken_for_all_its_patience(clock: Clock) -
     assert made.refused(made.sent())
     clock.now += 1
     assert not made.refused(made.sent())
-    made.took()
+    made.accepted()
     assert made.refused(made.sent())

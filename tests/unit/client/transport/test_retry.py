@@ -46,22 +46,22 @@ def test_what_the_request_may_have_caused_is_tried_again_seldom(
 
 @given(
     attempts=st.integers(1, 10_000),
-    dice=st.floats(0, 1, exclude_max=True),
+    jitter=st.floats(0, 1, exclude_max=True),
     initial=st.floats(0, 10),
     longest=st.floats(0, 100),
 )
 def test_waits_stay_below_their_bound(
-    attempts: int, dice: float, initial: float, longest: float
+    attempts: int, jitter: float, initial: float, longest: float
 ) -> None:
     policy = RetryPolicy(initial_backoff_s=initial, max_backoff_s=longest)
-    pause_s = backoff_s(attempts=attempts, policy=policy, dice=dice)
+    pause_s = backoff_s(attempts=attempts, policy=policy, jitter=jitter)
     assert 0 <= pause_s <= longest
     assert pause_s <= initial * 2.0 ** min(attempts, 64)
 
 
 def test_the_bound_doubles() -> None:
     policy = RetryPolicy(initial_backoff_s=0.1, max_backoff_s=1.0)
-    bounds = [backoff_s(attempts=n, policy=policy, dice=1.0) for n in range(1, 7)]
+    bounds = [backoff_s(attempts=n, policy=policy, jitter=1.0) for n in range(1, 7)]
     assert bounds == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
 
 

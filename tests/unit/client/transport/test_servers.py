@@ -40,8 +40,8 @@ class Clock:
         return self.time_s
 
 
-def made(*targets: str, clock: Clock | None = None, up: bool = True, dice: float = 0) -> Servers:
-    servers = Servers(targets, clock=clock or Clock(), dice=lambda: dice)
+def made(*targets: str, clock: Clock | None = None, up: bool = True, draw: float = 0) -> Servers:
+    servers = Servers(targets, clock=clock or Clock(), rng=lambda: draw)
     for address in targets if up else ():
         servers.answered(address)
     return servers
@@ -64,7 +64,7 @@ def test_calls_go_round() -> None:
 
 
 def test_clients_do_not_all_begin_with_the_same_server() -> None:
-    first = Counter(chosen(made("a", "b", dice=n / 100), 1)[0] for n in range(100))
+    first = Counter(chosen(made("a", "b", draw=n / 100), 1)[0] for n in range(100))
     assert min(first["a"], first["b"]) > 30
 
 
@@ -105,7 +105,7 @@ def test_a_server_is_asked_in_passing_and_comes_back_when_it_is_ready() -> None:
     assert choose(servers).probes == ("a",)
     # One of many calls asks, and the others do not wait for the answer.
     assert [(c.address, c.probes) for c in (choose(servers), choose(servers))] == [("b", ())] * 2
-    servers.said("a", ready=True)
+    servers.note_ready("a", ready=True)
     assert set(chosen(servers, 2)) == {"a", "b"}
 
 
@@ -128,7 +128,7 @@ def test_a_server_that_stays_away_is_asked_less_and_less_but_always_again() -> N
         clock.time_s += 0.25
         if choose(servers).probes:
             asked.append(clock.time_s)
-            servers.said("a", ready=False)
+            servers.note_ready("a", ready=False)
     pauses = [after - before for before, after in itertools.pairwise(asked)]
     assert pauses == sorted(pauses)
     assert pauses[0] <= 2 * FIRST_PROBE_S
@@ -209,7 +209,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.servers = Servers(["dns:///asr:1"], clock=self.clock, dice=lambda: 0)
+        self.servers = Servers(["dns:///asr:1"], clock=self.clock, rng=lambda: 0)
         self.name = Name(host="asr", port=1)
 
     def now_has(self, *addresses: str) -> list[str]:
@@ -297,9 +297,7 @@ class Pair:
     def __init__(self) -> None:
         self.clock = Clock()
         self.changes: list[ServerHealth] = []
-        self.servers = Servers(
-            "ab", clock=self.clock, dice=lambda: 0, on_change=self.changes.append
-        )
+        self.servers = Servers("ab", clock=self.clock, rng=lambda: 0, on_change=self.changes.append)
         for address in "ab":
             self.servers.answered(address)
         self.servers.failed("b", _errors.ServerBusy)
@@ -332,7 +330,7 @@ def test_a_server_that_lets_a_deadline_pass_is_left_out_whatever_it_says() -> No
     pair = Pair()
     pair.silent()
     assert set(chosen(pair.servers, 4)) == {"b"}
-    pair.servers.said("a", ready=True)
+    pair.servers.note_ready("a", ready=True)
     assert set(chosen(pair.servers, 4)) == {"b"}
     (a, b) = pair.servers.views
     assert (a.state, a.left_out, a.reason) == ("silent", True, "no answer within its deadline")
@@ -364,7 +362,7 @@ def test_a_trial_that_finds_nobody_makes_it_a_server_that_is_gone() -> None:
     pair.silent()
     pair.servers.trial_ended("a", Fault.CONNECTION_LOST.value)
     assert pair.servers.health("a") is Health.DOWN
-    pair.servers.said("a", ready=True)
+    pair.servers.note_ready("a", ready=True)
     assert pair.servers.health("a") is Health.UP
 
 
@@ -494,8 +492,8 @@ def test_whatever_happens_there_is_a_server_and_a_ready_one_comes_first(events: 
         "gone": lambda address: servers.failed(address, GONE),
         "busy": lambda address: servers.failed(address, _errors.ServerBusy),
         "answer": servers.answered,
-        "ready": lambda address: servers.said(address, ready=True),
-        "not ready": lambda address: servers.said(address, ready=False),
+        "ready": lambda address: servers.note_ready(address, ready=True),
+        "not ready": lambda address: servers.note_ready(address, ready=False),
         "silence": lambda address: servers.unanswered(last[address], "no answer"),
         "no trial": lambda address: servers.trial_ended(address, NO_ANSWER),
     }
