@@ -26,27 +26,29 @@ _T = TypeVar("_T")
 
 
 class AsyncClient(_base.BaseClient):
-    """Calls the service from coroutines; one client serves any number of tasks of one event loop.
+    """The client for asyncio; any number of tasks of one event loop may share it.
 
-    Nothing is opened before the first call. `close`, or the end of an `async with` block, ends
-    the calls of other tasks with `Cancelled`. Cancelling a task cancels its call on the server.
+    The client opens nothing before its first call. `close`, or the end of an `async with` block,
+    ends the calls of other tasks with `Cancelled`. A cancelled task cancels its call on the server.
 
     Args:
         url: HOST:PORT of the server's gRPC endpoint, several of them, or `dns:///NAME:PORT` for
-            all addresses that the name has. Calls go round the servers that are ready.
-        timeout_s: bounds each `transcribe` that does not say otherwise, in seconds.
-        retry: how calls are retried; `RetryPolicy(max_attempts=1)` switches retries off.
-        token: what the server's `--token-file` holds; sent with every call and shown nowhere.
-        tls: for a server with certificates; None connects in plain text.
-        compression: of what is sent, by gRPC; for samples and WAV over slow networks. Costs time.
-        max_audio_bytes: more is not sent but ends with AUDIO_TOO_LARGE at once; for servers whose
-            `--max-audio-bytes` is not the default.
-        on_attempt: called with an `Attempt` each time that a recording was sent, whatever came of
-            it, in the thread or event loop of the call: for metrics.
+            all addresses that the name has. Calls are spread over the servers that are ready.
+        timeout_s: the time limit of each `transcribe` that has none of its own, in seconds.
+        retry: the retry policy; `RetryPolicy(max_attempts=1)` switches retries off.
+        token: the content of the server's `--token-file`. The client sends it with every call and
+            shows it nowhere.
+        tls: for a server with certificates; None means plain text.
+        compression: gRPC compresses requests. It helps samples and WAV over slow networks, and
+            costs processor time.
+        max_audio_bytes: larger audio is not sent; the call ends with AUDIO_TOO_LARGE at once. For
+            servers whose `--max-audio-bytes` is not the default.
+        on_attempt: a hook for metrics. It gets an `Attempt` at the end of each attempt to send a
+            recording, in the thread or event loop of the call.
 
     Raises:
-        ValueError: an argument that cannot be right.
-        OSError: a certificate's file cannot be read.
+        ValueError: an argument is out of its range.
+        OSError: a certificate file cannot be read.
     """
 
     def __init__(
@@ -88,14 +90,14 @@ class AsyncClient(_base.BaseClient):
             audio: a path, the bytes of an audio file, a file object opened in binary mode, or a
                 numpy array of samples, `[samples]` or `[samples, channels]`, of any integer or
                 float dtype. Full scale is 1 for floats and the dtype's range for integers.
-            retry: how this call is retried; None is the client's way.
-            timeout_s: bounds the whole call in seconds, reading, retries and waits included; None
-                is the client's. The server drops the work when it is over.
+            retry: the retry policy of this call; None means the client's.
+            timeout_s: the time limit of the whole call in seconds, with reading, retries and
+                waits; None means the client's. The server drops the work when the time is over.
             **options: as `TranscribeOptions` lists them.
 
         Raises:
             AsrError: the call failed; its subclasses say how.
-            TypeError, ValueError: the arguments do not fit together; nothing was sent.
+            TypeError, ValueError: an argument is wrong; nothing was sent.
             OSError: the file cannot be read; nothing was sent.
         """
         chosen = with_defaults(options)
@@ -114,28 +116,28 @@ class AsyncClient(_base.BaseClient):
         timeout_s: float | None = None,
         **options: Unpack[TranscribeOptions],
     ) -> Outcomes[ItemT]:
-        """Transcribe many recordings, some of them at once, and yield results as they finish.
+        """Transcribe many recordings in parallel, and yield results as they finish.
 
-        No more than `concurrency` items are in memory, so `items` may be endless; what has
-        finished is handed out before the next item is asked for. A recording that fails has its
-        error as result and holds nothing up. When the server says that it is busy, half as many
-        are in flight, then gradually more again; a refused recording is sent again, unless for
-        `timeout_s` the server took none at all, or `retry` allows one attempt only.
+        At most `concurrency` items are in memory, so `items` may be endless. Finished results are
+        yielded before the next item is requested. A recording that fails has its error as result,
+        and the others go on. When the server is busy, the number in flight is halved and then
+        grows again slowly. A refused recording is sent again, unless the server has accepted none
+        for `timeout_s`, or `retry` allows only one attempt.
 
-        Ending the iteration (`close` or `aclose` of the iterator, an exception, Ctrl-C) cancels
-        what is in flight and returns when all has ended. Asynchronous iterators are best closed by
-        `contextlib.aclosing`: leaving the loop alone closes them late.
+        The end of the iteration (`close` or `aclose` of the iterator, an exception, Ctrl-C)
+        cancels the recordings in flight and waits for their end. Close an asynchronous iterator
+        with `contextlib.aclosing`: Python closes it late when a loop is only left.
 
         Args:
-            items: each a `Recording`, or anything that `transcribe` takes as audio. `Client` asks
-                for them in the caller's thread. `AsyncClient` takes asynchronous iterables too, and
-                should where the next item may have to be waited for.
-            concurrency: the most recordings in flight.
-            retry: how each recording is retried; None is the client's way.
-            timeout_s: bounds each recording in seconds, from when it is sent; one that the server
-                was too busy for has it anew when it is sent again.
-            **options: those of `transcribe`, for every item. An option that a `Recording` has of
-                its own comes first.
+            items: each a `Recording`, or audio as `transcribe` takes it. `Client` iterates in the
+                caller's thread. `AsyncClient` also takes asynchronous iterables; use one when the
+                next item may take time.
+            concurrency: the maximum number of recordings in flight.
+            retry: the retry policy of each recording; None means the client's.
+            timeout_s: the time limit of each recording in seconds, from when it is sent. It begins
+                again when a recording is sent again because the server was busy.
+            **options: those of `transcribe`, for every item. The options of a `Recording` override
+                them.
 
         Raises:
             ValueError: concurrency or timeout_s is not a positive number.
@@ -146,7 +148,7 @@ class AsyncClient(_base.BaseClient):
         return _many.in_tasks(_many.iterator(items), plan, self._send_job)
 
     async def is_ready(self, *, timeout_s: float = _base.DEFAULT_STATUS_TIMEOUT_S) -> bool:
-        """Say whether a server is there and both its models are ready; raises no AsrError."""
+        """Whether a server answers and both its models are ready; raises no AsrError."""
         call = self._status_call(timeout_s)
         try:
             return await self._any_ready(call)
@@ -157,11 +159,11 @@ class AsyncClient(_base.BaseClient):
         """Return as soon as `is_ready` is true.
 
         Raises:
-            DeadlineExceeded: it was not true within `timeout_s` seconds; `__cause__` says why.
+            DeadlineExceeded: it was not true within `timeout_s` seconds; `__cause__` is the reason.
         """
         call = self._status_call(timeout_s)
         while True:
-            # One probe must not use up the time: the next may find a server that came back.
+            # One probe must not use all the time: the next one may find a server that came back.
             probe = self._status_call(min(_base.DEFAULT_STATUS_TIMEOUT_S, call.remaining_s()))
             try:
                 if await self._any_ready(probe):
@@ -171,10 +173,10 @@ class AsyncClient(_base.BaseClient):
             await self._sender.pause(call, min(_base.READY_POLL_S, call.remaining_s()))
 
     async def status(self, *, timeout_s: float = _base.DEFAULT_STATUS_TIMEOUT_S) -> ServerStatus:
-        """Ask the server, of several the first that answers, about itself and its models.
+        """The state of the server and its models; of several servers, of the first that answers.
 
         Raises:
-            AsrError: no answer.
+            AsrError: no server answered.
         """
         call = self._status_call(timeout_s)
         await self._sender.find_servers(call)
@@ -187,7 +189,7 @@ class AsyncClient(_base.BaseClient):
         raise AssertionError("there is at least one server")
 
     async def close(self) -> None:
-        """End calls in flight and give back all that the client holds; may be called again."""
+        """End the calls in flight and close all connections; may be called again."""
         await self._sender.close()
 
     async def __aenter__(self) -> AsyncClient:
@@ -232,7 +234,7 @@ class AsyncClient(_base.BaseClient):
             except _errors.AsrError as error:
                 call.remember(error)
                 if isinstance(error, _errors.DeadlineExceeded):
-                    # Its caller's patience may be less than a healthy server needs.
+                    # The caller's timeout may be too short even for a healthy server.
                     self._servers.doubt(turn.address)
                     continue
             self._servers.note_ready(turn.address, ready=ready)

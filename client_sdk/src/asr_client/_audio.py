@@ -1,4 +1,4 @@
-"""From what a caller has (a path, bytes, a file, an array) to what travels."""
+"""The caller's audio (a path, bytes, a file, an array) as the bytes of a request."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 from asr_client._types import Audio, Encoding, ReadableFile, Samples
 
 MAX_AUDIO_BYTES = 2**31 - 2**20
-"""A protobuf message ends at 2 GiB; the rest of the request fits into 1 MiB."""
+"""A protobuf message holds 2 GiB at most; the rest of the request fits into 1 MiB."""
 
 MAX_ARRAY_CHANNELS = 64
-"""The server's limit; more columns are rather a transposed array than channels."""
+"""The server's limit; an array with more columns is probably transposed."""
 
 SMALL_BYTES = 1 << 20
-"""Up to this size the preparation of samples in memory is too short to hold up an event loop."""
+"""Samples in memory up to this size are prepared fast enough for an event loop."""
 
 
 class TooLarge(Exception):
@@ -28,7 +28,7 @@ class TooLarge(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Payload:
-    """Audio as it travels; rate and channels are set exactly when the encoding is PCM."""
+    """Audio of a request; rate and channels are set exactly when the encoding is PCM."""
 
     data: bytes | bytearray | memoryview
     encoding: Encoding
@@ -37,7 +37,7 @@ class Payload:
 
 
 def may_block(audio: Audio) -> bool:
-    """Say whether `load` may take longer than an event loop should wait."""
+    """Whether `load` may take longer than an event loop should wait."""
     if isinstance(audio, (np.ndarray, memoryview)):
         return audio.nbytes > SMALL_BYTES
     return not isinstance(audio, (bytes, bytearray)) or len(audio) > SMALL_BYTES
@@ -54,9 +54,9 @@ def load(
     """Read the audio and describe it.
 
     Raises:
-        TypeError: not something that holds audio.
-        ValueError: rate, channels or encoding do not go with the audio.
-        TooLarge: more than `max_bytes`, or than a request can hold, would travel.
+        TypeError: the object holds no audio.
+        ValueError: rate, channels or encoding do not match the audio.
+        TooLarge: the audio exceeds `max_bytes`, or the size of a request.
         OSError: the file cannot be read.
     """
     if encoding not in get_args(Encoding):
@@ -87,12 +87,12 @@ def encode(samples: Samples, *, sample_rate: int, max_bytes: int = MAX_AUDIO_BYT
     """Encode samples as little-endian PCM, channels interleaved.
 
     Args:
-        samples: `[samples]` or `[samples, channels]`. Full scale of a float dtype is 1, of an
-            integer dtype its range; unsigned integers have their zero in the middle.
+        samples: `[samples]` or `[samples, channels]`. Full scale is 1 for a float dtype and the
+            range for an integer dtype; the zero of unsigned integers is in the middle.
         sample_rate: in Hz.
         max_bytes: as in `load`.
 
-    Integers of 8 and 16 bits travel as 16 bits without loss, all else as float32.
+    Integers of 8 and 16 bits become 16 bits without loss, everything else becomes float32.
     """
     if samples.ndim not in (1, 2):
         raise ValueError(f"an array is [samples] or [samples, channels], not {samples.ndim}-D")
@@ -106,14 +106,14 @@ def encode(samples: Samples, *, sample_rate: int, max_bytes: int = MAX_AUDIO_BYT
     encoding: Encoding = "pcm_s16le" if kind in "iu" and bits <= 16 else "pcm_f32le"
     _check_size(samples.size * (2 if encoding == "pcm_s16le" else 4), max_bytes)
     if encoding == "pcm_s16le":
-        # Wrap-around is wanted here: flipping the top bit moves an unsigned zero to the middle.
+        # The wrap-around is intended: flipping the top bit moves an unsigned zero to the middle.
         wide = samples.astype("<i2") << (16 - bits)
         pcm = (wide ^ np.int16(-(2**15)) if kind == "u" else wide).astype("<i2")
     elif kind in "iu":
         offset = 2.0 ** (bits - 1) if kind == "u" else 0.0
         pcm = ((samples.astype(np.float64) - offset) / 2.0 ** (bits - 1)).astype("<f4")
     elif kind == "f":
-        # A double beyond float32 becomes infinite, which the server names; a warning would not.
+        # A double beyond float32 becomes infinite, and the server reports that.
         with np.errstate(over="ignore"):
             pcm = samples.astype("<f4")
     else:

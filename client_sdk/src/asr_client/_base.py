@@ -1,4 +1,4 @@
-"""What the two clients share: their settings and the steps of a call that need no waiting."""
+"""The base of the two clients: settings, and the steps of a call that do not wait."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ from asr_client._types import (
 DEFAULT_TIMEOUT_S = 300.0
 DEFAULT_STATUS_TIMEOUT_S = 5.0
 DEFAULT_MAX_AUDIO_BYTES = 256 * 2**20
-"""The contract's default, which a server may have been told to change."""
+"""The contract's default; a server may have another limit."""
 READY_POLL_S = 0.25
 MODELS = (_wire.MODEL, _wire.ACOUSTIC_MODEL)
 
 _T = TypeVar("_T")
 Steps: TypeAlias = Generator[tuple[str, dict[str, Any]], Any, _T]
-"""Yields method and fields, is sent the response, returns the outcome: one script, two clients."""
+"""Yields a method and its fields, receives the response, and returns the outcome.
+
+Both clients run the same steps."""
 
 _ONCE = RetryPolicy(max_attempts=1)
 
@@ -43,7 +45,7 @@ class BaseClient:
     """Settings of a client; holds no connection."""
 
     _sender: Any
-    """What sends requests and holds connections."""
+    """Sends requests and holds the connections."""
 
     def __init__(
         self,
@@ -82,7 +84,7 @@ class BaseClient:
 
     @property
     def servers(self) -> tuple[ServerHealth, ...]:
-        """What the client knows of each server: which are left out, and why. Asks nobody."""
+        """The state of each server as the client knows it; sends nothing."""
         return self._servers.views
 
     def __repr__(self) -> str:
@@ -108,7 +110,7 @@ class BaseClient:
         return self._call(timeout_s, _ONCE, Watch())
 
     def _one_by_one(self, call: Call) -> Iterator[Call]:
-        """A call to each server, which share the time that is left."""
+        """A call to each server; the calls share the time that is left."""
         addresses = self._servers.addresses
         for position, address in enumerate(addresses):
             share_s = call.remaining_s() / (len(addresses) - position)
@@ -121,7 +123,7 @@ class BaseClient:
         retry: RetryPolicy | None,
         timeout_s: float | None,
     ) -> _many.Plan[ItemT]:
-        """Check what `transcribe_many` was called with, before its first item."""
+        """Check the arguments of `transcribe_many` before its first item."""
         self._check_open()
         policy = retry or self._retry
         patience_s = self._timeout_s if timeout_s is None else timeout_s
@@ -143,7 +145,7 @@ class BaseClient:
         audio: Audio,
         options: Mapping[str, Any],
     ) -> Any:
-        """Read and encode the audio; slow for large ones."""
+        """Read and encode the audio; slow for large audio."""
         try:
             payload = _audio.load(
                 audio,
@@ -181,7 +183,7 @@ def _targets(url: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def ready_steps() -> Steps[bool]:
-    """Ask whether all models are ready."""
+    """Ask whether both models are ready."""
     for name in MODELS:
         if not (yield "ModelReady", {"name": name}).ready:
             return False
@@ -189,7 +191,7 @@ def ready_steps() -> Steps[bool]:
 
 
 def status_steps(address: str) -> Steps[ServerStatus]:
-    """Ask the server there all that `ServerStatus` holds."""
+    """Ask a server for everything that `ServerStatus` holds."""
     live = (yield "ServerLive", {}).live
     ready = (yield "ServerReady", {}).ready
     metadata = yield "ServerMetadata", {}

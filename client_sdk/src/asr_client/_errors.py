@@ -1,8 +1,8 @@
-"""Everything a call can end with, other than a result.
+"""The errors of a call.
 
 ```
 AsrError
-├── InvalidRequest            the server refuses the request; sending it again cannot help
+├── InvalidRequest            the server refuses the request; another attempt cannot succeed
 │   ├── InvalidAudio          EMPTY_AUDIO, UNSUPPORTED_FORMAT, CORRUPT_AUDIO, AUDIO_TOO_LONG,
 │   │                         AUDIO_TOO_LARGE, BAD_SAMPLE_RATE, NON_FINITE_SAMPLES
 │   └── InvalidOptions        BAD_OPTIONS, UNKNOWN_LANGUAGE
@@ -10,18 +10,18 @@ AsrError
 ├── AuthenticationError       no token, or the wrong one
 ├── ModelNotFound             the server has no such model
 ├── ServerUnavailable         no server could take the request
-│   ├── ServerBusy            its queue is full, or the request waited there too long
+│   ├── ServerBusy            its queue is full, or the request waited in it too long
 │   ├── ServerDraining        it is stopping
 │   ├── EngineRestarting      a process of its models died and is being replaced
 │   └── OutOfMemory           its accelerator has no memory left for this request
-├── ServerFault               a defect of the server, or something that is not this service
-├── InvalidResponse           an answer that breaks the contract
+├── ServerFault               a defect of the server, or another kind of server
+├── InvalidResponse           the answer breaks the contract
 ├── DeadlineExceeded          `timeout_s` is over (also a TimeoutError)
 └── Cancelled                 the client was closed, or the server ended the call
 ```
 
 Wrong arguments are `TypeError` and `ValueError`, an unreadable file is `OSError`, and a closed
-client is `RuntimeError`; none of them is sent anywhere.
+client is `RuntimeError`; the client sends nothing then.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from typing import Any, ClassVar
 class AsrError(Exception):
     """A call to the service failed.
 
-    The message is a constant of the class or the code, so that errors can be grouped by it. What
-    differs between calls is in the attributes; from Python 3.11 on tracebacks show them as a note.
+    The message is a constant of the class or the code, so that errors can be grouped by it. The
+    attributes hold the details; from Python 3.11 on, tracebacks show them as a note.
     """
 
     default_message: ClassVar[str] = "the call failed"
 
     code: str | None
-    """The contract's code, such as `"AUDIO_TOO_LONG"`; None when the words are Triton's own."""
+    """The contract's code, such as `"AUDIO_TOO_LONG"`; None when the message is Triton's own."""
     status: str
     """The gRPC status, such as `"INVALID_ARGUMENT"`."""
     server_message: str
-    """The server's (or gRPC's) words."""
+    """The message of the server, or of gRPC."""
     attempts: int
     """How many times the request was sent."""
     elapsed_s: float
-    """Seconds from the call's start to this error."""
+    """Seconds from the start of the call to this error."""
     address: str
-    """The server's address."""
+    """The address of the server."""
     request_id: str
-    """What the server's log calls this request."""
+    """The id of the request in the server's log."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class InvalidRequest(AsrError):
 
 
 class InvalidAudio(InvalidRequest):
-    """The server refuses the audio; `code` says why."""
+    """The server refuses the audio; `code` has the reason."""
 
     default_message = "the server refused the audio"
 
@@ -108,13 +108,13 @@ class MessageTooLarge(AsrError):
 
 
 class AuthenticationError(AsrError):
-    """The server wants a token, or another one."""
+    """The server requires a token, or another one."""
 
     default_message = "the server refused the caller"
 
 
 class ModelNotFound(AsrError):
-    """The server has no such model: it is not this service, or has not been set up."""
+    """The server has no such model: it is another service, or is not set up."""
 
     default_message = "the server has no such model"
 
@@ -126,7 +126,7 @@ class ServerUnavailable(AsrError):
 
 
 class ServerBusy(ServerUnavailable):
-    """The server is there, but its queue is full, or the request waited in it too long."""
+    """The server's queue is full, or the request waited in it too long."""
 
     default_message = "the server is busy"
 
@@ -150,19 +150,19 @@ class OutOfMemory(ServerUnavailable):
 
 
 class ServerFault(AsrError):
-    """A defect of the server, or an answer from something that is not this service."""
+    """A defect of the server, or an answer of another kind of server."""
 
     default_message = "the server failed"
 
 
 class InvalidResponse(AsrError):
-    """The server answered with something that breaks the contract."""
+    """The answer of the server breaks the contract."""
 
     default_message = "the server's answer is not valid"
 
 
 class DeadlineExceeded(AsrError, TimeoutError):
-    """`timeout_s` is over; `__cause__` is the last failed attempt, when there was one."""
+    """The time limit is over; `__cause__` is the error of the last failed attempt, if any."""
 
     default_message = "the call did not end within its timeout"
 

@@ -1,4 +1,4 @@
-"""The contract's two JSON documents: OPTIONS is written, RESULT is read. Pure functions."""
+"""The two JSON documents of the contract: writes OPTIONS and reads RESULT. Pure functions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTRACT = 1
 
 
 def options_json(payload: Payload, options: Mapping[str, object]) -> bytes:
-    """The OPTIONS document; what is None is left to the server's defaults."""
+    """The OPTIONS document, without options that are None: the server has defaults for them."""
     if isinstance(options.get("hotwords"), str):
         raise TypeError("hotwords is a list of strings, not one string")
     document = {
@@ -35,10 +35,10 @@ def options_json(payload: Payload, options: Mapping[str, object]) -> bytes:
 
 
 def transcript(document: bytes, *, request_id: str) -> Transcript:
-    """Read a RESULT document; keys it does not know are for later clients.
+    """Read a RESULT document; unknown keys are for later clients.
 
     Raises:
-        ContractError: it is not what the contract says.
+        ContractError: the document breaks the contract.
     """
     try:
         result: dict[str, Any] = json.loads(document)
@@ -76,7 +76,7 @@ def transcript(document: bytes, *, request_id: str) -> Transcript:
 
 
 def _plain(value: object) -> object:
-    """Tuples of hotwords, numpy's numbers: what JSON does not know but has a word for."""
+    """The JSON value of a tuple or of one of numpy's numbers."""
     if isinstance(value, Iterable):
         return list(value)
     if hasattr(value, "item"):

@@ -1,4 +1,4 @@
-"""Many recordings: some in flight, the rest not yet asked for."""
+"""Many recordings: a bounded number in flight, in threads or in tasks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from asr_client._types import Transcript
 
 DEFAULT_CONCURRENCY = 8
 MAX_WAIT_S = 0.5
-"""In seconds. Ctrl-C in the moment before a wait does not end it: Python hears of it only after."""
+"""In seconds. Ctrl-C just before a wait does not interrupt it, so that each wait is short."""
 
 Items: TypeAlias = Iterable[ItemT]
 Outcomes: TypeAlias = Generator[Outcome[ItemT], None, None]
@@ -38,30 +38,30 @@ AsyncOutcomes: TypeAlias = AsyncGenerator[Outcome[ItemT], None]
 
 @dataclass(eq=False)
 class Job(Generic[ItemT]):
-    """An item from when it is asked for until its outcome is handed out."""
+    """An item, from when it is requested until its outcome is yielded."""
 
     item: ItemT
     call: Call
     options: dict[str, Any]
-    """Those of all items."""
+    """The options of all items."""
     request: Any = None
-    """What is sent; None until the audio was read. A file object can be read only once."""
+    """The request; None until the audio is read. A file object can be read only once."""
     round: int = 0
-    """The pace's round in which it was sent."""
+    """The round of the pace in which it was sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Generic[ItemT]):
-    """What a client gives the two functions below."""
+    """The arguments that `in_threads` and `in_tasks` share."""
 
     concurrency: int
     pace: Pace
     job: Callable[[ItemT], Job[ItemT]]
     check: Callable[[], None]
-    """Raises RuntimeError when the client is closed; no item is asked for then."""
+    """Raises RuntimeError when the client is closed, before the next item is requested."""
 
     def may_start(self, running: int, pause_s: float) -> bool:
-        """Say whether one more may be sent now."""
+        """Whether one more may be sent now."""
         return running < self.pace.limit and not pause_s
 
     def started(self, job: Job[ItemT]) -> Job[ItemT]:
@@ -75,13 +75,13 @@ class Plan(Generic[ItemT]):
         try:
             transcript = result()
         except ServerBusy as error:
-            # In this order: a refusal counts even when the caller wants no second attempt.
+            # `refused` first: it must count even when the caller wants no second attempt.
             if self.pace.refused(job.round) and job.call.yield_on_busy:
                 job.call = job.call.again()
                 return None
             return Outcome(item=job.item, error=error)
         except Exception as error:
-            # A server that finds fault with a recording has taken it; one not sent tells nothing.
+            # A server that refuses a recording as invalid had room for it.
             if isinstance(error, InvalidRequest) and error.attempts:
                 self.pace.accepted()
             return Outcome(item=job.item, error=error)
@@ -95,20 +95,20 @@ def in_threads(
     send: Callable[[Job[ItemT]], Transcript],
     cancel: Callable[[Job[ItemT]], None],
 ) -> Outcomes[ItemT]:
-    """Yield outcomes as they come; items are asked for in the caller's thread.
+    """Yield outcomes as they come; the caller's thread iterates over the items.
 
-    What has finished is handed out before the next item is asked for. The end of the iteration
-    cancels what is in flight and waits until it has ended.
+    Finished outcomes are yielded before the next item is requested. The end of the iteration
+    cancels the recordings in flight and waits for their end.
 
     Args:
         items: may be endless.
-        plan: how many, and how fast.
-        send: transcribe, in a thread of its own.
-        cancel: make `send` of that job end soon.
+        plan: how many at once, and how fast.
+        send: transcribes one item; runs in a thread of the pool.
+        cancel: makes `send` of a job end soon.
     """
     running: dict[futures.Future[Transcript], Job[ItemT]] = {}
     submitted: set[Job[ItemT]] = set()
-    """Those running, each noted before it is: Ctrl-C may come at any time."""
+    """The running jobs. Each is added before it runs, because Ctrl-C may come at any time."""
     ready: deque[Job[ItemT]] = deque()
     more = True
     pool = futures.ThreadPoolExecutor(plan.concurrency, thread_name_prefix="asr-many")
@@ -126,7 +126,7 @@ def in_threads(
                     break
                 job = plan.started(ready.popleft())
                 submitted.add(job)
-                # Spans and loggers of the caller look for what is current in the thread.
+                # The caller's spans and loggers keep their context in context variables.
                 context = contextvars.copy_context()
                 running[pool.submit(context.run, send, job)] = job
             if not (running or ready or more):
@@ -154,7 +154,7 @@ async def in_tasks(
     plan: Plan[ItemT],
     send: Callable[[Job[ItemT]], Awaitable[Transcript]],
 ) -> AsyncOutcomes[ItemT]:
-    """The same with tasks; waiting for an asynchronous source does not hold outcomes up."""
+    """The same with tasks; a slow asynchronous source does not delay outcomes."""
     running: dict[asyncio.Future[Transcript], Job[ItemT]] = {}
     ready: deque[Job[ItemT]] = deque()
     asking: asyncio.Future[list[ItemT]] | None = None
@@ -209,5 +209,5 @@ async def _ask(items: Iterator[ItemT] | AsyncIterator[ItemT]) -> list[ItemT]:
 
 
 def iterator(items: AsyncItems[ItemT]) -> Iterator[ItemT] | AsyncIterator[ItemT]:
-    """What hands out the items; raises TypeError when nothing can."""
+    """An iterator over the items; raises TypeError when they cannot be iterated."""
     return items.__aiter__() if isinstance(items, AsyncIterable) else iter(items)

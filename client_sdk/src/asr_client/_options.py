@@ -1,4 +1,4 @@
-"""The options of one recording: written once, taken by every method that transcribes."""
+"""The options of a recording, written once for all methods that transcribe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MethodT = TypeVar("_MethodT", bound=Callable[..., Any])
 
 
 class TranscribeOptions(TypedDict, total=False):
-    """What the audio is, and what the transcript holds."""
+    """Describe the audio, and choose the contents of the transcript."""
 
     sample_rate: int | None
     """In Hz; needed for arrays and raw samples, refused for audio files."""
@@ -57,8 +57,7 @@ def with_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a call.
 
     Raises:
-        TypeError: there is no option of that name. Python cannot say so itself: a method that
-            takes `**options` takes any name.
+        TypeError: an option is unknown. Python does not check this for a method with `**options`.
     """
     if unknown := options.keys() - set(NAMES):
         raise TypeError(

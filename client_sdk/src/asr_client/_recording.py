@@ -1,4 +1,4 @@
-"""What goes into `transcribe_many` and what comes out of it."""
+"""The items of `transcribe_many` and their outcomes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from asr_client._types import Audio, Channel, Decoder, Encoding, Timestamps, Tra
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Recording:
-    """Audio with a name and options of its own; None leaves an option to `transcribe_many`.
+    """Audio with a name and its own options; None means the option of `transcribe_many`.
 
-    Results come with the very object that went in, so a subclass may carry more fields.
+    An outcome refers to the same object, so a subclass may have more fields.
     """
 
     audio: Audio
-    """All that `transcribe` takes."""
+    """Audio as `transcribe` takes it."""
     _: KW_ONLY
     id: str | None = None
-    """The caller's name for it; not sent to the server."""
+    """The caller's name for the recording; not sent to the server."""
     sample_rate: int | None = None
     """In Hz."""
     channels: int | None = None
@@ -42,10 +42,10 @@ class Recording:
 
 
 Item: TypeAlias = "Audio | Recording"
-"""What `transcribe_many` takes: audio, alone or with a name and options of its own."""
+"""An item of `transcribe_many`: audio alone, or with a name and its own options."""
 
 ItemT = TypeVar("ItemT", bound="Item")
-"""The type of a caller's items, which their results keep."""
+"""The type of the caller's items; outcomes keep it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -53,10 +53,10 @@ class Outcome(Generic[ItemT]):
     """An item of `transcribe_many` and either its transcript or its error."""
 
     item: ItemT
-    """The object that went in."""
+    """The same object that the caller gave."""
     transcript: Transcript | None = None
     error: Exception | None = None
-    """What `transcribe` would have raised."""
+    """The error that `transcribe` would have raised."""
 
     def result(self) -> Transcript:
         """The transcript; raises the error when there is none."""
@@ -71,7 +71,7 @@ class Outcome(Generic[ItemT]):
 
 
 def merged(item: Item, options: dict[str, Any]) -> tuple[Audio, dict[str, Any]]:
-    """An item's audio and options: its own where it has them, else those of all items."""
+    """The audio and the options of an item; its own options override those of all items."""
     if not isinstance(item, Recording):
         return item, options
     own = {name: getattr(item, name) for name in NAMES}

@@ -1,7 +1,7 @@
-"""What is told of each call while it runs: the caller's hook, OpenTelemetry, and the log.
+"""Reports of each call while it runs: to the caller's hook, OpenTelemetry and the log.
 
-Spans are made where `opentelemetry-api` is installed, one for the call and below it one for each
-attempt, whose context travels with the request. Without that package none of it happens.
+With `opentelemetry-api` installed, each call is a span with a child span for each attempt. The
+context of the attempt is sent with the request. Without the package there are no spans.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ _METHOD = f"{_wire.SERVICE}/ModelInfer"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
-    """One time that a recording was sent to a server, or that a server was not to be had."""
+    """One attempt to send a recording to a server, after its end."""
 
     request_id: str
     """The same for all attempts of a call."""
     number: int
     """Of the attempt within its call, from 1 on."""
     address: str
-    """The server it went to."""
+    """The server."""
     elapsed_s: float
     """Seconds from its start to its end."""
     status: str
     """The gRPC status it ended with, such as `"OK"` or `"UNAVAILABLE"`."""
     error: AsrError | None = None
-    """What it failed with."""
+    """Why it failed."""
     pause_s: float | None = None
-    """Seconds until the next attempt, 0 where one is under way; None when this was the last."""
+    """Seconds until the next attempt; 0 when one is in flight already, None after the last."""
     left_out: str = ""
-    """Why the server gets no more calls for now; empty while it gets calls."""
+    """Why the server gets no calls for now; empty while it gets calls."""
 
 
 OnAttempt: TypeAlias = Callable[[Attempt], None]
-"""A caller's hook, told of each attempt when it has ended."""
+"""A caller's hook; called at the end of each attempt."""
 
 
 class Watcher:
-    """What a client tells, and whom.
+    """Makes the `Watch` of each call of a client.
 
     Args:
         on_attempt: the caller's hook, called in the thread or the event loop of the call.
@@ -60,22 +60,22 @@ class Watcher:
         self._tracing = _Tracing.installed()
 
     def watch(self) -> Watch:
-        """For one call."""
+        """The watch of one call."""
         return Watch(self._on_attempt, self._tracing)
 
 
 class Watch:
-    """One call under watch; what it is told comes from the thread or task of the call."""
+    """Reports one call; used by the thread or task of the call alone."""
 
     def __init__(self, on_attempt: OnAttempt | None = None, tracing: _Tracing | None = None):
         self._on_attempt = on_attempt
         self._tracing = tracing
         self.attempt: Attempt | None = None
-        """The one with the highest number of those that ended."""
+        """Of the attempts that ended, the one with the highest number."""
 
     @contextlib.contextmanager
     def call(self, request_id: str) -> Iterator[None]:
-        """The whole call, reading the audio included."""
+        """Report the whole call, with the reading of the audio."""
         if self._tracing is None:
             yield
             return
@@ -87,15 +87,15 @@ class Watch:
                     span.set_attribute("asr.attempts", self.attempt.number)
 
     def began(self, number: int, address: str) -> Any:
-        """Note that an attempt begins; returns its span, where there are spans."""
+        """Report the start of an attempt; returns its span, or None without OpenTelemetry."""
         return None if self._tracing is None else self._tracing.attempt(number, address)
 
     def headers(self, span: Any) -> tuple[tuple[str, str], ...]:
-        """What an attempt sends along."""
+        """The trace context as gRPC metadata."""
         return () if self._tracing is None else self._tracing.headers(span)
 
     def ended(self, attempt: Attempt, span: Any) -> None:
-        """Note that it ended."""
+        """Report the end of an attempt."""
         if self.attempt is None or attempt.number > self.attempt.number:
             self.attempt = attempt
         if self._tracing is not None:
@@ -105,12 +105,12 @@ class Watch:
             try:
                 self._on_attempt(attempt)
             except Exception:
-                # A metric that cannot be counted must not cost a transcript.
+                # A failing metric must not cost a transcript.
                 logger.exception("on_attempt failed", extra={"asr_request_id": attempt.request_id})
 
 
 def log_server(server: ServerHealth) -> None:
-    """Write that a server is left out, or taken back."""
+    """Log that a server is left out, or taken back."""
     if server.left_out:
         fields = {
             "asr_address": server.address,
@@ -144,7 +144,7 @@ def _log(attempt: Attempt) -> None:
 
 
 class _Tracing:
-    """The parts of OpenTelemetry's API that are needed."""
+    """The parts of OpenTelemetry's API that the client uses."""
 
     def __init__(self, trace: Any, propagate: Any) -> None:
         self._trace = trace
@@ -153,7 +153,7 @@ class _Tracing:
 
     @classmethod
     def installed(cls) -> _Tracing | None:
-        """None where the package is missing."""
+        """The API, or None when the package is missing."""
         try:
             from opentelemetry import propagate, trace
         except ImportError:
@@ -161,7 +161,7 @@ class _Tracing:
         return cls(trace, propagate)
 
     def call(self, request_id: str) -> contextlib.AbstractContextManager[Any]:
-        """A span that is the current one; an exception that leaves it is recorded."""
+        """The current span; it records an exception that leaves it."""
         attributes = {"asr.request_id": request_id}
         made: contextlib.AbstractContextManager[Any] = self._tracer.start_as_current_span(
             "asr.transcribe", attributes=attributes
@@ -169,7 +169,7 @@ class _Tracing:
         return made
 
     def attempt(self, number: int, address: str) -> Any:
-        """A span below the current one, by the semantic conventions for gRPC."""
+        """A child of the current span, by the semantic conventions for gRPC."""
         host, _, port = address.rpartition(":")
         return self._tracer.start_span(
             _METHOD,
@@ -184,16 +184,16 @@ class _Tracing:
         )
 
     def headers(self, span: Any) -> tuple[tuple[str, str], ...]:
-        """The span's context, as the configured propagators write it."""
+        """The context of the span, as the configured propagators write it."""
         carrier: dict[str, str] = {}
-        # Without an SDK, older versions of the API make invalid spans: the caller's goes instead.
+        # Without an SDK, older versions of the API make invalid spans; send the caller's context.
         valid = span.get_span_context().is_valid
         context = self._trace.set_span_in_context(span) if valid else None
         self._propagate.inject(carrier, context)
         return tuple((key.lower(), value) for key, value in carrier.items())
 
     def end(self, span: Any, attempt: Attempt) -> None:
-        """Note how it went."""
+        """End the span with the result of the attempt."""
         if span.is_recording():
             span.set_attribute("rpc.response.status_code", attempt.status)
             if attempt.error is not None:

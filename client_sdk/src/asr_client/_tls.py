@@ -1,4 +1,4 @@
-"""TLS as a caller describes it."""
+"""TLS settings of a caller."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ Pem: TypeAlias = "str | os.PathLike[str] | bytes"
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class TlsConfig:
-    """Encrypted connections; with the caller's own certificate, mutual TLS.
+    """Encrypted connections; mutual TLS when the caller has a certificate.
 
-    Certificates and keys are paths of PEM files or, as bytes, their contents. Files are read when
-    a client is made. The key is in no repr.
+    Certificates and keys are paths of PEM files or, as bytes, their contents. The client reads
+    the files when it is made. No repr shows the key.
     """
 
     root_certificates: Pem | None = None
-    """Who signs the server's certificate; None trusts the public authorities that gRPC knows."""
+    """The authorities for the server's certificate; None means the public ones that gRPC knows."""
     client_certificate: Pem | None = None
-    """The caller's certificate, then those between it and its authority."""
+    """The caller's certificate, followed by its intermediate certificates."""
     client_key: Pem | None = None
-    """The private key to it, without a password."""
+    """The private key of the certificate, without a password."""
     server_name_override: str | None = None
-    """The name to expect in the server's certificate when it is not the address's; for tests."""
+    """The name in the server's certificate when it is not the one of the address; for tests."""
 
     def __post_init__(self) -> None:
         if (self.client_certificate is None) != (self.client_key is None):
             raise ValueError("client_certificate and client_key go together")
         for name in _FILES:
             value = getattr(self, name)
-            # An error about the file of that name would show a key.
+            # The error about a missing file would show the key as its name.
             if isinstance(value, str) and "\n" in value:
                 raise ValueError(f"{name} is a path or bytes; the text of a PEM file goes as bytes")
 

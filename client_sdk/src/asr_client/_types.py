@@ -1,4 +1,4 @@
-"""What the service answers: plain frozen values, without gRPC in sight."""
+"""Arguments and results of the service: frozen values without gRPC."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 
 class ReadableFile(Protocol):
-    """A file object opened in binary mode; it is read from its current position to its end."""
+    """A file object in binary mode; the client reads from its position to its end."""
 
     def read(self) -> bytes:
         """Return the rest of the file."""
@@ -23,22 +23,22 @@ Samples: TypeAlias = "npt.NDArray[np.integer[Any] | np.floating[Any]]"
 Audio: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | ReadableFile | Samples"
 )
-"""A path, the bytes of a file, a file object opened in binary mode, or an array of samples."""
+"""A path, the bytes of a file, a file object in binary mode, or an array of samples."""
 
 Encoding: TypeAlias = Literal["container", "pcm_s16le", "pcm_f32le"]
-"""What the audio is: a file with a header of its own, or bare samples."""
+"""The form of the audio: a file with a header ("container"), or raw samples."""
 
 Compression: TypeAlias = Literal["gzip", "deflate"]
-"""How gRPC packs what is sent."""
+"""The compression of requests by gRPC."""
 
 Timestamps: TypeAlias = Literal["none", "word", "char"]
-"""What the transcript has times of; "char" includes the words."""
+"""The times in the transcript; "char" includes the words."""
 
 Decoder: TypeAlias = Literal["greedy", "beam"]
-"""How the server reads the text off the network's output."""
+"""The CTC decoder: greedy, or beam search with hot words and a language model."""
 
 Channel: TypeAlias = "Literal['mix', 'separate'] | int"
-"""The mean of all channels, each for itself, or one by its index from 0."""
+"""The mean of all channels, each channel separately, or one channel by its index from 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,7 @@ class Char:
     confidence: float
     """Between 0 and 1."""
     channel: int | None = None
-    """The channel it was heard on, with `channel="separate"`."""
+    """The channel, with `channel="separate"`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,12 +68,12 @@ class Word:
     confidence: float
     """Between 0 and 1."""
     channel: int | None = None
-    """The channel it was heard on, with `channel="separate"`."""
+    """The channel, with `channel="separate"`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChannelTranscript:
-    """What was heard on one channel, with `channel="separate"`."""
+    """The transcript of one channel, with `channel="separate"`."""
 
     channel: int
     text: str
@@ -83,7 +83,7 @@ class ChannelTranscript:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelInfo:
-    """The checkpoint that heard it."""
+    """The checkpoint that the server used."""
 
     id: str
     revision: str
@@ -91,24 +91,24 @@ class ModelInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timing:
-    """Where the server spent its time, in milliseconds."""
+    """The server's time, in milliseconds."""
 
     decode: float
     """From file bytes to 16 kHz samples."""
     acoustic: float
-    """In the acoustic model, its queue included."""
+    """In the acoustic model, with the time in its queue."""
     ctc: float
     """From log-probabilities to text."""
     total: float
-    """All of the above and the rest."""
+    """The whole request."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transcript:
-    """One recording's transcript."""
+    """The transcript of one recording."""
 
     text: str
-    """With `channel="separate"` the channels' texts, joined by newlines."""
+    """With `channel="separate"`, the texts of the channels, joined by newlines."""
     duration_s: float
     """Length of the submitted audio in seconds."""
     confidence: float
@@ -122,7 +122,7 @@ class Transcript:
     model: ModelInfo
     timing_ms: Timing
     request_id: str
-    """What the server's log calls this request."""
+    """The id of the request in the server's log."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,12 +132,12 @@ class ModelStatus:
     name: str
     ready: bool
     versions: tuple[str, ...]
-    """The versions being served; none when the model is not loaded."""
+    """The versions that are served; empty when the model is not loaded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerStatus:
-    """What a server says about itself."""
+    """The state of a server, as it reports it."""
 
     live: bool
     """The process answers."""
@@ -152,17 +152,17 @@ class ServerStatus:
 
 
 ServerState: TypeAlias = Literal["up", "unproven", "silent", "down"]
-"""What a client knows of a server.
+"""The state of a server, as a client knows it.
 
-"up": calls go there. "unproven": nothing is known yet; it gets calls when it says that it is ready.
-"silent": it left recordings unanswered; it gets calls when it has answered a short trial recording.
-"down": it cannot be reached or is stopping; it gets calls when it says that it is ready.
+"up": it gets calls. "unproven": not known yet; it gets calls once it reports that it is ready.
+"silent": it did not answer recordings; it gets calls once it has answered a short trial recording.
+"down": it cannot be reached or is stopping; it gets calls once it reports that it is ready.
 """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerHealth:
-    """What a client knows of one of its servers."""
+    """A server of a client, as the client knows it."""
 
     address: str
     state: ServerState
@@ -171,5 +171,5 @@ class ServerHealth:
 
     @property
     def left_out(self) -> bool:
-        """Whether calls go to other servers, where there are any."""
+        """Whether calls go to other servers, if there are any."""
         return self.state in ("silent", "down")

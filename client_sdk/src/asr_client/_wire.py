@@ -1,7 +1,7 @@
 """The KServe v2 messages of the contract, and gRPC's settings. No channel, no I/O.
 
-The only module that imports tritonclient, for its generated messages and stub: its client classes
-drop their own message-size limits as soon as channel settings are passed.
+This is the only module that imports tritonclient, for its generated messages and stub. Its client
+classes drop their own message-size limits when they get channel settings.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 messages: Any = service_pb2
-"""The generated messages, which are not typed."""
+"""The generated messages; they are not typed."""
 
 MODEL = "transcribe"
 ACOUSTIC_MODEL = "wav2vec2"
 SERVICE = "inference.GRPCInferenceService"
 TOKEN_HEADER = "triton-grpc-protocol-authorization"
-"""Where the server looks for a token."""
+"""The header of the token."""
 
 KEEPALIVE_MS = 330_000
 _UNLIMITED = -1
@@ -29,30 +29,30 @@ _LOOPBACK = ("localhost", "127.", "[::1]", "ipv4:127.", "ipv6:[::1]", "dns:///lo
 
 
 class ContractError(Exception):
-    """A message that the contract does not allow; its text says why."""
+    """A message breaks the contract; the text has the reason."""
 
 
 def channel_options(address: str, *, authority: str | None = None) -> list[tuple[str, int | str]]:
     """GRPC settings of a client's channel.
 
     Args:
-        address: where it leads.
-        authority: HOST:PORT of the name that was looked up to find the address.
+        address: HOST:PORT of the server.
+        authority: HOST:PORT of the DNS name that has this address.
     """
     options: list[tuple[str, int | str]] = [
         ("grpc.max_send_message_length", _UNLIMITED),
         ("grpc.max_receive_message_length", _UNLIMITED),
-        # Attempts are counted and spaced here; gRPC's own would be invisible.
+        # The client retries itself; gRPC's own retries would be invisible.
         ("grpc.enable_retries", 0),
-        # A server that comes back is found within seconds; gRPC alone waits up to two minutes.
+        # By default gRPC waits up to two minutes before it connects again.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 5000),
         ("grpc.max_reconnect_backoff_ms", 2000),
-        # Clients share no connections, so that closing one leaves nothing behind.
+        # Clients share no connections, so that a closed client leaves none open.
         ("grpc.use_local_subchannel_pool", 1),
-        # Finds a peer that is gone without a word, and keeps routers from forgetting a call that
-        # takes long. A gRPC server as it is by default, Triton among them, takes one ping in five
-        # minutes, and only while a call is in flight; one more often is its too_many_pings.
+        # Pings detect a peer that disappeared, and keep the connection of a long call alive in
+        # routers. By default a gRPC server, such as Triton, allows one ping in five minutes, and
+        # only while a call is in flight; it answers more of them with too_many_pings.
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 0),
@@ -66,7 +66,7 @@ def channel_options(address: str, *, authority: str | None = None) -> list[tuple
 
 
 def stub(channel: Any) -> Any:
-    """The service's methods on a `grpc.Channel` or a `grpc.aio.Channel`."""
+    """The methods of the service on a `grpc.Channel` or a `grpc.aio.Channel`."""
     return service_pb2_grpc.GRPCInferenceServiceStub(channel)
 
 
@@ -80,12 +80,12 @@ def infer_request(*, request_id: str, audio: bytes | bytearray | memoryview, opt
 
 
 TRIAL_PCM = bytes(3200)
-"""0.1 s of silence, 16-bit samples at 16 kHz. From 25 ms on a recording needs every model."""
+"""0.1 s of silence, 16-bit samples at 16 kHz. A recording of 25 ms or more needs both models."""
 TRIAL_FORM: dict[str, Any] = {"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1}
 
 
 def trial_request(timeout_s: float) -> Any:
-    """A recording that is sent to find out whether a server answers any."""
+    """A short recording that tests whether a server answers recordings."""
     made = infer_request(
         request_id=f"trial-{uuid.uuid4().hex}",
         audio=TRIAL_PCM,
@@ -96,7 +96,7 @@ def trial_request(timeout_s: float) -> Any:
 
 
 def set_timeout(request: Any, timeout_s: float) -> None:
-    """Tell Triton's queue when nobody waits for the answer any more."""
+    """Set the time after which Triton's queue drops the request."""
     request.parameters["timeout"].int64_param = max(1, int(timeout_s * 1e6))
 
 
@@ -109,8 +109,8 @@ def result(response: Any) -> bytes:
     """The RESULT document.
 
     Raises:
-        ContractError: an output is missing or is not one string. Triton's response cache, for
-            one, answers a failed request OK without outputs when it is asked again.
+        ContractError: an output is missing or is not one string. For example, Triton's response
+            cache answers the repetition of a failed request with OK and no outputs.
     """
     values = {}
     for output, raw in zip(response.outputs, response.raw_output_contents, strict=False):
@@ -122,7 +122,7 @@ def result(response: Any) -> bytes:
 
 
 def bytes_tensor(value: bytes | bytearray | memoryview) -> bytes:
-    """One element of a BYTES tensor: its length in 4 bytes, little-endian, then the bytes."""
+    """A BYTES tensor of one element: the length in 4 bytes, little-endian, then the bytes."""
     return b"".join((struct.pack("<I", len(value)), value))
 
 
@@ -134,7 +134,7 @@ def bytes_value(raw: bytes) -> bytes:
 
 
 def failure(error: grpc.RpcError) -> tuple[str, str]:
-    """A failed call's gRPC status and the words with it."""
+    """The gRPC status and the message of a failed call."""
     status: str = error.code().name
     words: str | None = error.details()
     return status, words or ""

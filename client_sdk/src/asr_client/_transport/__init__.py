@@ -1,1 +1,1 @@
-"""How requests reach servers: calls, attempts, retries, servers and connections."""
+"""The way of a request to a server: calls, attempts, retries, servers and connections."""

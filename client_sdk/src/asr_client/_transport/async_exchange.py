@@ -39,7 +39,7 @@ class AsyncExchange:
         self._closing = asyncio.Event()
 
     async def run(self, call: Call, attempt: OpenAttempt, method: str, request: Any) -> Any:
-        """The response of one attempt; raises AttemptFailed."""
+        """The response; raises AttemptFailed."""
         if method == "ModelInfer":
             _wire.set_timeout(request, attempt.timeout_s)
         self.check()
@@ -49,7 +49,7 @@ class AsyncExchange:
         try:
             return await self._by(connection, method, request, attempt.timeout_s, headers)
         except grpc.RpcError as error:
-            # A request that fails as its task is cancelled has this error, not that one.
+            # gRPC may report a failure although the task was cancelled at the same time.
             if cancellations() > cancellations_before:
                 raise asyncio.CancelledError from None
             raise AttemptFailed(attempt, *self.failure(error)) from None
@@ -62,7 +62,7 @@ class AsyncExchange:
         timeout_s: float,
         connection: Connection | None = None,
     ) -> Any:
-        """The answer to a question, by that connection; raises gRPC's error."""
+        """The answer to a request outside of a call; raises gRPC's error."""
         self.check()
         connection = self.connections.begin(address, connection)
         return await self._by(connection, method, request, timeout_s)
@@ -91,7 +91,7 @@ class AsyncExchange:
                 await useless.close()
 
     def failure(self, error: Any) -> tuple[str, str]:
-        """What a request ended with: gRPC's status and words."""
+        """The status and the message of a failed request."""
         return self._access.failure(error)
 
     def check(self) -> None:
@@ -106,12 +106,12 @@ class AsyncExchange:
         """Wait; raises Cancelled when the client is closed meanwhile."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._closing.wait(), pause_s)
-        # Asked again: with no time to wait at all, `wait_for` does not even look.
+        # With a pause of 0, `wait_for` does not check the event.
         if self._closing.is_set():
             raise call.closed()
 
     async def close(self) -> None:
-        """End all; may be called again, and leaves a parent's connections alone."""
+        """Close all connections but those of a parent process; may be called again."""
         if self.connections.forked:
             self.connections.closed = True
             return
@@ -121,7 +121,7 @@ class AsyncExchange:
             await channel.close()
 
     async def drop(self, addresses: list[str]) -> None:
-        """Close the connections to servers that are of no more use."""
+        """Close the connections to these servers."""
         for address in addresses:
             channel = self.connections.drop(address)
             if channel is not None:
@@ -129,7 +129,7 @@ class AsyncExchange:
 
 
 def cancellations() -> int:
-    """How often this task was cancelled; one may go on, to clean up, and be cancelled again."""
+    """The number of cancellations of this task; it may continue after one, to clean up."""
     task = asyncio.current_task()
-    # Python 3.10 cannot tell.
+    # Python 3.10 does not count them.
     return 0 if task is None else int(getattr(task, "cancelling", int)())

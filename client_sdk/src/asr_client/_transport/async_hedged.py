@@ -15,11 +15,11 @@ from asr_client._transport.call import Call
 
 
 class AsyncHedgedRequest:
-    """Sends one recording of a call until an attempt is answered or none is left.
+    """Sends one recording of a call, until an attempt has an answer or all have failed.
 
     Args:
         exchange: sends requests.
-        call: to which the recording belongs.
+        call: the call of the recording.
         request: the recording.
     """
 
@@ -29,10 +29,10 @@ class AsyncHedgedRequest:
         self._request = request
         self._in_flight: dict[asyncio.Task[Any], OpenAttempt] = {}
         self._questions: set[asyncio.Task[bool]] = set()
-        """Whether the first server is alive."""
+        """Requests that ask the first server whether it is alive."""
 
     async def run(self, first: OpenAttempt) -> Any:
-        """The response; raises AttemptFailed with the last attempt's failure."""
+        """The response; raises the AttemptFailed of the last attempt."""
         hedge = hedging.Hedging(self._call, first)
         to_send: OpenAttempt | None = first
         try:
@@ -69,7 +69,7 @@ class AsyncHedgedRequest:
             left = [*self._in_flight, *self._questions]
             for one in left:
                 one.cancel()
-            # A failure of what nobody waits for any more is nobody's concern.
+            # These were cancelled, so that their errors are of no use.
             await asyncio.gather(*left, return_exceptions=True)
 
     async def _is_alive(self, first: OpenAttempt) -> bool:
@@ -79,6 +79,6 @@ class AsyncHedgedRequest:
                 address, "ServerLive", request, hedging.ASK_TIMEOUT_S, first.connection
             )
         except grpc.RpcError as error:
-            # Any other error is an answer too, or ends the attempt itself.
+            # Every other error is an answer too, or ends the attempt itself.
             return error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
         return True

@@ -1,4 +1,4 @@
-"""Calls on their way to servers, for tasks of one event loop."""
+"""Sends the requests of calls until they have an answer; for tasks of one event loop."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class AsyncSender:
         self._looking_up: dict[Name, asyncio.Task[None]] = {}
         self._look_up_words = ""
         self._background: set[asyncio.Task[Any]] = set()
-        """What nobody awaits: a reference keeps it alive, and `close` ends it."""
+        """Tasks that no call awaits: this reference keeps them alive, and `close` ends them."""
 
     async def send(self, call: Call, method: str, request: Any) -> Any:
-        """The response; raises the call's AsrError, or RuntimeError when it is closed."""
+        """The response; raises the call's AsrError, or RuntimeError when the client is closed."""
         cancellations_before = cancellations()
         try:
             with call.budget.in_flight():
@@ -54,7 +54,7 @@ class AsyncSender:
                         with call.attempt(await self._choose(call)) as attempt:
                             return await self._answer(call, attempt, method, request)
                     except asyncio.CancelledError:
-                        # Closing the channel looks like a cancelled task, which this one is not.
+                        # gRPC raises this too when the channel is closed during a request.
                         if self.connections.closed and cancellations() == cancellations_before:
                             raise call.closed() from None
                         raise
@@ -68,7 +68,7 @@ class AsyncSender:
         return await self._exchange.run(call, attempt, method, request)
 
     async def close(self) -> None:
-        """End all; may be called again, and leaves a parent's connections alone."""
+        """End all calls, and close all connections but those of a parent process."""
         background = [] if self.connections.forked else list(self._background)
         for task in background:
             task.cancel()
@@ -76,7 +76,7 @@ class AsyncSender:
         await asyncio.gather(*background, return_exceptions=True)
 
     async def find_servers(self, call: Call) -> None:
-        """Look up names when that is due, and wait only when there are no servers yet."""
+        """Look up names that are due; waits only while no server is known."""
         while True:
             for name in call.servers.names_to_look_up():
                 self._exchange.check()
@@ -105,7 +105,7 @@ class AsyncSender:
         await self._exchange.drop(self._servers.take_unused())
 
     async def _choose(self, call: Call) -> Choice:
-        """A server that may answer; asks and tries others in passing."""
+        """A server that may answer. Also starts the probes and trials that are due."""
         while True:
             choice = call.choose()
             chosen = False
@@ -128,10 +128,10 @@ class AsyncSender:
         return ready
 
     async def _probe(self, servers: Servers, address: str, timeout_s: float) -> bool:
-        """Ask a server whether the model is ready, and tell `servers`."""
+        """Ask a server whether the model is ready, and note the answer."""
         request = _wire.request("ModelReady", name=_wire.MODEL)
         ready = False
-        # RuntimeError: closed. Nobody would look at it here, and the call itself says so too.
+        # RuntimeError means that the client is closed; the call itself reports that.
         with contextlib.suppress(grpc.RpcError, RuntimeError):
             answer = await self._exchange.ask(address, "ModelReady", request, timeout_s)
             ready = bool(answer.ready)
@@ -139,7 +139,7 @@ class AsyncSender:
         return ready
 
     async def _try_out(self, servers: Servers, address: str) -> None:
-        """Send a server that was silent a trial recording, and tell `servers` what came of it."""
+        """Send a trial recording to a silent server, and note the result."""
         request = _wire.trial_request(TRIAL_TIMEOUT_S)
         failure = None
         try:
@@ -147,7 +147,7 @@ class AsyncSender:
         except grpc.RpcError as error:
             failure = self._exchange.failure(error)
         except RuntimeError:
-            # Closed: nobody wants to know any more.
+            # The client is closed, and the result is of no use.
             return
         servers.trial_ended(address, failure)
 

@@ -54,7 +54,7 @@ class AttemptFailed(Exception):
 
     Args:
         attempt: the one that failed.
-        status: gRPC's status, such as "UNAVAILABLE".
+        status: the gRPC status, such as "UNAVAILABLE".
         words: the message with it.
     """
 

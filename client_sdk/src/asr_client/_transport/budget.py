@@ -1,4 +1,4 @@
-"""How many retries all calls of a client together may spend. No clock, no dice."""
+"""The retry budget that all calls of a client share. No clock, no random numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 
 MIN_TOKENS = 10.0
-"""A client that makes one call at a time may still use its whole policy a few times."""
+"""Enough for a client with one call at a time to use its whole retry policy a few times."""
 TOKENS_PER_CALL_IN_FLIGHT = 2.0
 TOKENS_PER_SUCCESS = 0.1
 
@@ -15,9 +15,9 @@ TOKENS_PER_SUCCESS = 0.1
 class RetryBudget:
     """A token bucket: each retry takes one token, ten successful calls give one back.
 
-    It starts full. Its size is twice the number of calls that were in flight at once, at least
-    10, and grows with them. Servers that refuse everything therefore get a burst of that size, and
-    from then on at most a tenth more requests than there are successes. Safe to share by threads.
+    It starts full. Its size is twice the maximum number of calls in flight so far, and at least
+    10. So servers that refuse everything get a burst of that size, and then at most a tenth more
+    requests than there are successes. Threads may share it.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class RetryBudget:
 
     @property
     def tokens(self) -> float:
-        """Retries that are left."""
+        """The retries that are left."""
         return self._tokens
 
     @contextlib.contextmanager
@@ -50,9 +50,9 @@ class RetryBudget:
             self._tokens = min(self._size, self._tokens + TOKENS_PER_SUCCESS)
 
     def take(self) -> bool:
-        """Pay for one retry; False when there is nothing left to pay with."""
+        """Take the token of one retry; False when none is left."""
         with self._lock:
-            # Ten tenths are a little less than one.
+            # 10 * 0.1 < 1 in binary floating point.
             if self._tokens < 1 - 1e-9:
                 return False
             self._tokens = max(0.0, self._tokens - 1)

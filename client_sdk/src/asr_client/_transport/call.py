@@ -1,4 +1,4 @@
-"""What both clients do between the caller and gRPC. Nothing here does I/O."""
+"""A call: its deadline, attempts and retries. Nothing here does I/O."""
 
 from __future__ import annotations
 
@@ -22,21 +22,23 @@ from asr_client._transport.servers import Servers
 
 
 def check_timeout(timeout_s: float) -> None:
-    """Raise ValueError for a time that no call could have, such as none or an endless one."""
+    """Raise ValueError for a time limit that is not positive or not finite."""
     if not 0 < timeout_s < math.inf:
         raise ValueError(f"timeout_s is {timeout_s}, not a time above 0 s")
 
 
 class Call:
-    """Deadline, attempts and retries of one call, and the servers it goes to.
+    """The state of one call.
 
     Args:
-        address: what errors name before a server is chosen.
-        timeout_s: bounds the whole call, in seconds.
-        policy: how it is retried.
-        servers: those of the client; none are one server at `address`.
-        budget: that of the client; None is one of the call's own.
-        watch: who is told of its attempts; None is the log alone.
+        address: the address in errors before a server is chosen.
+        timeout_s: the time limit of the whole call, in seconds.
+        policy: the retry policy.
+        servers: those of the client; None means one server at `address`.
+        budget: the retry budget of the client; None means a new one.
+        watch: reports the attempts; None means only to the log.
+        clock: seconds that never go back.
+        rng: an even draw from [0, 1).
     """
 
     def __init__(
@@ -68,15 +70,15 @@ class Call:
         self._in_flight: list[OpenAttempt] = []
         self._earlier_attempts = 0
         self.yield_on_busy = False
-        """Whether ServerBusy ends this turn at once: `transcribe_many` sends fewer, then again."""
+        """Whether ServerBusy ends the call at once, so that `transcribe_many` slows down first."""
         self.cancellable = False
-        """Whether another thread may want to end it."""
+        """Whether another thread may cancel it."""
         self.cancelled = False
         self.rpcs: list[Any] = []
-        """What gRPC has in flight for it, for `cancel`."""
+        """Its requests in gRPC, for `cancel`."""
 
     def again(self) -> Call:
-        """The next turn of a call that gave way: all of its attempts, the same request."""
+        """The same call once more, after ServerBusy: it has all attempts of the policy again."""
         turn = copy.copy(self)
         turn._earlier_attempts += self._retries.attempts
         turn._retries = self._new_retries()
@@ -86,7 +88,7 @@ class Call:
         return turn
 
     def starts(self) -> None:
-        """Let its time begin now: until now it waited for its turn, and for no server."""
+        """Start its time limit now: until now it waited for other calls, not for a server."""
         self._start = self._clock()
 
     @property
@@ -96,11 +98,11 @@ class Call:
 
     @property
     def address(self) -> str:
-        """Where the last attempt went."""
+        """The address of the last attempt."""
         return self._address
 
     def remaining_s(self) -> float:
-        """Seconds left; raises DeadlineExceeded when there are none."""
+        """Seconds left; raises DeadlineExceeded when none are left."""
         left = self._timeout_s - (self._clock() - self._start)
         if left <= 0:
             raise self.error(_errors.DeadlineExceeded, "DEADLINE_EXCEEDED") from self._last
@@ -111,12 +113,12 @@ class Call:
         self._last = error
 
     def raise_last(self) -> None:
-        """Raise what the last failed attempt ended with, when there was one."""
+        """Raise the error of the last failed attempt, if there is one."""
         if self._last is not None:
             raise self._last
 
     def now(self) -> float:
-        """The call's clock."""
+        """The time of the call's clock."""
         return self._clock()
 
     def choose(self) -> Choice:
@@ -127,14 +129,14 @@ class Call:
 
     @property
     def may_send_twice(self) -> bool:
-        """Whether a second server may be sent the request while the first one has it."""
+        """Whether a second server may get the request while the first one has it."""
         return self.servers.several and self._policy.max_attempts > 1
 
     def choose_second(self, again: str | None = None) -> Choice | None:
-        """A second server for what is under way, paid for as a retry; None when there is none.
+        """A second server for the request in flight; takes a token. None when there is none.
 
         Args:
-            again: a server that may get it once more where there is no other.
+            again: a server that may get the request again if there is no other.
         """
         if self.cancelled or self._retries.counted >= self._policy.max_attempts:
             return None
@@ -183,11 +185,11 @@ class Call:
         if error is None and attempt in self._in_flight:
             self.succeeded(attempt)
         for other in self.in_flight:
-            self._end(other, _errors.Cancelled, "CANCELLED", "nobody waits for it")
+            self._end(other, _errors.Cancelled, "CANCELLED", "the call has ended")
         return False
 
     def succeeded(self, attempt: OpenAttempt) -> None:
-        """Note that an attempt was answered."""
+        """Note that an attempt has an answer."""
         self._address = attempt.address
         self.servers.answered(self._address)
         self.budget.refill()
@@ -204,7 +206,7 @@ class Call:
         """Note that an attempt failed while another one is in flight.
 
         Returns:
-            Whether to wait for the other one. Otherwise the failure is that of the call.
+            Whether to wait for the other one. If not, the call fails with this attempt.
         """
         kind, _ = statuses.classify(failed.status, failed.words)
         if len(self._in_flight) < 2 or statuses.concerns_the_request(kind):
@@ -216,9 +218,9 @@ class Call:
     def _failed(self, failed: AttemptFailed) -> float:
         """Seconds to wait before the next attempt; raises the call's error when this was the last.
 
-        A wait that would outlast the deadline is not begun: the error comes at once. To go on to
-        another server costs nothing when this one cannot have got the request; every other
-        attempt counts, and sending a request again takes a token of the client's budget.
+        A wait beyond the deadline does not begin: the error is raised at once. An attempt whose
+        request cannot have reached the server does not count when another server is tried next.
+        Every other attempt counts, and every repeated request takes a token of the budget.
         """
         error = self._note(failed)
         pause_s = None
@@ -233,7 +235,7 @@ class Call:
         return pause_s
 
     def _note(self, failed: AttemptFailed) -> AsrError:
-        """Tell `servers` what a failure says of the server, and make it the call's last error."""
+        """Note what a failure shows about the server, and make it the last error of the call."""
         attempt, status, words = failed.attempt, failed.status, failed.words
         kind, code = statuses.classify(status, words)
         address = self._address = attempt.address
@@ -241,7 +243,7 @@ class Call:
             waited_s = self._clock() - attempt.began_s
             self.unanswered(attempt, f"no answer within {waited_s:.1f} s")
         elif kind is _errors.EngineRestarting:
-            # Triton says so for a process that died or stands still, and then again and again.
+            # Triton reports this for each request to a process that died or hangs.
             self.unanswered(attempt, f"{status}: {words}")
         elif statuses.answered_by_the_model(kind, code):
             self.servers.answered(address)
@@ -254,7 +256,7 @@ class Call:
         return error
 
     def unanswered(self, attempt: OpenAttempt, reason: str) -> None:
-        """Note that the server of an attempt gave no answer for as long as anybody waited."""
+        """Note that the server of an attempt gave no answer in time."""
         if attempt.choice is not None:
             self.servers.unanswered(attempt.choice, reason)
 

@@ -1,4 +1,4 @@
-"""Channels to servers, with the caller's token and certificates."""
+"""gRPC channels with the caller's token and certificates."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 class Access:
-    """A client's token and the contents of its certificates; opens its channels.
+    """Opens the channels of a client, with its token and its certificates.
 
     Raises:
-        ValueError: a token that no header can carry, or what is no PEM file.
+        ValueError: the token is not visible ASCII, or a file is not PEM.
         OSError: a file cannot be read.
     """
 
@@ -28,7 +28,7 @@ class Access:
         if token is not None and not (isinstance(token, str) and _TOKEN.fullmatch(token)):
             raise ValueError("token is not a string of visible ASCII characters without spaces")
         self.metadata = () if token is None else ((_wire.TOKEN_HEADER, token),)
-        """What every call carries."""
+        """The gRPC metadata of every call."""
         self._tls = tls
         self._pem = {} if tls is None else read_pem(tls)
 
@@ -43,7 +43,14 @@ class Access:
         *,
         compression: Compression | None = None,
     ) -> Any:
-        """A channel of `grpc` or of `grpc.aio` to an address, which a name may have led to."""
+        """A channel of `grpc` or of `grpc.aio` to an address.
+
+        Args:
+            library: `grpc` or `grpc.aio`.
+            address: HOST:PORT.
+            name: the DNS name that has the address.
+            compression: of requests.
+        """
         authority = None if name is None else str(name)
         options: list[tuple[str, Any]] = [*_wire.channel_options(address, authority=authority)]
         kind = None if compression is None else _COMPRESSIONS[compression]
@@ -52,7 +59,7 @@ class Access:
         if self._tls.server_name_override is not None:
             options.append(("grpc.ssl_target_name_override", self._tls.server_name_override))
         elif name is not None:
-            # A certificate is for the name, not for the addresses behind it.
+            # The certificate has the name, not its addresses.
             options.append(("grpc.ssl_target_name_override", name.host))
         credentials = grpc.ssl_channel_credentials(
             root_certificates=self._pem["root_certificates"],
@@ -62,9 +69,10 @@ class Access:
         return library.secure_channel(address, credentials, options=options, compression=kind)
 
     def failure(self, error: grpc.RpcError) -> tuple[str, str]:
-        """A failed call's status and words.
+        """The status and the message of a failed call.
 
-        A server that refuses a handshake only closes the connection, which tells nobody why.
+        A server that refuses a TLS handshake only closes the connection, without a reason, so the
+        message gets a likely one.
         """
         status, words = _wire.failure(error)
         if status != "UNAVAILABLE":
@@ -82,5 +90,5 @@ class Access:
 
 _NOT_CONNECTED = "failed to connect"
 _CLOSED = ("Socket closed", "Connection reset by peer", "Broken pipe")
-# The second is what grpcio 1.67 says of the same.
+# The second is the message of grpcio 1.67.
 _NO_HANDSHAKER = ("Failed to create security handshaker.", "empty address list: ")

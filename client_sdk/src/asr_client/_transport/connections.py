@@ -1,4 +1,4 @@
-"""A client's open channels, and what becomes of them in a forked child."""
+"""The open channels of a client, also in a forked child process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from asr_client import _wire
 
 _all: weakref.WeakSet[Connections] = weakref.WeakSet()
 _parents: list[object] = []
-"""A parent's channels. They are never let go: gRPC would say goodbye to the parent's servers."""
+"""Channels of the parent process. They are kept, because gRPC would close them for the parent."""
 _grpc_used = False
-"""Whether a channel was ever opened here. gRPC's threads outlive the last channel's close for a
-moment. What they hold at a fork, a child can never get: some children hang at their first call."""
+"""Whether this process ever opened a channel. gRPC's threads run a little longer than the last
+channel. Locks that they hold during a fork stay locked in the child, which may then hang."""
 _MESSAGE = (
     "this process was forked from one that had used a client, and gRPC does not survive that; use "
     "clients after the fork, or start processes by spawn"
@@ -24,8 +24,7 @@ _MESSAGE = (
 
 
 SILENCE_S = 1.0
-"""How long nothing may come from a server that requests wait for before a deadline that passes
-there has its connection replaced."""
+"""A connection is replaced when a deadline passes and the server sent nothing for this time."""
 
 
 class Connection:
@@ -38,15 +37,15 @@ class Connection:
         self.requests = 0
         """In flight."""
         self.waiting_since_s: float | None = None
-        """When the first request was sent that nothing has come after."""
+        """When the first request was sent after the last response."""
 
 
 class Connections:
     """One channel for each server, opened when it is first needed.
 
-    A connection may fall silent without anybody being told. So when a request runs into its
-    deadline, and nothing at all came while it waited, the next request gets a new connection; those
-    in flight on the old one may still be answered.
+    A connection may stop working without an error. So when a deadline passes and the server sent
+    nothing meanwhile, the next request gets a new connection. Requests in flight on the old one
+    may still be answered.
 
     Args:
         open_channel: makes a channel to an address.
@@ -66,26 +65,26 @@ class Connections:
         self._replaced: set[Connection] = set()
         self.closed = False
         self.forked = False
-        """They were open in the parent of this process."""
+        """The channels were open in the parent process."""
         _all.add(self)
 
     def check(self) -> None:
-        """Raise RuntimeError when no calls can be made any more."""
+        """Raise RuntimeError when no more calls can be made."""
         if self.closed:
             raise RuntimeError("the client is closed")
-        # A new client would do no better: gRPC's threads are missing, and it hangs or crashes.
+        # gRPC's threads are missing in the child, so that even a new client would hang or crash.
         if _parents:
             raise RuntimeError(_MESSAGE)
 
     def begin(self, address: str, connection: Connection | None = None) -> Connection:
-        """The connection for a request; to be given back with `end`.
+        """The connection for a request; `end` must give it back.
 
         Args:
-            address: where the request goes.
-            connection: one that is in use and that the request is to take, replaced or not.
+            address: the server.
+            connection: a connection in use that the request must take, replaced or not.
 
         Raises:
-            RuntimeError: closed, or the parent's.
+            RuntimeError: the client is closed, or was used before a fork.
         """
         with self._lock:
             connection = connection or self._open(address)
@@ -98,11 +97,12 @@ class Connections:
         """Note how a request ended.
 
         Args:
-            connection: what it was sent by.
-            responded: something came back; False is a deadline, None is that nobody waited so long.
+            connection: the connection of the request.
+            responded: True if the server sent something, False if the deadline passed, None if the
+                request was cancelled before.
 
         Returns:
-            A channel that is of no more use, which is the caller's to close, or None.
+            A channel that the caller must close, or None.
         """
         with self._lock:
             now = self._clock()
@@ -117,13 +117,13 @@ class Connections:
             return None
 
     def replace(self, connection: Connection) -> None:
-        """Use one in use no more: the next request to its server gets a new one."""
+        """Give the next request to this server a new connection."""
         with self._lock:
             if self._held.get(connection.address) is connection:
                 self._replace(connection)
 
     def drop(self, address: str) -> Any:
-        """Forget a channel; it is the caller's to close. None when there is none, or in use."""
+        """Forget a server. Returns a channel that the caller must close, or None."""
         with self._lock:
             connection = self._held.pop(address, None)
             if connection is None:
@@ -134,7 +134,7 @@ class Connections:
             return connection.channel
 
     def close(self) -> list[Any]:
-        """Open no more; the channels that are left are the caller's to close."""
+        """Open no more channels. Returns those that the caller must close."""
         with self._lock:
             self.closed = True
             channels = [one.channel for one in (*self._held.values(), *self._replaced)]
@@ -160,7 +160,7 @@ class Connections:
         return self._held[address]
 
     def _leave_to_parent(self) -> None:
-        # Another thread of the parent may have held the lock, and does not exist here.
+        # A thread of the parent may have held the lock; it does not exist here.
         self._lock = threading.Lock()
         if self._held or self._replaced:
             _parents.append((self._held, self._replaced))

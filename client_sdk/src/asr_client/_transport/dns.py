@@ -1,4 +1,4 @@
-"""Names that stand for servers, and their addresses."""
+"""DNS names of servers and their addresses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DNS = "dns:///"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Name:
-    """A DNS name that stands for servers."""
+    """A DNS name whose addresses are servers."""
 
     host: str
     port: int
@@ -23,7 +23,7 @@ class Name:
 
 
 def dns_name(target: str) -> Name | None:
-    """The name in `dns:///HOST:PORT`; None for all other targets, which are gRPC's business."""
+    """The name in `dns:///HOST:PORT`; None for every other target, which gRPC resolves."""
     if not target.startswith(_DNS):
         return None
     host, _, port = target[len(_DNS) :].rpartition(":")
@@ -33,16 +33,16 @@ def dns_name(target: str) -> Name | None:
 
 
 def look_up(host: str, port: int) -> list[str]:
-    """All addresses of a name; takes as long as the system's resolver likes.
+    """All addresses of a name; the system's resolver decides how long this takes.
 
     Raises:
-        OSError: it has none, or nobody knows.
+        OSError: it has none, or the look-up failed.
     """
     return addresses(socket.getaddrinfo(host, port, type=KIND))
 
 
 def addresses(found: Iterable[tuple[Any, ...]]) -> list[str]:
-    """HOST:PORT of each of getaddrinfo's answers, without repetitions."""
+    """HOST:PORT of each answer of getaddrinfo, without repetitions."""
     written = (
         f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for *_, (host, port, *_) in found
     )

@@ -36,7 +36,7 @@ class Exchange:
         )
         self._lock = threading.Lock()
         self.changed = threading.Condition(self._lock)
-        """Notified when it is closed, when a call is cancelled and when a name was looked up."""
+        """Notified when the client is closed, a call is cancelled, or a name was looked up."""
 
     def run(self, call: Call, attempt: OpenAttempt, method: str, request: Any) -> Any:
         """The response; raises AttemptFailed."""
@@ -59,7 +59,7 @@ class Exchange:
             self.end(connection, responded=responded)
 
     def start(self, call: Call, attempt: OpenAttempt, request: Any) -> tuple[Connection, Any]:
-        """Send a recording without waiting; the connection is to be given back with `end`."""
+        """Send a recording without waiting; `end` must give the connection back."""
         _wire.set_timeout(request, attempt.timeout_s)
         connection, rpc = self.connections.begin(attempt.address), None
         attempt.connection = connection
@@ -74,7 +74,7 @@ class Exchange:
                 self.end(connection, responded=None)
 
     def end(self, connection: Connection, *, responded: bool | None) -> None:
-        """Give back what an attempt was sent by."""
+        """Give back the connection of an attempt."""
         useless = self.connections.end(connection, responded=responded)
         if useless is not None:
             useless.close()
@@ -87,7 +87,7 @@ class Exchange:
         timeout_s: float,
         connection: Connection | None = None,
     ) -> Any:
-        """Send a question whose answer nobody waits for, by that connection; its future."""
+        """Send a request outside of a call, without waiting; returns its future."""
         connection = self.connections.begin(address, connection)
         future = getattr(connection.stub, method).future(
             request, timeout=timeout_s, metadata=self._access.metadata
@@ -97,23 +97,23 @@ class Exchange:
             responded = None if done.cancelled() else not _is_deadline(done)
             useless = self.connections.end(connection, responded=responded)
             if useless is not None:
-                # Not in gRPC's own thread, which runs this and which closing may wait for.
+                # gRPC's own thread runs this, and closing may wait for that thread.
                 threading.Thread(target=useless.close, daemon=True).start()
 
         future.add_done_callback(note)
         return future
 
     def failure(self, error: Any) -> tuple[str, str]:
-        """What a request ended with: gRPC's status and words."""
+        """The status and the message of a failed request."""
         return self._access.failure(error)
 
     def wait(self, call: Call, rpc: Any) -> Any:
-        """Wait for a response in a way that `cancel` can end."""
+        """Wait for a response; `cancel` can end this."""
         self.track(call, [rpc])
         return rpc.result()
 
     def track(self, call: Call, rpcs: list[Any]) -> None:
-        """Let `cancel` end these, and these alone."""
+        """Set the requests that `cancel` ends."""
         with self._lock:
             call.rpcs = rpcs
             cancelled = call.cancelled
@@ -122,7 +122,7 @@ class Exchange:
                 rpc.cancel()
 
     def cancel(self, call: Call) -> None:
-        """End a cancellable call of another thread soon; its error is nobody's concern."""
+        """End a cancellable call of another thread soon; it ends with some error."""
         with self._lock:
             call.cancelled = True
             rpcs = list(call.rpcs)
@@ -137,10 +137,10 @@ class Exchange:
         if self.connections.closed:
             raise call.closed()
         if call.cancelled:
-            raise call.error(_errors.Cancelled, "CANCELLED", "nobody waits for it")
+            raise call.error(_errors.Cancelled, "CANCELLED", "the caller does not wait any more")
 
     def close(self) -> None:
-        """End all; may be called again, and leaves a parent's connections alone."""
+        """Close all connections but those of a parent process; may be called again."""
         if self.connections.forked:
             self.connections.closed = True
             return
@@ -151,7 +151,7 @@ class Exchange:
             channel.close()
 
     def drop(self, addresses: list[str]) -> None:
-        """Close the connections to servers that are of no more use."""
+        """Close the connections to these servers."""
         for address in addresses:
             channel = self.connections.drop(address)
             if channel is not None:

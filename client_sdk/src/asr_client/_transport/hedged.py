@@ -16,11 +16,11 @@ from asr_client._transport.exchange import Exchange
 
 
 class HedgedRequest:
-    """Sends one recording of a call until an attempt is answered or none is left.
+    """Sends one recording of a call, until an attempt has an answer or all have failed.
 
     Args:
         exchange: sends requests.
-        call: to which the recording belongs.
+        call: the call of the recording.
         request: the recording.
     """
 
@@ -30,10 +30,10 @@ class HedgedRequest:
         self._request = request
         self._in_flight: dict[OpenAttempt, tuple[Connection, Any]] = {}
         self._events: queue.SimpleQueue[OpenAttempt | None] = queue.SimpleQueue()
-        """Attempts that have ended; None is that the first server gave no sign of life."""
+        """Attempts that have ended; None means that the first server did not answer ServerLive."""
 
     def run(self, first: OpenAttempt) -> Any:
-        """The response; raises AttemptFailed with the last attempt's failure."""
+        """The response; raises the AttemptFailed of the last attempt."""
         hedge = hedging.Hedging(self._call, first)
         to_send: OpenAttempt | None = first
         try:
@@ -69,7 +69,7 @@ class HedgedRequest:
         self._exchange.track(self._call, [rpc for _, rpc in self._in_flight.values()])
 
     def _answer(self, attempt: OpenAttempt, hedge: hedging.Hedging) -> Any:
-        """The response of an attempt that has ended; None when another one is to be waited for."""
+        """The response of an attempt that has ended; None while another one is in flight."""
         connection, rpc = self._in_flight.pop(attempt)
         code = rpc.code()
         self._exchange.end(connection, responded=code is not grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -80,7 +80,7 @@ class HedgedRequest:
         return None
 
     def _ask(self, first: OpenAttempt) -> None:
-        """Ask the first server whether it is alive; that it does not say so becomes an event."""
+        """Ask the first server whether it is alive; no answer becomes an event."""
 
         def note(done: Any) -> None:
             if done.code() is grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -1,10 +1,10 @@
-"""Hedged requests: when a second server gets what the first one has not answered. No I/O here.
+"""Hedged requests: when a second server gets a recording that the first has not answered. No I/O.
 
-That a recording takes long is no sign of a fault, so the first server goes on with it and the first
-answer counts. The second one gets it when half of the call's time is over, or when the first one
-proves to be silent: to other recordings meanwhile, or to the question whether it is alive. Where no
-other server is to be had, one that gives no sign of life gets it again, by a new connection. It is
-paid for as a retry.
+A recording may take long without a fault. So the first server continues, and the first answer
+counts. The second server gets the recording when half of the call's time is over, or earlier when
+the first one proves to be silent: it answered no other recording, or not the request ServerLive.
+If there is no other server, a server that does not answer ServerLive gets the recording again over
+a new connection. The second attempt takes a token of the retry budget.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from asr_client._transport.attempt import AttemptFailed, OpenAttempt
 from asr_client._transport.call import Call
 
 ASK_EVERY_S = 5.0
-"""How often the server is asked whether it is alive while it has the request."""
+"""Time between two ServerLive requests to the server that has the recording."""
 ASK_TIMEOUT_S = 5.0
 LOOK_AGAIN_S = 1.0
-"""How soon a second server is looked for again when there was none, or no token for it."""
+"""Time until the next search for a second server, if there was none, or no token for it."""
 
 
 class Hedging:
-    """One request at one server, and perhaps at a second one ("hedged", Dean and Barroso, 2013).
+    """One request at one server, and perhaps at a second one (Dean and Barroso, 2013).
 
     Args:
-        call: to which it belongs.
-        first: the attempt that is under way.
+        call: the call of the request.
+        first: its attempt in flight.
     """
 
     def __init__(self, call: Call, first: OpenAttempt) -> None:
@@ -32,18 +32,18 @@ class Hedging:
         self._first = first
         self._second: OpenAttempt | None = None
         self._is_dead = False
-        """Nothing comes from the first server by the connection that the request went by."""
+        """Nothing comes over the connection of the first attempt."""
         self._ask_at_s = first.began_s + ASK_EVERY_S
         self._second_at_s = first.began_s + first.timeout_s / 2
 
     def wait_s(self) -> float | None:
-        """Seconds until there is something to do although nothing came; None is never."""
+        """Seconds until the next step if no attempt ends before; None means no step."""
         if self._second is not None:
             return None
         return max(0.0, min(self._ask_at_s, self._second_at_s) - self._call.now())
 
     def must_ask(self) -> bool:
-        """Say whether the first server is to be asked now whether it is alive."""
+        """Whether to ask the first server now whether it is alive."""
         now = self._call.now()
         if self._second is not None or now < self._ask_at_s:
             return False
@@ -51,14 +51,14 @@ class Hedging:
         return True
 
     def no_sign_of_life(self) -> None:
-        """Note that the first server did not say that it is alive."""
-        words = f"it did not say within {ASK_TIMEOUT_S:g} s that it is alive"
+        """Note that the first server did not answer ServerLive."""
+        words = f"no answer to ServerLive within {ASK_TIMEOUT_S:g} s"
         self._call.unanswered(self._first, words)
         self._is_dead = True
         self._second_at_s = self._call.now()
 
     def second(self) -> OpenAttempt | None:
-        """The attempt at a second server, which is to be sent now; None where there is none."""
+        """A new attempt at a second server, to be sent now; None when there is none."""
         now = self._call.now()
         if self._second is not None:
             return None
@@ -74,12 +74,12 @@ class Hedging:
         return self._second
 
     def won(self, attempt: OpenAttempt) -> None:
-        """Note that an attempt was answered, and that the other one is of no more use."""
+        """Note that an attempt has an answer, and abandon the other one."""
         self._abandon_others(attempt)
         self._call.succeeded(attempt)
 
     def lost(self, failed: AttemptFailed) -> None:
-        """Note that an attempt failed; raises AttemptFailed when there is no other to wait for."""
+        """Note that an attempt failed; raises its AttemptFailed when no other is in flight."""
         if not self._call.dropped(failed):
             self._abandon_others(failed.attempt)
             raise failed

@@ -1,4 +1,4 @@
-"""How many recordings are in flight at once: up slowly, down by half when the server is busy."""
+"""The number of recordings in flight: grows slowly, and is halved when the server is busy."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from asr_client._transport.retry import RetryPolicy, backoff_s
 class Pace:
     """Additive increase, multiplicative decrease, as TCP's congestion avoidance (RFC 5681).
 
-    Does no I/O and never waits; it says how long to.
+    It does no I/O and never waits itself.
 
     Args:
-        concurrency: the number in flight at the start, never exceeded.
-        policy: how the waits after refusals grow.
-        patience_s: how long, in seconds, the server may refuse everything before refused
-            recordings are given up.
+        concurrency: the number in flight at the start, which is also the maximum.
+        policy: the waits after refusals.
+        patience_s: refused recordings fail when the server has refused everything for so many
+            seconds.
+        clock: seconds that never go back.
+        rng: an even draw from [0, 1).
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class Pace:
 
     @property
     def limit(self) -> int:
-        """How many may be in flight now, at least 1."""
+        """The number that may be in flight now, at least 1."""
         return int(self._limit)
 
     def pause_s(self) -> float:
@@ -51,26 +53,26 @@ class Pace:
         return max(0.0, self._next_at - self._clock())
 
     def sent(self) -> int:
-        """The round that a recording sent now belongs to."""
+        """The round of a recording that is sent now."""
         return self._round
 
     def accepted(self) -> None:
-        """Note that the server took and answered one."""
+        """Note that the server accepted a recording."""
         self._limit = min(self._max_in_flight, self._limit + 1 / self._limit)
         self._refusals = 0
         self._refusing_since = None
 
     def refused(self, sent: int) -> bool:
-        """Note that the server was too busy for one of the round `sent`.
+        """Note that the server was too busy for a recording of the round `sent`.
 
         Returns:
-            Whether it should be sent again.
+            Whether to send it again.
         """
         now = self._clock()
         if self._refusing_since is None:
             self._refusing_since = now
         if sent == self._round:
-            # Refusals of what was sent before the last reduction say nothing about it.
+            # Recordings that were sent before the last reduction say nothing about its effect.
             self._round += 1
             self._refusals += 1
             self._limit = max(1.0, self._limit / 2)

@@ -1,4 +1,4 @@
-"""Whether a call tries again, and how long it waits first. Nothing here sleeps or sends."""
+"""The retry policy: whether a call tries again, and after which wait. Nothing here sleeps."""
 
 from __future__ import annotations
 
@@ -25,49 +25,49 @@ DEFAULT_BACKOFF_MULTIPLIER = 2.0
 DEFAULT_RECONNECT_S = 30.0
 DEFAULT_RESTART_BACKOFF_S = 4.0
 RESTART_MULTIPLIER = 3.0
-"""The second wait for a restarting process is so much longer than the first."""
+"""The second wait for a restarting process, relative to the first."""
 
 RETRIES_PER_CALL: Mapping[type[AsrError], float] = {
     ServerUnavailable: math.inf,
     ServerBusy: math.inf,
     ServerDraining: math.inf,
     OutOfMemory: 1,
-    # A file that kills the process it is sent to must not go on to the next one, and the next.
+    # A file that kills a process must not reach many more of them.
     EngineRestarting: 2,
 }
-"""How often a call may be sent again after each error; errors not listed are final."""
+"""How often a call may be sent again after each error; other errors are final."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryPolicy:
-    """How a call is retried, within its own timeout and the client's budget.
+    """The retries of a call, within its timeout and the budget of the client.
 
     The wait before attempt n + 1 is drawn evenly from 0 to
     `min(max_backoff_s, initial_backoff_s * backoff_multiplier ** (n - 1))` ("full jitter").
     """
 
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
-    """How many times a request may be sent; 1 switches retries off.
+    """Maximum number of attempts; 1 switches retries off.
 
-    Attempts that reach no server do not count for `reconnect_s` seconds, and never when another
+    Attempts that reach no server do not count for `reconnect_s` seconds, and never if another
     server is tried at once."""
     initial_backoff_s: float = DEFAULT_INITIAL_BACKOFF_S
-    """Longest wait before the second attempt."""
+    """Maximum wait before the second attempt."""
     max_backoff_s: float = DEFAULT_MAX_BACKOFF_S
-    """Longest wait before any attempt."""
+    """Maximum wait before any attempt."""
     backoff_multiplier: float = DEFAULT_BACKOFF_MULTIPLIER
-    """Growth of the longest wait from one attempt to the next."""
+    """Growth of the maximum wait from one attempt to the next."""
     reconnect_s: float = DEFAULT_RECONNECT_S
-    """Seconds for which a call goes on although no server can be reached, within its timeout.
+    """Seconds for which a call continues although no server can be reached, within its timeout.
 
-    A server whose process was replaced refuses connections until its models have loaded."""
+    A restarted server refuses connections until its models are loaded."""
     restart_backoff_s: float = DEFAULT_RESTART_BACKOFF_S
-    """Longest first wait when a process of the only server died; the second is three times as long.
+    """Maximum wait after a process of the only server died; the second wait is three times as long.
 
-    Half of it is waited at least: such a request is sent again at most twice, and the process has
-    to be back by then."""
+    The minimum is half of it: such a request is sent again at most twice, and the new process must
+    be ready by then."""
     budgeted: bool = True
-    """Whether sending a request again takes from the budget that all calls of the client share."""
+    """Whether a repeated request takes a token of the budget that all calls of the client share."""
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
@@ -80,13 +80,13 @@ class RetryPolicy:
 
 
 def should_retry(error: AsrError, *, same_errors: int, attempts: int, policy: RetryPolicy) -> bool:
-    """Say whether a failed request may be sent again.
+    """Whether a failed request may be sent again.
 
     Args:
-        error: what the last attempt ended with.
-        same_errors: how many attempts of this call ended with this class, the last included.
-        attempts: how many times the request was sent.
-        policy: the caller's wish.
+        error: the error of the last attempt.
+        same_errors: the number of attempts of this call with this class of error.
+        attempts: the number of attempts so far.
+        policy: the caller's policy.
     """
     return attempts < policy.max_attempts and same_errors <= RETRIES_PER_CALL.get(type(error), 0)
 
@@ -99,25 +99,25 @@ def backoff_s(*, attempts: int, policy: RetryPolicy, jitter: float) -> float:
 
 
 def restart_backoff_s(*, deaths: int, policy: RetryPolicy, jitter: float, left_s: float) -> float:
-    """Seconds to wait for the process that died to be replaced.
+    """Seconds to wait until the server has replaced a process that died.
 
     Args:
-        deaths: how many attempts of this call ended with a dead process.
-        policy: the caller's wish.
+        deaths: the number of attempts of this call that ended with a dead process.
+        policy: the caller's policy.
         jitter: an even draw from [0, 1).
-        left_s: the call's time. Half of it is waited at most: with little time an early attempt is
-            better than none.
+        left_s: the remaining time of the call. The wait is at most half of it: with little time
+            an early attempt is better than none.
     """
     bound_s: float = policy.restart_backoff_s * RESTART_MULTIPLIER ** (deaths - 1)
     return min((0.5 + jitter / 2) * bound_s, left_s / 2)
 
 
 class Retries:
-    """Counts the attempts of a call and decides about the next one.
+    """Counts the attempts of a call and decides on the next one.
 
     Args:
-        policy: how the call is retried.
-        budget: what all calls of the client share.
+        policy: the caller's policy.
+        budget: the budget that all calls of the client share.
         clock: seconds that never go back.
         rng: an even draw from [0, 1).
     """
@@ -135,11 +135,11 @@ class Retries:
         self._clock = clock
         self._rng = rng
         self.attempts = 0
-        """All of them."""
+        """All attempts."""
         self._went_on = 0
-        """Attempts that reached no server and went on to another one at once."""
+        """Attempts that reached no server, when another one was tried at once."""
         self._unreached = 0
-        """Attempts that reached no server and waited for one to come back."""
+        """Attempts that reached no server and were followed by a wait."""
         self._unreached_since_s: float | None = None
         self._counts: Counter[type[AsrError]] = Counter()
 
@@ -149,16 +149,16 @@ class Retries:
         return self.attempts - self._went_on - self._unreached
 
     def note(self, error: AsrError) -> None:
-        """Note what an attempt ended with."""
+        """Note the error of an attempt."""
         self._counts[type(error)] += 1
 
     def pause_s(self, error: AsrError, *, has_other: bool, left_s: Callable[[], float]) -> float:
         """Seconds to wait after a failed attempt; raises the error when that was the last one.
 
         Args:
-            error: what the attempt ended with, noted already.
-            has_other: whether a server that was not tried may take the request.
-            left_s: the call's seconds; raises when there are none.
+            error: the error of the attempt; `note` has it already.
+            has_other: whether a server that was not tried may accept the request.
+            left_s: the remaining seconds of the call; raises when none are left.
         """
         kind = type(error)
         elsewhere = has_other and kind in statuses.AT_ONCE_ELSEWHERE
@@ -191,7 +191,7 @@ class Retries:
         return pause_s
 
     def _waits_for_a_server(self, error: AsrError) -> bool:
-        """Say whether a call that reached no server goes on without counting the attempt."""
+        """Whether a call that reached no server continues without counting the attempt."""
         if not statuses.may_come_back(error.status, error.server_message):
             self._unreached_since_s = None
             return False
@@ -206,7 +206,7 @@ class Retries:
 
 
 def _in_time(error: AsrError, pause_s: float, left_s: float) -> float:
-    """The pause; raises the error when it would outlast the call."""
+    """The pause; raises the error when the pause would end after the deadline."""
     if pause_s >= left_s:
         raise error
     return pause_s

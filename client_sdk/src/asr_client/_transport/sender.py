@@ -1,4 +1,4 @@
-"""Calls on their way to servers, for threads."""
+"""Sends the requests of calls until they have an answer; for threads."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Sender:
         self.close = self._exchange.close
         self.pause = self._exchange.pause
         self._looking_up: dict[Name, str] = {}
-        """Names whose addresses are being asked for, and what came of it the last time."""
+        """Names that were looked up; the value is empty meanwhile, then an error message."""
 
     def send(self, call: Call, method: str, request: Any) -> Any:
-        """The response; raises the call's AsrError, or RuntimeError when it is closed."""
+        """The response; raises the call's AsrError, or RuntimeError when the client is closed."""
         try:
             with call.budget.in_flight():
                 while True:
@@ -51,7 +51,7 @@ class Sender:
                         return self._answer(call, attempt, method, request)
                     self.pause(call, attempt.pause_s)
         except ValueError:
-            # What gRPC raises when the channel is closed before the request is sent.
+            # gRPC raises this when the channel is closed before the request is sent.
             self.connections.check()
             raise
         finally:
@@ -63,7 +63,7 @@ class Sender:
         return self._exchange.run(call, attempt, method, request)
 
     def find_servers(self, call: Call) -> None:
-        """Look up names when that is due, and wait only when there are no servers yet."""
+        """Look up names that are due; waits only while no server is known."""
         changed = self._exchange.changed
         while True:
             with changed:
@@ -104,7 +104,7 @@ class Sender:
         self._exchange.drop(self._servers.take_unused())
 
     def _choose(self, call: Call) -> Choice:
-        """A server that may answer; asks and tries others in passing."""
+        """A server that may answer. Also starts the probes and trials that are due."""
         while True:
             choice = call.choose()
             chosen = False
@@ -121,7 +121,7 @@ class Sender:
                     call.servers.release(choice)
 
     def _probe(self, servers: Servers, address: str, timeout_s: float) -> Any:
-        """Ask a server whether the model is ready; the answer goes to `servers` by itself."""
+        """Ask a server whether the model is ready; a callback notes the answer."""
 
         def note(done: Any) -> None:
             ok = done.code() is grpc.StatusCode.OK
@@ -133,7 +133,7 @@ class Sender:
         return future
 
     def _try_out(self, servers: Servers, address: str) -> None:
-        """Send a server that was silent a trial recording; what comes of it goes to `servers`."""
+        """Send a trial recording to a silent server; a callback notes the result."""
 
         def note(done: Any) -> None:
             if not done.cancelled():
@@ -151,6 +151,6 @@ class Sender:
         except grpc.RpcError:
             ready = False
         self.pause(call, 0)
-        # Not left to the callback, which may come later than this thread's next choice.
+        # The callback may run only after this thread's next choice.
         call.servers.note_ready(address, ready=ready)
         return ready

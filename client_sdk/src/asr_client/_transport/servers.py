@@ -1,10 +1,10 @@
-"""Which server a call goes to. Nothing here opens, sends or waits.
+"""The choice of a server for each call. Nothing here opens, sends or waits.
 
-Calls go round the servers that are UP. A server that loses a connection or is stopping is DOWN, and
-one that leaves recordings unanswered is SILENT, whatever it says of itself. Both are left out. A
-call then also asks the DOWN one, in passing, whether it is ready, and sends the SILENT one a short
-trial recording: at first after half a second and then less and less often. Without calls nobody
-asks anything.
+Calls are spread over the servers that are UP. A server that loses a connection or is stopping is
+DOWN. A server that does not answer recordings is SILENT, even if it reports that it is ready. Both
+are left out. Each later call may also start a probe: a DOWN server is asked whether it is ready, a
+SILENT one gets a short trial recording. The first probe comes after half a second, further ones at
+growing intervals. Without calls there are no probes.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from asr_client._types import ServerHealth
 
 PROBE_TIMEOUT_S = 2.0
 TRIAL_TIMEOUT_S = 10.0
-"""Longer than a question's: a trial may wait in the server's queue, and nobody waits for it."""
+"""Longer than that of a probe, because a trial may wait in the server's queue."""
 LOOK_UP_S = 10.0
-"""How old a name's addresses may become while calls are made."""
+"""Maximum age of the addresses of a name while calls are made."""
 LOOK_UP_AFTER_FAILURE_S = 1.0
 
 _TAKES_OUT = (ServerUnavailable, ServerDraining, ModelNotFound)
-"""Exactly these: their subclasses come from a server that is there and will answer others."""
+"""These classes only: their subclasses come from a server that can answer other requests."""
 
 
 class Servers:
-    """The servers of one client and what is known of them; safe to share by threads.
+    """The servers of one client and their states; threads may share it.
 
     Args:
         targets: HOST:PORT each, or `dns:///HOST:PORT` for all addresses of a name.
         clock: seconds that never go back.
-        rng: an even draw from [0, 1); where the first round begins.
-        on_change: told of each server that is left out or taken back, outside of all locks.
+        rng: an even draw from [0, 1); chooses the first server.
+        on_change: called for each server that is left out or taken back, outside of all locks.
     """
 
     def __init__(
@@ -68,14 +68,14 @@ class Servers:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """All servers, those first that are most likely to answer."""
+        """All servers; those that probably answer come first."""
         with self._lock:
             order = list(Health)
             return tuple(sorted(self._servers, key=lambda a: order.index(self._servers[a].health)))
 
     @property
     def views(self) -> tuple[ServerHealth, ...]:
-        """What is known of each server, in the order in which they were given or found."""
+        """The state of each server, in the order in which they were given or found."""
         with self._lock:
             return tuple(server.view for server in self._servers.values())
 
@@ -85,35 +85,35 @@ class Servers:
         return len(self._servers) > 1
 
     def health(self, address: str) -> Health:
-        """What is known of a server."""
+        """The state of a server."""
         return self._servers[address].health
 
     def why_left_out(self, address: str) -> str:
-        """Why a server gets no calls for now; empty while it gets calls, or is none of these."""
+        """Why a server gets no calls for now; empty while it gets calls, or is unknown."""
         with self._lock:
             server = self._servers.get(address)
             return server.reason if server and server.view.left_out else ""
 
     def is_silent(self, address: str) -> bool:
-        """Say whether a server is left out because it leaves recordings unanswered."""
+        """Whether a server is left out because it does not answer recordings."""
         with self._lock:
             server = self._servers.get(address)
             return server is not None and server.health is Health.SILENT
 
     def name_of(self, address: str) -> Name | None:
-        """The DNS name that led to this address."""
+        """The DNS name that has this address."""
         with self._lock:
             server = self._found(address)
             return server.name if server else None
 
     def choose(self, tried: Sequence[str] = ()) -> Choice:
-        """The server for a request that failed at the `tried` ones, the last of them last.
+        """The server for a request that failed at the `tried` ones, in that order.
 
-        Another server that is UP comes first, then one that may be, then those tried before, then
-        those that are left out. Each choice is to be given back with `release`.
+        Another server that is UP comes first, then an UNPROVEN one, then the tried ones, then
+        those that are left out. `release` must give each choice back.
 
         Raises:
-            LookupError: there are none, because a name has not been looked up.
+            LookupError: no server is known, because a name was not looked up yet.
         """
         with self._lock:
             if not self._servers:
@@ -121,7 +121,7 @@ class Servers:
             return self._choose(list(self._servers.values()), tried)
 
     def choose_second(self, tried: Sequence[str], again: str | None = None) -> Choice | None:
-        """A server that is UP and was not tried, else `again`; None when there is neither."""
+        """A server that is UP and was not tried, or else `again`; None when there is neither."""
         with self._lock:
             fit = [server for server in self._servers.values() if server.rank(tried) == 0]
             if not fit and again in self._servers:
@@ -138,8 +138,8 @@ class Servers:
             key=lambda index: (
                 ranks[index],
                 servers[index].address in tried[-1:],
-                # A server that answers nothing holds no more than its share of the calls. Fewest
-                # calls in flight is no measure: it would draw all calls to one that fails fast.
+                # A server that answers nothing gets no more than its share of the calls. The
+                # number in flight is no measure: a server that fails fast would get all calls.
                 servers[index].unanswered >= share,
                 (index - turn) % len(servers),
             ),
@@ -160,7 +160,7 @@ class Servers:
         )
 
     def _due(self, chosen: Server) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The servers to be asked now, and those to be tried."""
+        """The servers that are due for a probe, and those that are due for a trial."""
         probes: list[str] = []
         trials: list[str] = []
         now = self._clock()
@@ -178,7 +178,7 @@ class Servers:
         return tuple(probes), tuple(trials)
 
     def release(self, choice: Choice) -> None:
-        """End what a choice began."""
+        """Give a choice back."""
         with self._lock:
             server = self._found(choice.address)
             if server is None:
@@ -191,14 +191,14 @@ class Servers:
                 self._unused.append(choice.address)
 
     def take_unused(self) -> list[str]:
-        """Addresses whose connections are of no more use; each is given to one caller."""
+        """Addresses whose connections are not needed any more; each goes to one caller."""
         with self._lock:
             unused, self._unused = self._unused, []
-            # One of them may have come back meanwhile.
+            # The name may have such an address again.
             return [address for address in unused if self._found(address) is None]
 
     def has_other(self, tried: Sequence[str]) -> bool:
-        """Say whether a server that was not tried may take a request now."""
+        """Whether a server that was not tried may accept a request now."""
         with self._lock:
             return any(server.rank(tried) < 2 for server in self._servers.values())
 
@@ -207,7 +207,7 @@ class Servers:
         self._note(address, lambda server, now: server.answered())
 
     def note_ready(self, address: str, *, ready: bool) -> None:
-        """Note what a server said about its being ready."""
+        """Note the answer of a server to the question whether it is ready."""
 
         def note(server: Server, now: float) -> None:
             server.says_ready(now, ready=ready)
@@ -215,19 +215,19 @@ class Servers:
         self._note(address, note)
 
     def failed(self, address: str, kind: type[AsrError], reason: str = "") -> None:
-        """Note what a request to a server ended with."""
+        """Note the error of a request to a server."""
 
         def note(server: Server, now: float) -> None:
-            # Many calls may fail at once when a server dies; the first of them says it all.
+            # When a server dies, many calls fail at once; the first failure is enough.
             if kind in _TAKES_OUT and server.health is not Health.DOWN:
                 server.down(now, reason)
 
         self._note(address, note)
 
     def unanswered(self, choice: Choice, reason: str) -> None:
-        """Note that a server left a request unanswered for as long as anybody waited.
+        """Note that a server did not answer a request in time.
 
-        It is left out unless it answered another recording meanwhile, or nobody waited long.
+        It is left out, unless it answered another recording meanwhile, or the time was short.
         """
 
         def note(server: Server, now: float) -> None:
@@ -239,7 +239,7 @@ class Servers:
         self._note(choice.address, note)
 
     def trial_ended(self, address: str, failure: tuple[str, str] | None) -> None:
-        """Note how a trial recording ended: gRPC's status and words, or None for a transcript."""
+        """Note the end of a trial: gRPC's status and message, or None for a transcript."""
         kind, code = classify(*failure) if failure else (None, None)
 
         def note(server: Server, now: float) -> None:
@@ -253,7 +253,7 @@ class Servers:
         self._note(address, note)
 
     def doubt(self, address: str) -> None:
-        """Note that a server did not say in time whether it is ready; it is asked again."""
+        """Note that a server did not report in time whether it is ready; it is asked again."""
 
         def note(server: Server, now: float) -> None:
             if server.health is Health.UP:
@@ -280,7 +280,7 @@ class Servers:
         return self._servers.get(address) or self._retired.get(address)
 
     def names_to_look_up(self) -> list[Name]:
-        """Names whose addresses are missing or old; each is given to one caller at a time."""
+        """Names whose addresses are missing or old; each goes to one caller at a time."""
         with self._lock:
             now = self._clock()
             old = [name for name, at_s in self._names.items() if now - at_s >= LOOK_UP_S]
@@ -289,7 +289,7 @@ class Servers:
             return old
 
     def looked_up(self, name: Name, addresses: Sequence[str]) -> None:
-        """Take a name's addresses. None mean that nothing could be learned, and change nothing."""
+        """Note the addresses of a name; an empty list is a failed look-up and changes nothing."""
         with self._lock:
             if not addresses:
                 wait_s = LOOK_UP_AFTER_FAILURE_S if self._servers else 0.0

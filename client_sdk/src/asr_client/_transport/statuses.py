@@ -1,4 +1,4 @@
-"""What a failed attempt's gRPC status and words mean. Pure functions and their tables."""
+"""The error class of a gRPC status and message. Pure functions and their tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KIND_OF_CODE: dict[str, type[AsrError]] = {
     "INTERNAL_ERROR": _errors.ServerFault,
 }
 
-# Triton's words decide only where one status means several things.
+# Triton's message decides only where a status has several meanings.
 _KIND_OF_WORDS: tuple[tuple[str, str, type[AsrError]], ...] = (
     ("UNAVAILABLE", "This protocol is restricted", _errors.AuthenticationError),
     ("UNAVAILABLE", "Exceeds maximum queue size", _errors.ServerBusy),
@@ -49,7 +49,7 @@ _KIND_OF_STATUS: dict[str, type[AsrError]] = {
 
 
 def classify(status: str, words: str) -> tuple[type[AsrError], str | None]:
-    """The error class and the contract's code of a failed call."""
+    """The error class and the contract's code for a failed call."""
     match = _CODE.match(words)
     code = match.group(1) if match else None
     if code in _KIND_OF_CODE:
@@ -60,7 +60,7 @@ def classify(status: str, words: str) -> tuple[type[AsrError], str | None]:
     return _KIND_OF_STATUS.get(status, _errors.ServerFault), code
 
 
-# gRPC has one status for these and for requests that were lost on their way.
+# For these, gRPC has the same status as for requests that were lost.
 _NEVER_SENT = (
     "failed to connect to",
     "Failed to connect to remote host",
@@ -68,39 +68,39 @@ _NEVER_SENT = (
     "DNS resolution failed",
 )
 
-# The rest of what was never sent is a wrong name, or a handshake that fails again and again.
+# The other requests that were never sent had a wrong name or a failed handshake.
 _MAY_COME_BACK = ("Connection refused", "timed out", "Timeout occurred")
 
 AT_ONCE_ELSEWHERE = (_errors.ServerUnavailable, _errors.ServerDraining, _errors.OutOfMemory)
-"""Exactly these: one server's trouble, which another one need not have."""
+"""These classes only: problems of one server that another one may not have."""
 
 
 def never_sent(status: str, words: str) -> bool:
-    """Say whether a failed request cannot have reached any server."""
+    """Whether a failed request cannot have reached a server."""
     return status == "UNAVAILABLE" and any(phrase in words for phrase in _NEVER_SENT)
 
 
 def may_come_back(status: str, words: str) -> bool:
-    """Say whether a server that could not be reached may be one that is starting again."""
+    """Whether a server that could not be reached may be starting."""
     return never_sent(status, words) and any(phrase in words for phrase in _MAY_COME_BACK)
 
 
 def expired_in_queue(status: str, words: str) -> bool:
-    """Say whether Triton dropped the request because its time was over: no model took it up."""
+    """Whether Triton dropped the request in its queue because its time was over."""
     return status == "UNAVAILABLE" and "Request timeout expired" in words
 
 
 def concerns_the_request(kind: type[AsrError]) -> bool:
-    """Say whether every server would answer so: waiting for another one is in vain."""
+    """Whether every server would give this answer, so that waiting for another one is useless."""
     return issubclass(kind, _ON_THE_REQUEST)
 
 
 _ON_THE_REQUEST = (_errors.InvalidRequest, _errors.MessageTooLarge, _errors.AuthenticationError)
 
 _OF_THE_MODEL = (_errors.InvalidRequest, _errors.ServerFault, _errors.OutOfMemory)
-"""Errors that a process of the model gives. Triton refuses, drops and forwards without one."""
+"""Errors of a process of the model. Triton itself can refuse and drop requests without it."""
 
 
 def answered_by_the_model(kind: type[AsrError], code: str | None) -> bool:
-    """Say whether an error shows that the model of the server makes progress."""
+    """Whether an error shows that the model of the server works."""
     return code is not None and issubclass(kind, _OF_THE_MODEL)

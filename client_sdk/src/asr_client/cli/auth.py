@@ -1,4 +1,4 @@
-"""The command's flags that say who calls."""
+"""The flags of the command for token and TLS."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Tls = Annotated[
     bool,
     typer.Option("--tls", help="Connect by TLS; the flags below imply it.", envvar="ASR_TLS"),
 ]
-# Not the server's variables: its own certificate is no caller's.
+# The server has variables of its own, for its own certificate.
 TlsCa = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="PEM file with who signs the server's certificate, in place of public authorities.",
+        help="PEM file with the server's certificate authority; public ones by default.",
         envvar="ASR_CLIENT_TLS_CA",
     ),
 ]
@@ -43,7 +43,7 @@ TlsCert = Annotated[
 TlsKey = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="PEM file with the private key to it.", envvar="ASR_CLIENT_TLS_KEY"
+        metavar="FILE", help="PEM file with its private key.", envvar="ASR_CLIENT_TLS_KEY"
     ),
 ]
 
@@ -62,11 +62,11 @@ def credentials(
     tls_cert: Path | None,
     tls_key: Path | None,
 ) -> Credentials:
-    """What the flags and the environment name, read.
+    """The token and the certificates that the flags and the environment name.
 
     Raises:
-        ValueError: a file cannot be read, others have access to the token's, or certificate and
-            key are not both given.
+        ValueError: a file cannot be read, others may read the token's file, or only one of
+            certificate and key is given.
     """
     if token_file is not None:
         token: str | None = _read_token(token_file)
@@ -100,7 +100,7 @@ def _read_token(path: Path) -> str:
             token = file.read().decode(errors="replace").strip()
     except OSError as error:
         raise ValueError(f"--token-file {path}: {error.strerror}") from None
-    # Windows has other ways to say who may read a file.
+    # Windows has no such mode bits.
     if os.name == "posix" and mode & _OTHERS:
         raise ValueError(
             f"--token-file {path}: is open to others (mode {mode & 0o777:04o}); chmod 600 it"

@@ -1,4 +1,4 @@
-"""What `asr batch` does: a manifest's recordings into a file of results."""
+"""`asr batch`: transcribes the recordings of a manifest into a results file."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from asr_client.cli.tally import Tally
 PATIENT = RetryPolicy(
     max_attempts=1_000_000, initial_backoff_s=0.5, max_backoff_s=15.0, budgeted=False
 )
-"""As long as the recording's time lasts: a server that is started anew costs no recording."""
+"""Retries until the time limit of the recording, so that a restart of the server loses none."""
 
 _EVERY_LINE_ALIKE = (ServerUnavailable, AuthenticationError, ModelNotFound, Cancelled)
 _THIS_LINE_PERHAPS = (OutOfMemory, EngineRestarting)
 
 
 class Stopped(Exception):
-    """The work cannot go on now; the text says why."""
+    """The work cannot continue now; the text has the reason."""
 
 
 def transcribe_manifest(
@@ -50,11 +50,11 @@ def transcribe_manifest(
     concurrency: int,
     options: TranscribeOptions,
 ) -> bool:
-    """Transcribe all lines that have no result yet; say whether each line has a transcript now.
+    """Transcribe all lines without a result; returns whether each line has a transcript now.
 
     Raises:
-        ManifestError, ResultsError: one of the files is not what it should be.
-        Stopped: the server is gone or refuses everything, or the disk is full.
+        ManifestError, ResultsError: a file has the wrong format or cannot be used.
+        Stopped: the server is gone or refuses every recording, or the disk is full.
     """
     tally = Tally()
     keys = read_keys(manifest)
@@ -74,7 +74,7 @@ def transcribe_manifest(
     except OSError as error:
         raise Stopped(f"{error.filename or output}: {describe(error)}") from error
     if strangers:
-        _say(f"{strangers} results are of no line of this manifest")
+        _say(f"{strangers} results belong to no line of this manifest")
     if failed_before:
         _say(f"{failed_before} lines failed before; --retry-failed tries them again")
     return not (tally.failed or failed_before)
@@ -119,13 +119,13 @@ def _say(words: str) -> None:
 
 def _hits_every_line(error: BaseException | None) -> bool:
     if isinstance(error, DeadlineExceeded):
-        # All its time was spent on a server that could not be reached.
+        # Its cause shows whether the server could not be reached all the time.
         return _hits_every_line(error.__cause__)
     return isinstance(error, _EVERY_LINE_ALIKE) and not isinstance(error, _THIS_LINE_PERHAPS)
 
 
 class _Remaining(Iterator[Line]):
-    """The lines without a result; all results are on the disk before it looks for the next."""
+    """The lines without a result. Before each one, all results so far are written to the disk."""
 
     def __init__(self, manifest: Path, results: Results) -> None:
         self._lines = read_lines(manifest)
@@ -147,7 +147,7 @@ def _fields(outcome: Outcome[Line]) -> dict[str, Any]:
         return subtitles.fields(outcome.result())
     except (AsrError, OSError, TypeError, ValueError) as failure:
         error = failure
-    # All else is a defect, for which no recording is to blame.
+    # Every other error is a defect of this program, and is raised.
     code = error.code if isinstance(error, AsrError) else None
     kind = type(error).__name__
     return {"error": {"code": code, "kind": kind, "message": describe(error)}}

@@ -1,4 +1,4 @@
-"""The command's arguments, and what it does with them."""
+"""The arguments of the command `asr`, and its subcommands."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from asr_client.cli.status import StatusReport
 
 DEFAULT_URL = "localhost:8001"
 ON_STDOUT_TOGETHER = ("text", "json")
-"""Formats of which several can follow each other on standard output."""
+"""Formats in which several transcripts may follow each other on standard output."""
 GO_ON = "run the same command again to go on"
 
 app = typer.Typer(
@@ -35,7 +35,7 @@ app = typer.Typer(
 
 
 class Detail(str, Enum):
-    """Which times JSON holds."""
+    """The times in JSON."""
 
     NONE = "none"
     WORD = "word"
@@ -43,7 +43,7 @@ class Detail(str, Enum):
 
 
 class DecoderName(str, Enum):
-    """How the server reads the text."""
+    """The decoder of the server."""
 
     GREEDY = "greedy"
     BEAM = "beam"
@@ -52,21 +52,21 @@ class DecoderName(str, Enum):
 Url = Annotated[
     str, typer.Option(metavar="HOST:PORT", help="The server's gRPC address.", envvar="ASR_URL")
 ]
-Concurrency = Annotated[int, typer.Option(min=1, help="Recordings in work at once.")]
-Timeout = Annotated[float, typer.Option(help="Seconds for each recording.")]
+Concurrency = Annotated[int, typer.Option(min=1, help="Maximum number of recordings in flight.")]
+Timeout = Annotated[float, typer.Option(help="Time limit of each recording, in seconds.")]
 MaxAudioBytes = Annotated[
     int,
     typer.Option(
         min=1,
-        help="Larger recordings are not sent; for servers whose limit is not the default.",
+        help="Larger recordings are not sent; for servers with another limit than the default.",
         envvar="ASR_MAX_AUDIO_BYTES",
     ),
 ]
-ChannelName = Annotated[str, typer.Option(help='"mix", "separate" or an index.')]
-Decoding = Annotated[DecoderName, typer.Option(help="How the server reads the text.")]
+ChannelName = Annotated[str, typer.Option(help='"mix", "separate" or the index of a channel.')]
+Decoding = Annotated[DecoderName, typer.Option(help="Decoder of the server.")]
 Hotwords = Annotated[
     list[str] | None,
-    typer.Option("--hotword", help="A word that --decoder beam should expect; may be repeated."),
+    typer.Option("--hotword", help="A word that --decoder beam prefers; may be repeated."),
 ]
 Language = Annotated[str | None, typer.Option(help="For checkpoints with language adapters.")]
 
@@ -93,9 +93,9 @@ def command(
 def transcribe(
     files: Annotated[list[Path], typer.Argument(help="Audio files.")],
     url: Url = DEFAULT_URL,
-    format: Annotated[Format, typer.Option(help="What is written.")] = Format.TEXT,
+    format: Annotated[Format, typer.Option(help="Output format.")] = Format.TEXT,
     output_dir: Annotated[
-        Path | None, typer.Option(help="Write one file for each recording into this folder.")
+        Path | None, typer.Option(help="Folder for one output file per recording.")
     ] = None,
     concurrency: Concurrency = 4,
     timeout: Timeout = 600.0,
@@ -114,7 +114,7 @@ def transcribe(
     """Transcribe audio files.
 
     Without --output-dir the transcripts go to standard output, in the files' order.
-    The exit status is 1 when a file failed; all others are transcribed all the same.
+    The exit status is 1 if a file failed; the other files are still transcribed.
     """
     if output_dir is None and len(files) > 1 and format.value not in ON_STDOUT_TOGETHER:
         raise _usage(f"--format {format.value} of several files needs --output-dir")
@@ -150,9 +150,10 @@ def transcribe(
 @app.command()
 def batch(
     manifest: Annotated[
-        Path, typer.Argument(metavar="MANIFEST.jsonl", help="A JSON object a line: audio, id, ...")
+        Path,
+        typer.Argument(metavar="MANIFEST.jsonl", help="JSON objects, one per line: audio, id, ..."),
     ],
-    output: Annotated[Path, typer.Option(metavar="RESULTS.jsonl", help="Where results go.")],
+    output: Annotated[Path, typer.Option(metavar="RESULTS.jsonl", help="The results file.")],
     url: Url = DEFAULT_URL,
     concurrency: Concurrency = 8,
     timeout: Timeout = 600.0,
@@ -163,7 +164,7 @@ def batch(
     hotwords: Hotwords = None,
     language: Language = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try lines again that failed in an earlier run.")
+        bool, typer.Option("--retry-failed", help="Also try lines that failed in an earlier run.")
     ] = False,
     token_file: TokenFile = None,
     tls: Tls = False,
@@ -171,13 +172,13 @@ def batch(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
 ) -> None:
-    """Transcribe the recordings of a manifest, and go on where an earlier run was stopped.
+    """Transcribe the recordings of a manifest, and continue where an earlier run stopped.
 
-    Each line of the manifest holds "audio", a path relative to the manifest, and may hold "id" and
-    options of its own. Each gets one line in the results, in the order in which they finish.
+    Each line of the manifest has "audio", a path relative to the manifest, and may have "id" and
+    its own options. Each gets one line in the results, in the order in which they finish.
 
-    The exit status is 0 when every line has a transcript, 1 when lines failed, 3 when the work was
-    stopped by the server or the disk, and 130 by Ctrl-C: the same command then goes on.
+    The exit status is 0 if every line has a transcript, 1 if lines failed, 3 if the server or the
+    disk stopped the work, and 130 after Ctrl-C. After 3 and 130, the same command continues.
     """
     options: TranscribeOptions = {
         "timestamps": timestamps.value,
@@ -215,19 +216,19 @@ def status(
         str | None,
         typer.Option(
             metavar="URL",
-            help="asr-server's health address; port 8003 of the same host is tried by itself.",
+            help="Health address of asr-server; by default port 8003 of the same host.",
         ),
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for answers.")] = 5.0,
+    timeout: Annotated[float, typer.Option(help="Maximum wait for answers, in seconds.")] = 5.0,
     token_file: TokenFile = None,
     tls: Tls = False,
     tls_ca: TlsCa = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
 ) -> None:
-    """Say whether the server is ready, and whether it answers a short recording.
+    """Show whether the server is ready, and whether it answers a short recording.
 
-    The exit status is 1 when it does not, or when its supervisor says that it is not ready.
+    The exit status is 1 if it does not, or if its supervisor reports that it is not ready.
     """
     try:
         caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)

@@ -1,4 +1,4 @@
-"""What `asr transcribe` does: files into transcripts, on standard output or in a folder."""
+"""`asr transcribe`: writes the transcripts of files to standard output or into a folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from asr_client.cli.tally import Tally
 
 
 class Format(str, Enum):
-    """How a transcript is written."""
+    """Output formats of a transcript."""
 
     TEXT = "text"
     JSON = "json"
@@ -32,7 +32,7 @@ class Format(str, Enum):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class File(Recording):
-    """A file and its place among those of the command."""
+    """A file and its position on the command line."""
 
     _: KW_ONLY
     position: int
@@ -47,7 +47,7 @@ def transcribe_files(
     concurrency: int,
     options: TranscribeOptions,
 ) -> int:
-    """Transcribe and write all files; the number of those that failed."""
+    """Transcribe and write all files; returns the number of failed ones."""
     prefixed = format is Format.TEXT and len(files) > 1
     unwritten: dict[int, str] = {}
     following = 0
@@ -78,10 +78,10 @@ def transcribe_files(
 
 
 def target_paths(files: list[Path], folder: Path, format: Format) -> list[Path]:
-    """Where each file's transcript goes.
+    """The output file of each recording.
 
     Raises:
-        ValueError: a file would be overwritten, by another's transcript or by its own.
+        ValueError: two of them are the same, or one is a recording.
     """
     suffix = "txt" if format is Format.TEXT else format.value
     targets = [folder / f"{file.stem}.{suffix}" for file in files]
@@ -95,7 +95,7 @@ def target_paths(files: list[Path], folder: Path, format: Format) -> list[Path]:
 
 
 def _replace(target: Path, text: str) -> None:
-    """Write a file at once or not at all."""
+    """Write a file completely or not at all."""
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         partial.write_text(text, encoding="utf-8")
@@ -106,7 +106,7 @@ def _replace(target: Path, text: str) -> None:
 
 def _written(file: Path, transcript: Transcript, format: Format) -> str:
     if format is Format.JSON:
-        # A line of JSON says itself whose it is.
+        # JSON needs no prefix: each line has the name of its file.
         document = {"file": str(file), **subtitles.fields(transcript)}
         return json.dumps(document, ensure_ascii=False) + "\n"
     return subtitles.FORMATS[format.value](transcript)

@@ -20,11 +20,11 @@ class Health:
 
     ready: bool
     report: object
-    """The JSON document, or the text when it is none."""
+    """The JSON document, or the text if it is not JSON."""
 
 
 def guess_url(grpc_url: str) -> str:
-    """Where an `asr-server` with that gRPC address has its health endpoint by default."""
+    """The default health address of an `asr-server` with this gRPC address."""
     host = grpc_url.removeprefix("dns:///").rpartition(":")[0]
     return f"http://{host}:{HEALTH_PORT}"
 
@@ -33,12 +33,12 @@ def read_health(url: str) -> Health:
     """Ask `/readyz`.
 
     Raises:
-        OSError: no answer, or one that no health endpoint gives.
+        OSError: no answer, or not the answer of a health endpoint.
         ValueError: not a URL.
     """
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"{url!r} is not an http address")
-    # Health endpoints are neighbours; a proxy of the environment would not reach them.
+    # A proxy from the environment usually cannot reach a health endpoint.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{url.rstrip('/')}/readyz", timeout=TIMEOUT_S) as answer:

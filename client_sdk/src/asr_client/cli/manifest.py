@@ -1,4 +1,4 @@
-"""The manifest of `asr batch`: one JSON object a line, each a recording."""
+"""The manifest of `asr batch`: one JSON object per line, each of them a recording."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEYS = ("audio", "id", *_options.NAMES)
 
 
 class ManifestError(Exception):
-    """The manifest cannot be used; the text names the line."""
+    """The manifest has an error; the text names the line."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -23,17 +23,16 @@ class Line(Recording):
 
     _: KW_ONLY
     key: str | int
-    """Its id, else its audio as it is written: what its result is called by."""
+    """The id of its result: its own id, or else its audio as it is written."""
     name: str
     """Its audio as it is written."""
 
 
 def read_keys(manifest: Path) -> set[str | int]:
-    """What the lines' results are called by, after a look at each line.
+    """The ids of all results; checks each line.
 
     Raises:
-        ManifestError: one is not as it should be, or is called like another, or there is no such
-            file.
+        ManifestError: a line is wrong, two lines have the same id, or the file does not exist.
     """
     numbers: dict[str | int, int] = {}
     for number, line in _numbered(manifest):
@@ -47,7 +46,7 @@ def read_keys(manifest: Path) -> set[str | int]:
 
 
 def read_lines(manifest: Path) -> Iterator[Line]:
-    """The recordings, read as they are asked for; raises as `read_keys` does."""
+    """The recordings, read one by one; raises the same errors as `read_keys`."""
     for _, line in _numbered(manifest):
         yield line
 
@@ -83,6 +82,6 @@ def _line(text: bytes, folder: Path) -> Line:
         key = name
     elif isinstance(key, bool) or not isinstance(key, (str, int)):
         raise ValueError('"id" must be a string or an integer')
-    # JSON can escape halves of characters, which no file can hold.
+    # JSON can escape single surrogates, which UTF-8 cannot encode.
     f"{key}{name}".encode()
     return Line(folder / name, key=key, name=name, **fields)

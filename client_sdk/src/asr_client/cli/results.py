@@ -1,4 +1,4 @@
-"""The results of `asr batch`: a file of JSON lines that outlives whatever stops the command."""
+"""The results of `asr batch`: a file of JSON lines that survives the end of the command."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _BEGIN = b'{"id": '
-"""How each line begins; a file that begins otherwise is none of ours, and is left alone."""
+"""The start of each line. A file with another start is not a results file, and is not changed."""
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows
 
 
 class ResultsError(Exception):
-    """The file cannot be used; nothing in it was changed."""
+    """The file cannot be used; it was not changed."""
 
 
 class Results:
-    """Appends results, and knows those that are there.
+    """Appends results, and knows those that the file has.
 
-    A line is written by one call of the system, so that the end of this process cannot lose it,
-    and is safe from the end of the machine after `sync`. What a write left unfinished is cut off,
-    then or when the file is opened next.
+    One system call writes a line, so that the end of this process cannot lose it. After `sync` it
+    also survives a crash of the machine. An unfinished line is removed, at once or when the file
+    is opened next.
 
     Args:
-        path: made when it is missing.
-        drop_failed: take the lines of failed recordings out, all at once or none.
+        path: the file; made if it is missing.
+        drop_failed: remove the lines of failed recordings, all of them or none.
 
     Raises:
-        ResultsError: it is another kind of file, another process is writing to it, or it cannot be
+        ResultsError: the file has another format, another process writes to it, or it cannot be
             made.
-        OSError: the disk fails, or is full.
+        OSError: the disk has an error, or is full.
     """
 
     def __init__(self, path: Path, *, drop_failed: bool = False) -> None:
@@ -46,7 +46,7 @@ class Results:
         self.done: set[str | int] = set()
         """The ids of all lines."""
         self.failed: set[str | int] = set()
-        """The ids of the failed ones among them."""
+        """The ids of the lines with an error."""
         if path.exists() and not path.is_file():
             raise ResultsError(f"{path} is not a file")
         try:
@@ -80,7 +80,7 @@ class Results:
             os.close(self._file)
 
     def write(self, key: str | int, fields: Mapping[str, Any]) -> None:
-        """Append a result; raises OSError when the disk is full, for example."""
+        """Append a result; raises OSError, for example when the disk is full."""
         text = json.dumps({"id": key, **fields}, ensure_ascii=False) + "\n"
         rest = memoryview(text.encode())
         size = len(rest)
@@ -94,13 +94,13 @@ class Results:
         self._end += size
 
     def sync(self) -> None:
-        """Return when all that was written is on the disk."""
+        """Return when all results are on the disk."""
         if self._dirty:
             os.fsync(self._file)
             self._dirty = False
 
     def _trim(self) -> None:
-        """Cut off a line that a full disk or a signal left unfinished."""
+        """Remove a line that a full disk or a signal left unfinished."""
         with contextlib.suppress(OSError):
             size = os.fstat(self._file).st_size
             if size > self._end and not self._whole(size):
@@ -111,10 +111,10 @@ class Results:
         return os.read(self._file, 1) == b"\n"
 
     def _scan(self) -> int:
-        """Note the ids; return where the last whole line ends."""
+        """Note the ids; returns the end of the last complete line."""
         end = 0
         for text in self._lines():
-            # A power cut may leave zeros where something was to be written.
+            # A power cut may leave zeros at the end of a file.
             if not text.endswith(b"\n") or b"\0" in text:
                 begin = text.lstrip(b"\0")[: len(_BEGIN)]
                 if not (_BEGIN.startswith(begin) and (begin or end)):
@@ -159,13 +159,13 @@ class Results:
 
 
 def _locked(path: Path) -> int:
-    """Open a file that no other process has open here."""
+    """Open and lock a file; raises ResultsError if another process has locked it."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY, 0o666)
         try:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another process may have put a new file in its place between the two steps.
+            # Another process may have replaced the file between the two steps.
             if os.path.samestat(os.fstat(file), os.stat(path)):
                 return file
         except BlockingIOError:
@@ -177,7 +177,7 @@ def _locked(path: Path) -> int:
 
 
 def _sync_folder(path: Path) -> None:
-    """Make a new file's name last, where the system can."""
+    """Write a new file's name to the disk, if the system can."""
     with contextlib.suppress(OSError):
         folder = os.open(path.parent, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Standard output and standard error of the command, with progress where a person watches."""
+"""Standard output and standard error of the command, with a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Screen:
     """Results go to standard output, problems and the progress bar to standard error.
 
     Args:
-        total: how many recordings there are.
-        done: how many of them need no work any more.
+        total: the number of recordings.
+        done: how many of them are finished already.
     """
 
     def __init__(self, total: int, *, done: int = 0) -> None:
@@ -41,7 +41,7 @@ class Screen:
             console=Console(stderr=True),
             disable=not sys.stderr.isatty(),
             transient=True,
-            # It would send standard output to standard error.
+            # Otherwise rich sends standard output to standard error.
             redirect_stdout=False,
         )
         self._task = self._progress.add_task("", total=total, completed=done, note="")
@@ -61,13 +61,13 @@ class Screen:
             self._progress.stop()
 
     def advance(self, note: str = "") -> None:
-        """Count one more recording; the note stands beside the bar."""
+        """Count one more recording; the note is shown beside the bar."""
         self._progress.update(self._task, advance=1, note=note)
 
     def result(self, text: str) -> None:
         """Write to standard output."""
         if sys.stdout.isatty() and not self._progress.disable:
-            # Both are one terminal: only the bar's own console can write above the bar.
+            # Both are the same terminal: only the bar's own console can write above the bar.
             self._above_the_bar(text)
         else:
             sys.stdout.write(text)
@@ -84,13 +84,13 @@ class Screen:
 
 
 class WaitingNotice:
-    """Says once, on standard error, that a server cannot be reached and is waited for."""
+    """Prints once to standard error that a server cannot be reached, and for how long to wait."""
 
     def __init__(self) -> None:
         self._said = False
 
     def __call__(self, attempt: Attempt) -> None:
-        """Look at an attempt that has ended; the hook of a client."""
+        """The `on_attempt` hook of a client."""
         error = attempt.error
         if self._said or error is None or not attempt.pause_s:
             return
@@ -101,7 +101,7 @@ class WaitingNotice:
 
 
 def describe(error: BaseException) -> str:
-    """One line about an error for a person."""
+    """An error as one line for a person."""
     if isinstance(error, AsrError):
         return f"{error}: {error.server_message}" if error.server_message else str(error)
     if isinstance(error, OSError) and error.strerror:

@@ -1,4 +1,4 @@
-"""What `asr status` shows of a server."""
+"""`asr status`: the state of a server."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _ONCE = RetryPolicy(max_attempts=1)
 
 
 class StatusReport:
-    """Asks a server, and its supervisor, and sends it a short recording.
+    """Asks a server and its supervisor for their state, and sends a short recording.
 
-    A server whose model hangs says that it is ready; only a recording finds out.
+    A server whose model hangs reports that it is ready; only a recording shows the fault.
 
     Args:
         url: HOST:PORT of the server's gRPC endpoint.
-        health_url: of its supervisor; None tries the default, which need not be there.
-        timeout_s: bounds the questions, and then the recording, in seconds.
-        caller: token and TLS for the client.
+        health_url: address of its supervisor; None tries the default address, which may not exist.
+        timeout_s: time limit of the questions, and then of the recording, in seconds.
+        caller: token and TLS of the client.
 
     Raises:
-        ValueError: an argument that cannot be right.
+        ValueError: an argument is out of its range.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class StatusReport:
         self._timeout_s = timeout_s
         self._client = Client(url, timeout_s=timeout_s, retry=_ONCE, **caller)
         self.ready = False
-        """Whether all is well; known when all lines were read."""
+        """Whether the server is ready; known once all lines were read."""
         self._takes_recordings = False
 
     def lines(self) -> Iterator[str]:
-        """What there is to say, as it becomes known."""
+        """The lines of the report, one by one."""
         with self._client:
             try:
                 server = self._client.status(timeout_s=self._timeout_s)
@@ -55,7 +55,7 @@ class StatusReport:
             else:
                 yield from self._server_lines(server)
             yield from self._supervisor_lines()
-            # Last: it may take long where a process is being replaced.
+            # The recording is last: it may take long while a process is replaced.
             if self._takes_recordings:
                 yield f"recording   {self._recording()}"
 

@@ -15,7 +15,7 @@ MAX_CUE_CHARS = 2 * MAX_LINE_CHARS
 MAX_CUE_S = 6.0
 MIN_CUE_S = 1.0
 PAUSE_S = 0.7
-"""A silence of this length ends a cue: what follows is a new thought, or a new speaker."""
+"""A pause of this length ends a cue: a new sentence or another speaker probably follows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +23,7 @@ class Cue:
     """Words that are shown together."""
 
     text: str
-    """One line, or two that are as equal as possible."""
+    """One line, or two lines of similar length."""
     start_s: float
     end_s: float
 
@@ -31,8 +31,8 @@ class Cue:
 def cues(words: Sequence[Word]) -> tuple[Cue, ...]:
     """Split words into cues.
 
-    A cue ends at a pause, at another channel, and before it grows over two lines or over
-    `MAX_CUE_S`. One too short to read stays on for `MIN_CUE_S`, though never into the next one.
+    A cue ends at a pause, at a change of channel, and before it exceeds two lines or `MAX_CUE_S`.
+    A short cue is shown for `MIN_CUE_S`, or until the next cue.
     """
     groups = list(_groups(words))
     next_starts = [group[0].start_s for group in groups[1:]] + [math.inf]
@@ -95,7 +95,7 @@ def as_vtt(transcript: Transcript) -> str:
 
 
 def as_tsv(transcript: Transcript) -> str:
-    """A header, then one word a line: its seconds, its confidence and its text."""
+    """A header, then one word per line: start, end, confidence and text."""
     rows = ["start_s\tend_s\tconfidence\ttext"]
     rows += [
         f"{word.start_s:.3f}\t{word.end_s:.3f}\t{word.confidence:.4f}\t{word.text}"

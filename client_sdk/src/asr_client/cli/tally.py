@@ -1,4 +1,4 @@
-"""What a command that transcribes many recordings has done so far."""
+"""Counts of a command that transcribes many recordings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from asr_client._types import Transcript
 
 @dataclass
 class Tally:
-    """Counts from its making on."""
+    """Recordings and audio of this run; its clock starts with the object."""
 
     succeeded: int = 0
     failed: int = 0
@@ -24,16 +24,16 @@ class Tally:
 
     @property
     def done(self) -> int:
-        """Recordings with a transcript or an error."""
+        """The number of recordings with a transcript or an error."""
         return self.succeeded + self.failed
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds of this run."""
+        """Seconds since the start."""
         return time.monotonic() - self._started_at
 
     @property
     def note(self) -> str:
-        """The hours of audio, how many times faster than it sounds, and the failures."""
+        """Hours of audio, real-time factor (RTFx) and failures."""
         rtfx = self.audio_s / max(1e-9, self.elapsed_s)
         return f"{self.audio_s / 3600:.2f} h  RTFx {rtfx:.1f}  {self.failed} failed"

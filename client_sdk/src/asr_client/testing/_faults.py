@@ -1,4 +1,4 @@
-"""What can go wrong on a server, in the words that the real one uses."""
+"""Failures of a server, with the messages of the real one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Fault(Enum):
-    """A failure that `FakeServer.fail` can script: gRPC status and the server's words."""
+    """A failure for `FakeServer.fail`: the gRPC status and the message of the server."""
 
     EMPTY_AUDIO = ("INVALID_ARGUMENT", "EMPTY_AUDIO: AUDIO has 0 bytes")
     UNSUPPORTED_FORMAT = ("INVALID_ARGUMENT", "UNSUPPORTED_FORMAT: no known audio format")
@@ -46,7 +46,7 @@ class Fault(Enum):
     MESSAGE_TOO_LARGE = ("RESOURCE_EXHAUSTED", "Received message larger than max (9 vs. 8)")
     CANCELLED = ("CANCELLED", "CANCELLED: the request was cancelled")
     NO_OUTPUTS = ("OK", "")
-    """Status OK without output tensors, as Triton's response cache may answer."""
+    """Status OK without output tensors, a possible answer of Triton's response cache."""
 
     @property
     def status(self) -> str:
@@ -55,5 +55,5 @@ class Fault(Enum):
 
     @property
     def message(self) -> str:
-        """The server's words."""
+        """The message of the server."""
         return self.value[1]

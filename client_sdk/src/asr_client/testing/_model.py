@@ -1,4 +1,4 @@
-"""What Triton and the model `transcribe` make of a request. Pure functions."""
+"""The checks and answers of Triton and the model `transcribe`. Pure functions."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ TENSORS: Mapping[str, tuple[_Described, _Described]] = {
         [("LOG_PROBS", "FP32", (-1, -1, -1))],
     ),
 }
-"""Name, datatype and shape of each model's inputs and outputs."""
+"""Name, datatype and shape of the inputs and outputs of each model."""
 MAX_BATCH_SIZE = 16
 MAX_HOTWORDS = 100
 MAX_HOTWORD_LETTERS = 200
 NOMINAL_DURATION_S = 1.0
-"""Length of every file that is not a WAV: the fake has no decoders."""
+"""The length of every file that is not WAV, because the fake has no decoders."""
 
 
 class Refused(Exception):
-    """The request is refused with a gRPC status and words."""
+    """The request is refused with a gRPC status and a message."""
 
     def __init__(self, status: str, message: str) -> None:
         super().__init__(status, message)
@@ -55,7 +55,7 @@ def _refuse(message: str) -> NoReturn:
 
 
 def tensors(request: Any) -> tuple[bytes, bytes]:
-    """AUDIO and OPTIONS of a ModelInferRequest, or Triton's complaint."""
+    """AUDIO and OPTIONS of a ModelInferRequest; raises Refused with Triton's message."""
     given = {tensor.name: tensor for tensor in request.inputs}
     for name in INPUTS:
         if name not in given:
@@ -94,7 +94,7 @@ def tensors(request: Any) -> tuple[bytes, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """Which values a key of OPTIONS allows."""
+    """The allowed values of a key of OPTIONS."""
 
     words: tuple[str, ...] = ()
     range: tuple[float, float] | None = None
@@ -163,7 +163,7 @@ def options(document: bytes) -> dict[str, Any]:
 
 
 def measure(audio: bytes, given: Mapping[str, Any]) -> tuple[int, float]:
-    """Channels and seconds of the audio, or the model's complaint about it."""
+    """Channels and seconds of the audio, or the model's error about it."""
     if not audio:
         _refuse("EMPTY_AUDIO: AUDIO has 0 bytes")
     encoding = given.get("encoding", "container")
@@ -250,7 +250,7 @@ def response(
 def _spans(
     pattern: str, lines_of: Mapping[int | None, str], duration: float
 ) -> list[dict[str, object]]:
-    """What the pattern finds on each channel, None for all of them in one, by its start."""
+    """The matches of the pattern on each channel (None for all together), sorted by start."""
     spans = []
     for channel, text in lines_of.items():
         step = duration / max(1, len(text))

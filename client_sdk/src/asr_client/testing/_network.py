@@ -17,12 +17,12 @@ _T = TypeVar("_T")
 
 
 class FlakyNetwork:
-    """A way to a server on this machine that passes everything on until it is told to fail.
+    """A proxy to a server on this machine, whose connections can be reset or silenced.
 
-    It listens on a free loopback port; a client that is given its `url` reaches the server by it.
+    It listens on a free loopback port. A client with its `url` reaches the server through it.
 
     Args:
-        target: HOST:PORT of the server, which need not be there yet.
+        target: HOST:PORT of the server, which may start later.
     """
 
     def __init__(self, target: str) -> None:
@@ -33,22 +33,22 @@ class FlakyNetwork:
         self._thread: threading.Thread | None = None
         self._url = ""
         self.bytes_to_server = 0
-        """What was passed on to the server, all connections together."""
+        """The number of bytes that were sent to the server over all connections."""
 
     @property
     def url(self) -> str:
-        """HOST:PORT for a client; known from `start` on."""
+        """HOST:PORT for a client; known after `start`."""
         if not self._url:
             raise RuntimeError("the network was not started")
         return self._url
 
     @property
     def connections(self) -> int:
-        """How many are open and not silent."""
+        """The number of connections that are open and not silent."""
         return self._run(lambda: sum(not link.silent for link in self._links))
 
     def reset(self) -> None:
-        """Break all connections; both ends are told at once."""
+        """Reset all connections; both ends see that at once."""
 
         def reset() -> None:
             for link in list(self._links):
@@ -57,9 +57,9 @@ class FlakyNetwork:
         self._run(reset)
 
     def silence(self) -> None:
-        """Let nothing pass on the connections there are; neither end is told.
+        """Drop all data of the present connections; neither end sees an error.
 
-        They stay open to both sides, as when a router forgot them; new ones work.
+        They stay open on both sides, as if a router had lost them. New connections work.
         """
 
         def hush() -> None:
@@ -80,12 +80,12 @@ class FlakyNetwork:
         self._url = f"{host}:{port}"
 
     def stop(self) -> None:
-        """Break all connections and listen no more; may be called again."""
+        """Reset all connections and stop listening; may be called again."""
         if self._thread is None:
             return
         self._run(self._server.close)
         self.reset()
-        # A turn of the loop for what the closing has begun.
+        # One turn of the loop, so that the sockets are closed.
         asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -130,12 +130,12 @@ class FlakyNetwork:
 
 
 class _Link:
-    """A client's connection and the one to the server that goes with it."""
+    """A client's connection and its connection to the server."""
 
     client: _Side
     server: _Side
     connecting: asyncio.Task[None] | None = None
-    """Kept, for the loop alone does not keep it."""
+    """A reference, because the loop keeps none."""
 
     def __init__(self, links: set[_Link]) -> None:
         self._links = links
@@ -152,7 +152,7 @@ class _Link:
 
 
 class _Side(asyncio.Protocol):
-    """One end; what it receives goes to the other."""
+    """One end; it passes all data to the other."""
 
     def __init__(
         self,
@@ -168,7 +168,7 @@ class _Side(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         if self._connect is not None:
-            # Not at once: Python 3.10 begins to read after this, whatever was paused here.
+            # Later, because Python 3.10 starts to read after this method, even if paused here.
             asyncio.get_running_loop().call_soon(self.transport.pause_reading)
             self._connect(self._link)
         elif self._link.client.transport is not None:

@@ -21,31 +21,31 @@ from asr_client.testing import _model
 from asr_client.testing._faults import Fault
 
 MAX_WORKERS = 64
-"""Threads; a request holds one until it is answered, and questions about health need some too."""
+"""Threads; a request holds one until its answer, and health requests need some too."""
 HANG_POLL_S = 0.02
 PARTING_GRACE_S = 1.0
-"""How long the end of a `with` block waits for calls that end by themselves."""
+"""Time that the end of a `with` block gives to calls in flight."""
 
 _METHODS = ("ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReceivedRequest:
-    """One ModelInfer call whose tensors were well formed."""
+    """One ModelInfer call with valid tensors."""
 
     audio: bytes
-    """AUDIO as it came: a file, or PCM."""
+    """AUDIO as it was received: a file, or PCM."""
     options: bytes
-    """OPTIONS as it came: JSON."""
+    """OPTIONS as it was received: JSON."""
     request_id: str
     timeout_us: int | None
-    """The request's own limit of its time in Triton's queue, in microseconds."""
+    """The maximum time in Triton's queue that the request asks for, in microseconds."""
     deadline_s: float | None
-    """Seconds that the gRPC deadline left when it came."""
+    """Seconds left until the gRPC deadline on arrival."""
     metadata: Mapping[str, str]
-    """The call's gRPC metadata, without the token; trace context is in it."""
+    """The gRPC metadata of the call with its trace context, without the token."""
     ended_early: threading.Event = field(default_factory=threading.Event)
-    """Set when the caller was gone before the answer."""
+    """Set when the caller ended the call before the answer."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class _Weather:
     rng: Random
 
     def draw(self) -> tuple[Fault | None, float]:
-        """A request's failure, if any, and how much longer it takes in seconds."""
+        """The failure of a request, if any, and its extra seconds."""
         delay_s = self.slow_s if self.rng.random() < self.slow else 0.0
         left = self.rng.random()
         for fault, chance in self.chances.items():
@@ -71,17 +71,17 @@ class _Weather:
 class FakeServer:
     """A gRPC server on a free loopback port, with the contract of the real one.
 
-    It answers `text`, or what `answer` was told for just that audio, with words spread evenly
-    over the audio's length. It checks tensors and options as the real server does, knows audio
-    formats by their first bytes, and decodes none of them.
+    It answers with `text`, or with the text that `answer` set for this audio. The words are spread
+    evenly over the length of the audio. It checks tensors and options like the real server. It
+    recognises audio formats by their first bytes, and decodes none of them.
 
     Args:
-        text: the transcript of audio that `answer` does not know. One of several lines has a line
-            for each channel; further channels hear the last one.
-        delay_s: seconds that each answer takes.
-        port: of the loopback interface; 0 picks a free one, which is kept over `stop` and `start`.
-        token: what callers have to send, except to ask for health; None lets everybody call.
-        keep: how many of the last requests `requests` holds, with their audio; None is all.
+        text: the transcript of all other audio. With several lines, each channel has a line, and
+            further channels have the last one.
+        delay_s: seconds before each answer.
+        port: of the loopback interface; 0 takes a free port and keeps it over `stop` and `start`.
+        token: the token that callers must send, except for health requests; None requires none.
+        keep: the number of last requests that `requests` keeps, with their audio; None keeps all.
     """
 
     def __init__(
@@ -96,9 +96,9 @@ class FakeServer:
         self.text = text
         self.delay_s = delay_s
         self.ready = True
-        """False makes both models not ready, and every call fail as a draining server's."""
+        """False: both models are not ready, and every call fails as on a draining server."""
         self.capacity: int | None = None
-        """How many requests may be in work; more are refused as by a full queue."""
+        """Maximum number of requests in flight; others are refused as by a full queue."""
         self._in_work = 0
         self._goes_on = threading.Event()
         self._goes_on.set()
@@ -115,17 +115,17 @@ class FakeServer:
 
     @property
     def url(self) -> str:
-        """HOST:PORT for a client; known from the first `start` on."""
+        """HOST:PORT for a client; known after the first `start`."""
         if not self._port:
             raise RuntimeError("the fake server was not started")
         return f"127.0.0.1:{self._port}"
 
     @property
     def hung(self) -> bool:
-        """Whether it plays a server whose models hang.
+        """Whether it behaves like a server whose models hang.
 
-        It accepts connections and says that its models are ready, but answers no ModelInfer until
-        this is false again; then it answers those that still wait.
+        It then accepts connections and reports that its models are ready, but answers no
+        ModelInfer. When this is false again, it answers the calls that still wait.
         """
         return not self._goes_on.is_set()
 
@@ -138,18 +138,18 @@ class FakeServer:
 
     @property
     def requests(self) -> tuple[ReceivedRequest, ...]:
-        """The requests that came, the scripted failures among them; `keep` bounds how many."""
+        """The received requests, also those that failed; `keep` limits their number."""
         with self._lock:
             return tuple(self._requests)
 
     def answer(self, audio: Audio, text: str, *, sample_rate: int | None = None) -> None:
-        """Answer `text` to this audio from now on; audio and rate are those of `transcribe`."""
+        """Set the answer to this audio; audio and rate as in `transcribe`."""
         payload = load(audio, sample_rate=sample_rate, channels=None, encoding="container")
         with self._lock:
             self._answers[bytes(payload.data)] = text
 
     def fail(self, fault: Fault, *, times: int = 1) -> None:
-        """Fail the next `times` requests so, after those scripted before."""
+        """Fail the next `times` requests, after the failures set before."""
         with self._lock:
             self._faults.extend([fault] * times)
 
@@ -161,13 +161,13 @@ class FakeServer:
         slow_s: float = 1.0,
         seed: int = 0,
     ) -> None:
-        """From now on let requests that nothing is scripted for fail or be slow at random.
+        """Let requests without a failure set by `fail` fail or be slow at random.
 
         Args:
-            chances: of each failure, between 0 and 1, together at most 1.
-            slow: the chance that a request takes `slow_s` seconds longer, whatever comes of it.
-            slow_s: as above.
-            seed: the same draws each time.
+            chances: the probability of each failure, between 0 and 1, with a sum of at most 1.
+            slow: the probability that a request, failed or not, takes `slow_s` seconds longer.
+            slow_s: extra seconds of a slow request.
+            seed: the same seed gives the same draws.
         """
         if not 0 <= sum(chances.values()) <= 1 or not 0 <= slow <= 1:
             raise ValueError("chances lie between 0 and 1, all of them together too")
@@ -175,11 +175,11 @@ class FakeServer:
             self._weather = _Weather(dict(chances), slow, slow_s, Random(seed))
 
     def stall(self, duration_s: float) -> None:
-        """Answer nothing for so many seconds from now on, then all that came meanwhile."""
+        """Answer nothing for so many seconds, then all requests received meanwhile."""
         self._stalled_until_s = time.monotonic() + duration_s
 
     def start(self) -> None:
-        """Listen; nothing changes when it listens already."""
+        """Listen; does nothing when it listens already."""
         if self._server is not None:
             return
         self._workers = ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="fake-asr")
@@ -205,7 +205,7 @@ class FakeServer:
         self._server = server
 
     def stop(self) -> None:
-        """Drop all connections, as a killed server would; may be called again."""
+        """Drop all connections, like a killed server; may be called again."""
         self._stop(grace_s=None)
 
     def _stop(self, grace_s: float | None) -> None:
@@ -225,7 +225,7 @@ class FakeServer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Without grace a client's connection, still closing, logs "Got goaway" to stderr.
+        # Without grace, a connection that is being closed logs "Got goaway" to stderr.
         self._stop(grace_s=PARTING_GRACE_S)
 
     def _ServerLive(self, request: Any, context: Any) -> Any:
@@ -277,7 +277,7 @@ class FakeServer:
         )
 
     def _record(self, request: Any, audio: bytes, options: bytes, context: Any) -> Fault | None:
-        """Note the request, take its time, and give the failure that is scripted for it."""
+        """Note the request, wait for its delay, and return its failure, if any."""
         timeout = request.parameters.get("timeout")
         received = ReceivedRequest(
             audio=audio,
@@ -313,7 +313,7 @@ class FakeServer:
 
     def _work(self, context: Any, received: ReceivedRequest, seconds: float) -> None:
         gone = threading.Event()
-        # False: the call has ended already, and nobody will call back.
+        # False means that the call has ended already and there will be no callback.
         if not context.add_callback(gone.set) or gone.wait(seconds):
             received.ended_early.set()
 

@@ -113,7 +113,7 @@ def test_results_of_other_lines_stay_and_are_mentioned(job: Job) -> None:
     done = job.run()
     assert done.exit_code == 0
     assert "2 of 2 lines" in done.stderr
-    assert "2 results are of no line of this manifest" in done.stderr
+    assert "2 results belong to no line of this manifest" in done.stderr
     assert set(job.ids()) == {"text.wav", "card.wav", 0, 1}
 
 
