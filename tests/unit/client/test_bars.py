@@ -42,7 +42,7 @@ def test_a_hung_server_of_two_costs_two_of_200_calls_at_most_and_none_later(
     report = client_hung.run(timeout_s=1.5, asynchronous=asynchronous)
     assert len(report.durations_s) == client_hung.CALLS
     assert len(report.failed) <= 2
-    # Whoever comes first cannot know; later on nobody may fail.
+    # The first calls cannot know the fault; none of the later ones may fail.
     assert all(turn < client_hung.CALLS // 2 for turn in report.failed)
     assert report.sent_to_the_hung_one > 0
 

@@ -118,17 +118,17 @@ def test_a_call_that_needs_more_than_half_of_its_time_gets_it(
     assert {server.state for server in client.servers} == {"up"}
 
 
-def test_both_attempts_are_told_and_the_slower_one_is_cancelled(
+def test_both_attempts_are_reported_and_the_slower_one_is_cancelled(
     driver: Driver, fakes: list[FakeServer]
 ) -> None:
-    told: list[Attempt] = []
-    client = driver.open(urls(fakes), on_attempt=told.append)
+    attempts: list[Attempt] = []
+    client = driver.open(urls(fakes), on_attempt=attempts.append)
     wait_until(lambda: both_answer(client))
     fakes[0].hung = True
     while state(client, fakes[0]).state == "up":
-        told.clear()
+        attempts.clear()
         assert say(client, timeout_s=1.2) == "b"
-    slow, quick = told
+    slow, quick = attempts
     assert [slow.number, quick.number] == [1, 2]
     assert [slow.address, quick.address] == urls(fakes)
     assert [slow.status, quick.status] == ["CANCELLED", "OK"]
@@ -175,15 +175,15 @@ def test_a_refusal_of_the_recording_ends_both_attempts(
 def test_when_the_second_fails_the_first_one_s_answer_counts(
     driver: Driver, fakes: list[FakeServer]
 ) -> None:
-    told: list[Attempt] = []
-    client = driver.open(urls(fakes), on_attempt=told.append)
+    attempts: list[Attempt] = []
+    client = driver.open(urls(fakes), on_attempt=attempts.append)
     wait_until(lambda: both_answer(client))
     fakes[0].delay_s = 0.6
     fakes[1].fail(Fault.QUEUE_FULL, times=10)
-    told.clear()
+    attempts.clear()
     texts = {say(client, timeout_s=1) for _ in range(2)}
     assert texts == {"a"}
-    assert {attempt.status for attempt in told} == {"UNAVAILABLE", "OK"}
+    assert {attempt.status for attempt in attempts} == {"UNAVAILABLE", "OK"}
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_a_server_that_gives_no_sign_of_life_costs_seconds_not_the_deadline(
         network.silence()
         assert {say(client), say(client)} == {"b"}
         (silent, _) = client.servers
-        assert silent.reason == "it did not say within 0.5 s that it is alive"
+        assert silent.reason == "no answer to ServerLive within 0.5 s"
 
 
 @pytest.mark.usefixtures("quick_questions")
@@ -222,14 +222,14 @@ def test_where_there_is_no_other_the_same_one_gets_it_by_a_new_connection(
 def test_a_long_recording_at_a_server_that_lives_stays_there(
     driver: Driver, fakes: list[FakeServer]
 ) -> None:
-    told: list[Attempt] = []
-    client = driver.open(urls(fakes), timeout_s=3000, on_attempt=told.append)
+    attempts: list[Attempt] = []
+    client = driver.open(urls(fakes), timeout_s=3000, on_attempt=attempts.append)
     wait_until(lambda: both_answer(client))
-    told.clear()
+    attempts.clear()
     for fake in fakes:
         fake.delay_s = 1.2
     assert say(client) in "ab"
-    assert [attempt.status for attempt in told] == ["OK"]
+    assert [attempt.status for attempt in attempts] == ["OK"]
 
 
 # The end of a call that two servers have.
@@ -241,11 +241,11 @@ def two_have_it(fakes: list[FakeServer]) -> bool:
 
 
 async def test_cancelling_the_task_cancels_both(fakes: list[FakeServer]) -> None:
-    told: list[Attempt] = []
-    async with AsyncClient(urls(fakes), retry=FAST, on_attempt=told.append) as client:
+    attempts: list[Attempt] = []
+    async with AsyncClient(urls(fakes), retry=FAST, on_attempt=attempts.append) as client:
         while {server.state for server in client.servers} != {"up"}:
             await client.transcribe(CLIP, sample_rate=16_000)
-        told.clear()
+        attempts.clear()
         for fake in fakes:
             fake.hung = True
         task = asyncio.create_task(client.transcribe(CLIP, sample_rate=16_000, timeout_s=1.2))
@@ -254,8 +254,8 @@ async def test_cancelling_the_task_cancels_both(fakes: list[FakeServer]) -> None
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert [attempt.status for attempt in told] == ["CANCELLED"] * 2
-        # Nobody waited until the deadline, which says nothing about the servers.
+        assert [attempt.status for attempt in attempts] == ["CANCELLED"] * 2
+        # The calls ended before their deadline, which says nothing about the servers.
         assert {server.state for server in client.servers} == {"up"}
         for fake in fakes:
             assert await asyncio.to_thread(fake.requests[-1].ended_early.wait, 30)
@@ -313,7 +313,7 @@ def test_leaving_the_loop_of_many_ends_both(fakes: list[FakeServer]) -> None:
             assert fake.requests[-1].ended_early.wait(30)
 
 
-# What is told of it.
+# Reports.
 
 
 def test_the_log_says_that_a_server_is_left_out_and_taken_back(

@@ -276,7 +276,7 @@ def test_a_name_stands_for_all_its_addresses_as_they_come_and_go(
     assert {say(client) for _ in range(3)} == {"b"}
 
 
-def test_a_name_that_nobody_knows_is_an_unavailable_server(
+def test_an_unknown_name_is_an_unavailable_server(
     driver: Driver, fakes: list[FakeServer], resolver: Resolver
 ) -> None:
     client = driver.open("dns:///asr.test:8001")

@@ -1,4 +1,4 @@
-"""What the hook, OpenTelemetry and the log are told of calls."""
+"""Reports of calls to the hook, OpenTelemetry and the log."""
 
 from __future__ import annotations
 
@@ -61,74 +61,77 @@ def context(span: ReadableSpan) -> str:
 # The hook.
 
 
-def test_each_attempt_is_told(driver: Driver, server: FakeServer) -> None:
-    told: list[Attempt] = []
-    client = driver.open(server.url, on_attempt=told.append)
+def test_each_attempt_is_reported(driver: Driver, server: FakeServer) -> None:
+    attempts: list[Attempt] = []
+    client = driver.open(server.url, on_attempt=attempts.append)
     server.fail(Fault.QUEUE_FULL, times=2)
     transcript = say(client)
-    assert [attempt.status for attempt in told] == ["UNAVAILABLE", "UNAVAILABLE", "OK"]
-    assert [attempt.number for attempt in told] == [1, 2, 3]
-    assert {attempt.request_id for attempt in told} == {transcript.request_id}
-    assert {attempt.address for attempt in told} == {server.url}
-    assert [type(attempt.error).__name__ for attempt in told] == ["ServerBusy"] * 2 + ["NoneType"]
-    assert [attempt.pause_s is None for attempt in told] == [False, False, True]
-    assert all(0 < attempt.elapsed_s < 60 for attempt in told)
+    assert [attempt.status for attempt in attempts] == ["UNAVAILABLE", "UNAVAILABLE", "OK"]
+    assert [attempt.number for attempt in attempts] == [1, 2, 3]
+    assert {attempt.request_id for attempt in attempts} == {transcript.request_id}
+    assert {attempt.address for attempt in attempts} == {server.url}
+    errors = [type(attempt.error).__name__ for attempt in attempts]
+    assert errors == ["ServerBusy", "ServerBusy", "NoneType"]
+    assert [attempt.pause_s is None for attempt in attempts] == [False, False, True]
+    assert all(0 < attempt.elapsed_s < 60 for attempt in attempts)
 
 
 def test_the_last_attempt_has_the_error_of_the_call(driver: Driver, server: FakeServer) -> None:
-    told: list[Attempt] = []
-    client = driver.open(server.url, on_attempt=told.append)
+    attempts: list[Attempt] = []
+    client = driver.open(server.url, on_attempt=attempts.append)
     server.fail(Fault.CORRUPT_AUDIO)
     with pytest.raises(InvalidAudio) as raised:
         say(client)
-    assert [(attempt.error, attempt.pause_s) for attempt in told] == [(raised.value, None)]
+    assert [(attempt.error, attempt.pause_s) for attempt in attempts] == [(raised.value, None)]
 
 
-def test_an_attempt_that_ran_into_the_deadline_is_told(driver: Driver, server: FakeServer) -> None:
-    told: list[Attempt] = []
-    client = driver.open(server.url, on_attempt=told.append)
+def test_an_attempt_that_ran_into_the_deadline_is_reported(
+    driver: Driver, server: FakeServer
+) -> None:
+    attempts: list[Attempt] = []
+    client = driver.open(server.url, on_attempt=attempts.append)
     server.delay_s = 60
     with pytest.raises(TimeoutError):
         say(client, timeout_s=0.2)
-    assert [attempt.status for attempt in told] == ["DEADLINE_EXCEEDED"]
+    assert [attempt.status for attempt in attempts] == ["DEADLINE_EXCEEDED"]
 
 
-async def test_an_attempt_of_a_cancelled_task_is_told(server: FakeServer) -> None:
-    told: list[Attempt] = []
+async def test_an_attempt_of_a_cancelled_task_is_reported(server: FakeServer) -> None:
+    attempts: list[Attempt] = []
     server.delay_s = 60
-    async with AsyncClient(server.url, on_attempt=told.append) as client:
+    async with AsyncClient(server.url, on_attempt=attempts.append) as client:
         task = asyncio.create_task(say(client))
         while not server.requests:
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert [(attempt.status, attempt.pause_s) for attempt in told] == [("CANCELLED", None)]
+        assert [(attempt.status, attempt.pause_s) for attempt in attempts] == [("CANCELLED", None)]
 
 
 def test_questions_about_health_are_no_attempts(driver: Driver, server: FakeServer) -> None:
-    told: list[Attempt] = []
-    client = driver.open(server.url, on_attempt=told.append)
+    attempts: list[Attempt] = []
+    client = driver.open(server.url, on_attempt=attempts.append)
     assert client.is_ready()
     client.wait_until_ready()
     client.status()
-    assert told == []
+    assert attempts == []
 
 
 def test_looking_a_name_up_is_no_attempt(driver: Driver, server: FakeServer) -> None:
-    told: list[Attempt] = []
-    client = driver.open(f"dns:///{server.url}", on_attempt=told.append)
+    attempts: list[Attempt] = []
+    client = driver.open(f"dns:///{server.url}", on_attempt=attempts.append)
     say(client)
-    assert [(attempt.number, attempt.address) for attempt in told] == [(1, server.url)]
+    assert [(attempt.number, attempt.address) for attempt in attempts] == [(1, server.url)]
 
 
-def test_a_name_that_nobody_knows_is_one(driver: Driver) -> None:
-    told: list[Attempt] = []
-    client = driver.open("dns:///no-such-host.invalid:1", on_attempt=told.append)
+def test_an_unknown_name_is_one(driver: Driver) -> None:
+    attempts: list[Attempt] = []
+    client = driver.open("dns:///no-such-host.invalid:1", on_attempt=attempts.append)
     with pytest.raises(AsrError) as raised:
         say(client, retry=RetryPolicy(max_attempts=2, initial_backoff_s=0.001))
-    assert [attempt.number for attempt in told] == [1, 2]
-    assert told[-1].error is raised.value
+    assert [attempt.number for attempt in attempts] == [1, 2]
+    assert attempts[-1].error is raised.value
 
 
 def test_a_hook_that_fails_costs_no_transcript(
@@ -277,20 +280,20 @@ with Client({server.url!r}) as client, trace.use_span(trace.NonRecordingSpan(con
     assert server.requests[0].metadata["traceparent"] == f"00-{0xA:032x}-{0xB:016x}-01"
 
 
-def test_no_secret_is_told(
+def test_no_secret_is_reported(
     spans: InMemorySpanExporter, driver: Driver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[Attempt] = []
+    attempts: list[Attempt] = []
     with FakeServer(token="hush-hush") as server, caplog.at_level(logging.DEBUG, "asr_client"):
-        client = driver.open(server.url, token="hush-hush", on_attempt=told.append)
+        client = driver.open(server.url, token="hush-hush", on_attempt=attempts.append)
         server.fail(Fault.QUEUE_FULL)
         say(client)
         with pytest.raises(AsrError):
-            say(driver.open(server.url, token="other", on_attempt=told.append))
+            say(driver.open(server.url, token="other", on_attempt=attempts.append))
         assert "hush-hush" not in str(server.requests)
     shown = [span.to_json() for span in spans.get_finished_spans()]
     shown += [str(vars(record)) for record in caplog.records]
-    shown += map(repr, told)
+    shown += map(repr, attempts)
     assert not any("hush-hush" in text or "other" in text for text in shown)
 
 

@@ -42,8 +42,8 @@ def test_no_token_or_a_wrong_one_is_never_tried_again(driver: Driver, token: str
             client.transcribe(SILENCE, sample_rate=16000)
         assert caught.value.attempts == 1
         assert "triton-grpc-protocol-authorization" in caught.value.server_message
-        told = [str(caught.value), repr(vars(caught.value)), *_notes(caught.value)]
-        assert token is None or not any(token in line for line in told)
+        shown = [str(caught.value), repr(vars(caught.value)), *_notes(caught.value)]
+        assert token is None or not any(token in line for line in shown)
         assert server.requests == ()
 
 

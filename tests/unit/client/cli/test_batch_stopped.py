@@ -27,7 +27,7 @@ def test_killed_again_and_again_it_loses_nothing_and_repeats_nothing(job: Job) -
             process.wait(30)
         kept = job.ids()
         assert target <= len(kept) == len(set(kept)) < 120
-        # What is in work when it dies is asked for again, and nothing else.
+        # Only the recordings in flight at its death are requested again.
         assert len(job.server.requests) <= len(kept) + 3 * (1 + (5, 40, 75).index(target))
     done = job.run()
     assert done.exit_code == 0
@@ -89,9 +89,9 @@ def test_a_server_that_is_away_for_a_while_costs_nothing(job: Job) -> None:
     process = job.start("--concurrency", "2", text=True)
     wait_until(lambda: job.whole_lines() >= 3)
     job.server.stop()
-    with socket.create_server(("127.0.0.1", int(job.server.url.rpartition(":")[2]))) as nobody:
-        for _ in range(2):  # they look for it in vain
-            nobody.accept()[0].close()
+    with socket.create_server(("127.0.0.1", int(job.server.url.rpartition(":")[2]))) as refusing:
+        for _ in range(2):  # connections that are closed at once
+            refusing.accept()[0].close()
     job.server.start()
     _, stderr = process.communicate(timeout=60)
     assert (process.returncode, "30 of 30 lines" in stderr) == (0, True), stderr

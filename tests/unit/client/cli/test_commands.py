@@ -190,7 +190,7 @@ def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
     assert odd.read_bytes() == Path(CARDS[0]).read_bytes()
 
 
-def test_nobody_there(server: FakeServer) -> None:
+def test_an_unreachable_server(server: FakeServer) -> None:
     url = server.url
     server.stop()
     # Less than what a server that cannot be reached is waited for.

@@ -152,7 +152,7 @@ def test_what_the_model_says_shows_that_it_makes_progress() -> None:
         assert call.servers.health("a") is Health.UP
 
 
-def test_a_call_goes_on_while_nobody_is_there_and_counts_none_of_it() -> None:
+def test_a_call_continues_while_no_server_can_be_reached_and_counts_no_attempt() -> None:
     clock = Clock()
     call = made_call(clock, timeout_s=300)
     elapsed_s, attempts = 0.0, 0

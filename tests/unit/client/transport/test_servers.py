@@ -357,7 +357,7 @@ def test_what_triton_says_without_the_model_is_no_answer_to_a_trial(fault: Fault
     assert pair.servers.health("a") is Health.SILENT
 
 
-def test_a_trial_that_finds_nobody_makes_it_a_server_that_is_gone() -> None:
+def test_a_trial_that_reaches_no_server_takes_it_down() -> None:
     pair = Pair()
     pair.silent()
     pair.servers.trial_ended("a", Fault.CONNECTION_LOST.value)
