@@ -85,9 +85,7 @@ def test_the_last_attempt_has_the_error_of_the_call(driver: Driver, server: Fake
     assert [(attempt.error, attempt.pause_s) for attempt in attempts] == [(raised.value, None)]
 
 
-def test_an_attempt_that_ran_into_the_deadline_is_reported(
-    driver: Driver, server: FakeServer
-) -> None:
+def test_an_attempt_that_met_the_deadline_is_reported(driver: Driver, server: FakeServer) -> None:
     attempts: list[Attempt] = []
     client = driver.open(server.url, on_attempt=attempts.append)
     server.delay_s = 60

@@ -85,11 +85,14 @@ def test_ctrl_c_stops_it_and_the_next_run_goes_on(job: Job) -> None:
 
 def test_a_server_that_is_away_for_a_while_costs_nothing(job: Job) -> None:
     job.cards(30)
-    job.server.delay_s = 0.02
+    # Slow at first: all lines must not be done before the server is stopped.
+    job.server.delay_s = 0.2
     process = job.start("--concurrency", "2", text=True)
     wait_until(lambda: job.whole_lines() >= 3)
     job.server.stop()
+    job.server.delay_s = 0
     with socket.create_server(("127.0.0.1", int(job.server.url.rpartition(":")[2]))) as refusing:
+        refusing.settimeout(30)
         for _ in range(2):  # connections that are closed at once
             refusing.accept()[0].close()
     job.server.start()
