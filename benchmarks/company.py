@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asr_backend.checkpoint import load_checkpoint
+from asr_backend.checkpoint.description import load_checkpoint
 from benchmarks.checkpoint import SIZES, make_checkpoint
 from benchmarks.engine import BUILD, clip
 from benchmarks.machine import describe
 
 if TYPE_CHECKING:
-    from asr_backend.engine.loading import Engine
+    from asr_backend.acoustic.engine.loading import Engine
 
 LENGTHS_S = (0.025, 1.0, 2.5, 4.0, 6.0)
 
@@ -32,8 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", choices=SIZES, default="base")
     parser.add_argument("--build", type=Path, default=BUILD, help="where checkpoints are kept")
     options = parser.parse_args(arguments)
-    from asr_backend.engine.loading import load_engine, load_model
-    from asr_backend.engine.torch_engine import TorchEngine
+    from asr_backend.acoustic.engine.loading import load_engine, load_model
+    from asr_backend.acoustic.engine.torch_engine import TorchEngine
 
     checkpoint = load_checkpoint(make_checkpoint(options.build / "checkpoints", options.size))
     threads = len(os.sched_getaffinity(0))

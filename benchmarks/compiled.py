@@ -8,7 +8,7 @@ import sys
 import time
 from functools import partial
 
-from asr_backend.checkpoint import load_checkpoint
+from asr_backend.checkpoint.description import load_checkpoint
 from benchmarks.checkpoint import make_checkpoint
 from benchmarks.engine import BUILD, clip, in_turn
 from benchmarks.machine import describe
@@ -23,8 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compiled", description=__doc__)
     parser.parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from asr_backend.engine.loading import load_engine, load_model
-    from asr_backend.engine.torch_engine import TorchEngine
+    from asr_backend.acoustic.engine.loading import load_engine, load_model
+    from asr_backend.acoustic.engine.torch_engine import TorchEngine
 
     threads = len(os.sched_getaffinity(0))
     checkpoint = load_checkpoint(make_checkpoint(BUILD / "checkpoints", "base"))

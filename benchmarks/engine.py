@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from asr_backend.batching import FORWARD_START_S, MAX_BATCH_AUDIO_S, plan_forwards
-from asr_backend.checkpoint import load_checkpoint
+from asr_backend.acoustic.forward_plan import FORWARD_START_S, MAX_BATCH_AUDIO_S, plan_forwards
+from asr_backend.checkpoint.description import load_checkpoint
 from asr_client import Client
 from benchmarks.checkpoint import SIZES, make_checkpoint
 from benchmarks.machine import describe
 from tools.local_server import local_server
 
 if TYPE_CHECKING:
-    from asr_backend.engine.loading import Engine
+    from asr_backend.acoustic.engine.loading import Engine
 
 BUILD = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
 PARTS = ("clips", "lengths", "budget", "grpc")
@@ -128,7 +128,7 @@ def peer(folder: Path, threads: int) -> Callable[[Samples], Any]:
 
 def engines(folder: Path, threads: int) -> dict[str, Callable[[Samples], Any]]:
     """This service's engines by name, what `auto` chooses first."""
-    from asr_backend.engine.loading import load_engine
+    from asr_backend.acoustic.engine.loading import load_engine
 
     made: dict[str, Callable[[Samples], Any]] = {}
     for precision in ("auto", "int8", "bf16", "fp32"):
@@ -221,7 +221,7 @@ def new_lengths(runs: Mapping[str, Callable[[Samples], Any]]) -> str:
 
 def budgets(folder: Path, threads: int, rounds: int) -> str:
     """What --max-batch-audio-s and the price of a forward's start are worth on torch, in fp32."""
-    from asr_backend.engine.loading import load_engine
+    from asr_backend.acoustic.engine.loading import load_engine
 
     engine = load_engine(load_checkpoint(folder), device="cpu", precision="fp32", threads=threads)
     windows = [clip(seconds) for seconds in np.random.default_rng(3).uniform(1, 4, 16)]

@@ -31,7 +31,7 @@ import psutil
 from asr_client import AsrError, Client
 from benchmarks.checkpoint import make_checkpoint
 from benchmarks.machine import describe
-from tests import recordings
+from tests.support import recordings
 from tools.local_server import LocalServer, local_server
 
 KINDS = ("wav2vec2", "transcribe", "tritonserver")

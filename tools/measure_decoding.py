@@ -22,12 +22,12 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from asr_backend.checkpoint import demo_checkpoint, load_checkpoint
-from asr_backend.contract import Options
-from asr_backend.decoding.ctc import Transcription
-from asr_backend.decoding.decoders import Decoders
-from asr_backend.decoding.ngram_files import find_ngrams
-from asr_backend.engine.loading import load_engine
+from asr_backend.acoustic.engine.loading import load_engine
+from asr_backend.checkpoint.description import demo_checkpoint, load_checkpoint
+from asr_backend.ctc.greedy import Transcription
+from asr_backend.ctc.ngram_files import find_ngrams
+from asr_backend.front.contract import Options
+from asr_backend.front.decoders import Decoders
 from tools.calibration import BINS, expected_calibration_error, reliability, said
 from tools.evaluation_sets import evaluation_sets
 from tools.pcm import Clip

@@ -29,9 +29,9 @@ class NaiveTriton(Peer):
 
     def command(self, python: Path, checkpoint: Path) -> list[str]:
         """See Peer."""
-        from asr_backend.server import triton
+        from asr_backend.server.prepare import tritonserver
 
-        server = triton.find("")
+        server = tritonserver.find("")
         folder = self.padding_log.parent
         (metrics_port,) = free_ports(1)
         options = {

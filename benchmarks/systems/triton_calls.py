@@ -33,9 +33,9 @@ def transcribe(port: int, wav: bytes, *, timeout_s: float) -> str:
 
 def library_path(base: Mapping[str, str]) -> str:
     """LD_LIBRARY_PATH with the folders that the wheel's tritonserver needs."""
-    from asr_backend.server import triton
+    from asr_backend.server.prepare import tritonserver
 
-    return triton.environment(triton.find(""), base)["LD_LIBRARY_PATH"]
+    return tritonserver.environment(tritonserver.find(""), base)["LD_LIBRARY_PATH"]
 
 
 @cache

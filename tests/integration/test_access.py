@@ -28,7 +28,7 @@ from asr_client import (
     ServerUnavailable,
     TlsConfig,
 )
-from tests.recordings import FOLDER
+from tests.support.recordings import FOLDER
 from tools.local_server import LocalServer, local_server
 
 pytestmark = pytest.mark.server

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from asr_client import Client
-from tests import recordings
-from tests.unit.backend.audio.files import encode, s16, tone, wav
+from tests.support import recordings
+from tests.support.backend.files import encode, s16, tone, wav
 from tools.word_errors import word_error_rate
 
 pytestmark = pytest.mark.server

@@ -14,8 +14,8 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from asr_client import AsrError, Client, InvalidAudio
-from tests import recordings
-from tests.unit.backend.audio.files import encode, wav
+from tests.support import recordings
+from tests.support.backend.files import encode, wav
 from tools.local_server import LocalServer
 
 pytestmark = pytest.mark.server

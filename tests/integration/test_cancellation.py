@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from asr_client import AsyncClient, Cancelled, Client, DeadlineExceeded
-from tests import recordings
-from tests.integration import metrics_page
-from tests.integration.long_recordings import long_recording
+from tests.support import recordings
+from tests.support.server import metrics_page
+from tests.support.server.long_recordings import long_recording
 from tools.local_server import LocalServer
 
 pytestmark = pytest.mark.server

@@ -16,8 +16,8 @@ from tritonclient.utils import InferenceServerException
 
 import asr_backend
 from asr_client import Client, RetryPolicy
-from tests import recordings
-from tests.integration.dummy_server import wait_for
+from tests.support import recordings
+from tests.support.server.dummy_server import wait_for
 from tools.local_server import LocalServer, free_ports
 
 pytestmark = pytest.mark.server
@@ -27,7 +27,7 @@ CLIP = recordings.wav(recordings.pcm("go-forward-ten-meters.wav"))
 MODEL = """
 from pathlib import Path
 import triton_python_backend_utils as pb_utils
-from asr_backend.acoustic import AcousticModel
+from asr_backend.acoustic.model import AcousticModel
 
 class TritonPythonModel:
     def initialize(self, args):

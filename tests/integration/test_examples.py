@@ -20,7 +20,7 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from asr_client import Client
-from tests import recordings
+from tests.support import recordings
 from tools.local_server import free_ports
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from asr_client import AsrError, Client, RetryPolicy, Transcript
-from tests import recordings
-from tests.integration import metrics_page
-from tests.integration.long_recordings import long_recording
+from tests.support import recordings
+from tests.support.server import metrics_page
+from tests.support.server.long_recordings import long_recording
 from tools.local_server import LocalServer, local_server
 
 pytestmark = pytest.mark.server

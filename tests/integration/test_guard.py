@@ -18,17 +18,17 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 from asr_client import Client, EngineRestarting, RetryPolicy
-from tests import recordings
-from tests.integration import metrics_page
-from tests.integration.dummy_server import (
+from tests.integration.test_bad_input import CLIP, infer_request
+from tests.support import recordings
+from tests.support.server import metrics_page
+from tests.support.server.dummy_server import (
     ASKED_AFTER_THE_ANSWER,
     DROPPED,
     DummyServer,
     dummy_server,
     wait_for,
 )
-from tests.integration.long_recordings import long_recording
-from tests.integration.test_bad_input import CLIP, infer_request
+from tests.support.server.long_recordings import long_recording
 from tools.local_server import LocalServer, free_ports, local_server
 
 pytestmark = pytest.mark.server

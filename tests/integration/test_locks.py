@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.dummy_server import dummy_server
-from tests.integration.raw_http2 import FIRST_INDEX, answer, field
+from tests.support.server.dummy_server import dummy_server
+from tests.support.server.raw_http2 import FIRST_INDEX, answer, field
 from tools.local_server import free_ports
 
 pytestmark = pytest.mark.server

@@ -14,11 +14,11 @@ import numpy.typing as npt
 import psutil
 import pytest
 
-from asr_backend.windows import windows
+from asr_backend.segmentation.windower import windows
 from asr_client import Client, DeadlineExceeded
-from tests import recordings
-from tests.integration import metrics_page
-from tests.integration.long_recordings import long_recording
+from tests.support import recordings
+from tests.support.server import metrics_page
+from tests.support.server.long_recordings import long_recording
 from tools.local_server import LocalServer
 
 pytestmark = pytest.mark.server

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from asr_client import AsrError, Client, ServerHealth
-from tests import recordings
-from tests.integration import metrics_page
+from tests.support import recordings
+from tests.support.server import metrics_page
 from tools.local_server import LocalServer, local_server
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]

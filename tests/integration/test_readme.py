@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from asr_backend.server.settings import Settings, markdown
-from tests import recordings
+from tests.support import recordings
 from tools.local_server import LocalServer
 
 pytestmark = pytest.mark.server

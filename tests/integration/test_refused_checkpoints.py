@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from asr_backend.checkpoint import demo_checkpoint
+from asr_backend.checkpoint.description import demo_checkpoint
 
 pytestmark = pytest.mark.server
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from tests.integration.dummy_server import DummyServer, dummy_server, wait_for
+from tests.support.server.dummy_server import DummyServer, dummy_server, wait_for
 
 pytestmark = pytest.mark.server
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from tests.integration.dummy_server import MODELS, DummyServer, dummy_server, wait_for
+from tests.support.server.dummy_server import MODELS, DummyServer, dummy_server, wait_for
 
 pytestmark = pytest.mark.server
 

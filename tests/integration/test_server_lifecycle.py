@@ -17,8 +17,8 @@ import tritonclient.grpc as grpcclient
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
-from asr_backend.server.run_directory import NOT_READY
-from tests.integration.dummy_server import MODELS, DummyServer, dummy_server, wait_for
+from asr_backend.server.prepare.run_directory import NOT_READY
+from tests.support.server.dummy_server import MODELS, DummyServer, dummy_server, wait_for
 
 pytestmark = pytest.mark.server
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 
-from asr_backend.server import triton
+from asr_backend.server.prepare import tritonserver
 from asr_client import Client, RetryPolicy
 from tools.local_server import free_ports
 
@@ -102,7 +102,7 @@ def url(collector: Collector, tmp_path: Path) -> Iterator[str]:
     version.mkdir(parents=True)
     (version / "model.py").write_text(MODEL)
     (version.parent / "config.pbtxt").write_text(CONFIG)
-    found = triton.find("")
+    found = tritonserver.find("")
     (port,) = free_ports(1)
     tracing = ("mode=opentelemetry", "rate=0", "level=TIMESTAMPS", "count=-1")
     tracing += (f"opentelemetry,url={collector.url}", "opentelemetry,bsp_schedule_delay=50")
@@ -117,7 +117,7 @@ def url(collector: Collector, tmp_path: Path) -> Iterator[str]:
     ]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, stdout=log, stderr=log, env=triton.environment(found, os.environ)
+            command, stdout=log, stderr=log, env=tritonserver.environment(found, os.environ)
         )
     try:
         yield f"127.0.0.1:{port}"

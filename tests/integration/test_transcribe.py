@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from asr_client import AsyncClient, Client, RetryPolicy, ServerBusy, Transcript
-from tests import recordings
-from tests.integration import metrics_page, reference
+from tests.support import recordings
+from tests.support.server import metrics_page, reference
 from tools.local_server import LocalServer
 from tools.word_errors import word_errors
 

@@ -11,7 +11,7 @@ import pytest
 from tritonclient.grpc.aio import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
-from tests.integration.metrics_page import value
+from tests.support.server.metrics_page import value
 from tools.local_server import LocalServer
 
 pytestmark = pytest.mark.server

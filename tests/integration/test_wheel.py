@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import recordings
-from tests.integration import reference
+from tests.support import recordings
+from tests.support.server import reference
 from tools.local_server import free_ports
 
 pytestmark = pytest.mark.server

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from asr_client import Client, Outcome, Recording
-from tests.recordings import FOLDER
+from tests.support.recordings import FOLDER
 from tests.unit.client.driver import FAST, Driver
 
 CARD = FOLDER / "cards-003-seven-of-clubs.wav"

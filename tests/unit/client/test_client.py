@@ -14,7 +14,7 @@ import pytest
 import asr_client
 from asr_client import RetryPolicy
 from asr_client.testing import FakeServer, Fault
-from tests.recordings import FOLDER
+from tests.support.recordings import FOLDER
 from tests.unit.client.driver import Driver
 
 SILENCE = np.zeros(8000, np.int16)

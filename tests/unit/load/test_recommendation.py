@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from load_tests.sweep.points import Point
 from load_tests.sweep.recommendation import KNEE_SHARE, Target, knees, recommend
 from load_tests.sweep.store import read_sweep
-from tests.unit.load.sweeps import point, setting
+from tests.support.load.sweeps import point, setting
 
 RECORDED = sorted((Path(__file__).parents[3] / "docs").glob("**/sweep.json"))
 MIB = 2**20

@@ -7,7 +7,7 @@ import pytest
 from load_tests.arrivals import Arrivals
 from load_tests.lead import begin_message, begun
 from load_tests.run import Plan, Run, Share
-from tests.unit.load.made import BAD
+from tests.support.load.made import BAD
 
 
 def plan(name="steady", arrivals=None, **more):

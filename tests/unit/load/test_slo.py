@@ -5,7 +5,7 @@ import pytest
 from load_tests.figures import figures
 from load_tests.slo import METRICS, broken, parse_slo
 from load_tests.tally import Tally
-from tests.unit.load.made import CLIPS, server_figures
+from tests.support.load.made import CLIPS, server_figures
 
 
 def seen(*, latency_s=1.0, failures=0, words="one two three four", server=None, requests=200):

@@ -8,7 +8,7 @@ from load_tests.arrivals import Arrivals
 from load_tests.figures import figures
 from load_tests.run import Plan, Run, Share
 from load_tests.summary import Summary
-from tests.unit.load.made import server_figures
+from tests.support.load.made import server_figures
 
 
 def made(name="steady", arrivals=None, knee=None, server=None, duration_s=60.0):

@@ -11,8 +11,8 @@ from load_tests.sweep.points import pool
 from load_tests.sweep.recommendation import Target
 from load_tests.sweep.settings import every_setting, name_apart
 from load_tests.sweep.store import OtherSweep, Store, read_sweep
-from tests.unit.load.laboratory import CORPUS, RULE, Laboratory, a_slice
-from tests.unit.load.sweeps import setting
+from tests.support.load.laboratory import CORPUS, RULE, Laboratory, a_slice
+from tests.support.load.sweeps import setting
 
 ONE, TWO = setting(1), setting(2)
 

@@ -13,7 +13,7 @@ from load_tests.sweep.points import Point
 from load_tests.sweep.recommendation import Target, recommend
 from load_tests.sweep.report import render
 from load_tests.sweep.store import Sweep, as_csv, read_sweep
-from tests.unit.load.sweeps import measured, point, setting
+from tests.support.load.sweeps import measured, point, setting
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,8 +11,8 @@ from load_tests.sweep.recommendation import Target
 from load_tests.sweep.run import DRAIN_S, NoTime, Runner
 from load_tests.sweep.stability import StabilityRule
 from load_tests.sweep.store import Store, read_sweep
-from tests.unit.load.laboratory import Laboratory, a_slice
-from tests.unit.load.sweeps import setting
+from tests.support.load.laboratory import Laboratory, a_slice
+from tests.support.load.sweeps import setting
 
 CORPUS = build_corpus(seed=0, mix={"commands": 4})
 DEFAULTS = make_parser().parse_args([])

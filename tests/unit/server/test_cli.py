@@ -12,11 +12,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from asr_backend.server import cli, supervisor
-from asr_backend.server.devices import Gpus
-from asr_backend.server.ports import PortLostError
-from tests import ngrams
-from tests.unit.server.commands import FREE, copy_of_demo, refusal
+from asr_backend.server import cli
+from asr_backend.server.prepare.devices import Gpus
+from asr_backend.server.prepare.ports import PortLostError
+from asr_backend.server.supervise import supervisor
+from tests.support import ngrams
+from tests.support.commands import FREE, copy_of_demo, refusal
 
 POPEN = subprocess.Popen
 pytestmark = pytest.mark.usefixtures("starts_nothing")
@@ -104,7 +105,7 @@ def test_pickled_weights_alone(capsys, tmp_path):
 
 
 def test_a_language_model_without_the_search(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("asr_backend.server.hub.can_search", lambda: False)
+    monkeypatch.setattr("asr_backend.server.prepare.checkpoint_source.can_search", lambda: False)
     lm = tmp_path / "one.arpa"
     lm.write_text(ngrams.arpa({"ONE": 1.0}, {}))
     assert "pip install 'asr-backend[beam]'" in refusal(capsys, "--lm", str(lm))

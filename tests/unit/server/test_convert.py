@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from asr_backend.checkpoint import demo_checkpoint, load_checkpoint
-from asr_backend.convert import convert
+from asr_backend.checkpoint.convert import convert
+from asr_backend.checkpoint.description import demo_checkpoint, load_checkpoint
 from asr_backend.server import cli
-from tests.unit.server.commands import copy_of_demo
+from tests.support.commands import copy_of_demo
 
 pytestmark = pytest.mark.usefixtures("starts_nothing")
 

@@ -20,14 +20,14 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from asr_backend.audio.limits import AudioLimits
-from asr_backend.audio.pieces import FloatArray, to_mono
-from asr_backend.contract import (
+from asr_backend.audio.mixing import FloatArray, to_mono
+from asr_backend.errors import AsrError, ErrorCode, rounded_up
+from asr_backend.front.contract import (
     MAX_CHANNELS,
     MAX_SAMPLE_RATE_HZ,
     MIN_SAMPLE_RATE_HZ,
     Options,
 )
-from asr_backend.errors import AsrError, ErrorCode, rounded_up
 
 DEMUXERS = (
     *("wav", "w64", "aiff", "au", "caf", "flac", "mp3", "aac", "amr", "asf", "ogg"),

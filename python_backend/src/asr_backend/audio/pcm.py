@@ -7,9 +7,9 @@ from collections.abc import Generator
 import numpy as np
 
 from asr_backend.audio.limits import AudioLimits
-from asr_backend.audio.pieces import FloatArray, to_mono
-from asr_backend.contract import Options
+from asr_backend.audio.mixing import FloatArray, to_mono
 from asr_backend.errors import AsrError, ErrorCode, rounded_up
+from asr_backend.front.contract import Options
 
 _DTYPES = {"pcm_s16le": "<i2", "pcm_f32le": "<f4"}
 

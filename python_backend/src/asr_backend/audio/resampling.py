@@ -5,8 +5,8 @@ from __future__ import annotations
 import av
 import numpy as np
 
-from asr_backend.audio.pieces import FloatArray
-from asr_backend.checkpoint import SAMPLE_RATE_HZ
+from asr_backend.audio.mixing import FloatArray
+from asr_backend.checkpoint.description import SAMPLE_RATE_HZ
 
 
 class Resampler:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from asr_backend.contract import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ, Options
+from asr_backend.front.contract import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ, Options
 
 # RIFF, size, WAVE, fmt, its size, format, channels, rate, bytes a second, bytes a frame, bits.
 _HEADER = struct.Struct("<4sI4s4sIHHIIHH")

@@ -13,16 +13,20 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from asr_backend.server import guard, ports, triton
-from asr_backend.server.access import Access, read_access, warnings
-from asr_backend.server.addresses import is_loopback, resolved
-from asr_backend.server.devices import Gpus, find_gpus
+from asr_backend.server.console import log, say
 from asr_backend.server.errors import StartError
-from asr_backend.server.hub import locate
-from asr_backend.server.output import log, say
-from asr_backend.server.run_directory import SHARED_MEMORY, packaged_repository, render_configs
+from asr_backend.server.prepare import guard, ports, tritonserver
+from asr_backend.server.prepare.addresses import is_loopback, resolved
+from asr_backend.server.prepare.checkpoint_source import locate
+from asr_backend.server.prepare.credentials import Access, read_access, warnings
+from asr_backend.server.prepare.devices import Gpus, find_gpus
+from asr_backend.server.prepare.run_directory import (
+    SHARED_MEMORY,
+    packaged_repository,
+    render_configs,
+)
 from asr_backend.server.settings import Parser, Settings, parse
-from asr_backend.server.supervisor import Supervisor
+from asr_backend.server.supervise.supervisor import Supervisor
 
 # A free port that is lost to another program is replaced so often.
 _PORT_TRIES = 3
@@ -62,7 +66,7 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
     """
     packaged = packaged or packaged_repository()
     settings = resolved(settings)
-    server = triton.find(settings.triton_root)
+    server = tritonserver.find(settings.triton_root)
     access = read_access(settings)
     gpus = _gpus(settings, server)
     # What is wrong with a port is said before a checkpoint is fetched for minutes.
@@ -85,7 +89,7 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
                 log(f"{lost}; starting again with another one")
 
 
-def _warn(settings: Settings, server: triton.Triton, access: Access) -> None:
+def _warn(settings: Settings, server: tritonserver.Triton, access: Access) -> None:
     if server.has_published_holes and not is_loopback(settings.host):
         log(
             "warning: this Triton is older than 25.07, which repaired published holes, and it "
@@ -111,12 +115,12 @@ def describe(settings: Settings) -> dict[str, object]:
     """
     packaged = packaged_repository()
     settings = resolved(settings)
-    server = triton.find(settings.triton_root)
+    server = tritonserver.find(settings.triton_root)
     access = read_access(settings)
     gpus = _gpus(settings, server)
     source = locate(settings, fetch=False)
     run_dir = Path(settings.run_dir or "RUN_DIR").expanduser()
-    argv = triton.command_line(
+    argv = tritonserver.command_line(
         server,
         settings,
         ports.asked(settings),
@@ -126,7 +130,7 @@ def describe(settings: Settings) -> dict[str, object]:
         secret="RANDOM",
         access=dataclasses.replace(access, token="TOKEN" if access.token else ""),
     )
-    env = triton.environment(server, os.environ) | {"TMPDIR": str(run_dir)}
+    env = tritonserver.environment(server, os.environ) | {"TMPDIR": str(run_dir)}
     return {
         "settings": vars(settings),
         "checkpoint": {
@@ -141,7 +145,7 @@ def describe(settings: Settings) -> dict[str, object]:
     }
 
 
-def _lack_of_guard(server: triton.Triton) -> str | None:
+def _lack_of_guard(server: tritonserver.Triton) -> str | None:
     if server.is_guarded:
         return guard.problem()
     return (
@@ -151,8 +155,8 @@ def _lack_of_guard(server: triton.Triton) -> str | None:
     )
 
 
-def _gpus(settings: Settings, server: triton.Triton) -> Gpus:
-    gpus = find_gpus(settings.device, triton.environment(server, os.environ))
+def _gpus(settings: Settings, server: tritonserver.Triton) -> Gpus:
+    gpus = find_gpus(settings.device, tritonserver.environment(server, os.environ))
     if gpus.indices and settings.precision == "int8":
         raise StartError("--precision int8 is for the CPU; a GPU takes bf16, fp16 or fp32")
     if settings.compile:
@@ -168,7 +172,7 @@ def _check_compilation(settings: Settings, gpus: Gpus) -> None:
         )
     with tempfile.TemporaryDirectory() as nothing_kept:
         tried = subprocess.run(
-            [sys.executable, "-m", "asr_backend.engine.compilation"],
+            [sys.executable, "-m", "asr_backend.acoustic.engine.compilation"],
             env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": nothing_kept},
             capture_output=True,
             text=True,
@@ -188,7 +192,7 @@ def _convert(argv: Sequence[str]) -> int:
     parser.add_argument("dst", type=Path, metavar="DST", help="new folder")
     args = parser.parse_args(argv)
     # In a process of its own: what a pickle does, it does not do to a server.
-    command = [sys.executable, "-m", "asr_backend.convert", str(args.src), str(args.dst)]
+    command = [sys.executable, "-m", "asr_backend.checkpoint.convert", str(args.src), str(args.dst)]
     status = subprocess.run(command, check=False).returncode
     if status < 0:
         raise StartError(f"convert was ended by {signal.Signals(-status).name}")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from asr_backend import __version__
+from asr_backend.server.console import say
 from asr_backend.server.errors import StartError
-from asr_backend.server.output import say
 
 ENV_PREFIX = "ASR_"
 

@@ -10,9 +10,9 @@ import psutil
 import pytest
 
 from asr_backend.audio import AudioLimits, count_channels, decode, estimate_duration_s
-from asr_backend.contract import Options
 from asr_backend.errors import AsrError, ErrorCode
-from tests.unit.backend.audio.decoded import (
+from asr_backend.front.contract import Options
+from tests.support.backend.decoded import (
     KINDS,
     LIMITS,
     SECONDS,
@@ -21,7 +21,7 @@ from tests.unit.backend.audio.decoded import (
     sample_file,
     samples_of,
 )
-from tests.unit.backend.audio.files import encode, s16, tone, wav
+from tests.support.backend.files import encode, s16, tone, wav
 
 
 def test_limits_of_bytes_and_seconds() -> None:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from asr_backend.audio.containers import container_pieces
 from asr_backend.audio.wav import as_pcm
-from asr_backend.contract import Options
 from asr_backend.errors import ErrorCode
-from tests.unit.backend.audio.decoded import LIMITS, options, refusal, samples_of
-from tests.unit.backend.audio.files import encode, s16, tone, wav
+from asr_backend.front.contract import Options
+from tests.support.backend.decoded import LIMITS, options, refusal, samples_of
+from tests.support.backend.files import encode, s16, tone, wav
 
 PCM = s16(tone(0.5, 16_000)).tobytes()
 

@@ -1,0 +1,1 @@
+"""tritonserver while it runs: its processes, their health and their replacement."""
