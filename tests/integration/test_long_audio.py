@@ -94,7 +94,7 @@ def test_ten_minutes_have_their_utterances_in_order_and_in_flat_memory(
 
 
 def test_long_files_on_every_front_do_not_keep_a_clip_waiting(client: Client, server: LocalServer):
-    audio, _ = long_recording(900)
+    audio, _ = long_recording(500)
     clip = recordings.wav(recordings.pcm("cards-004-five-five.wav"))
     alone = client.transcribe(clip).text
     count = 2 * len(server.stubs("transcribe"))
