@@ -10,7 +10,7 @@ import pytest
 
 from asr_backend.acoustic.forward_plan import FORWARD_START_S, FREE_WASTE, MAX_WASTE, plan_forwards
 from asr_backend.acoustic.model import MAX_BATCH_AUDIO_S
-from asr_backend.checkpoint.description import SAMPLE_RATE_HZ
+from asr_backend.audio.format import SAMPLE_RATE_HZ
 from asr_backend.front import transcribe
 from asr_backend.segmentation.windower import windows
 from load_tests.capacity import simulation

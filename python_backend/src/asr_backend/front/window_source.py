@@ -6,9 +6,7 @@ import threading
 from collections.abc import Generator
 from contextlib import closing
 
-import numpy as np
-import numpy.typing as npt
-
+from asr_backend.audio.format import Samples
 from asr_backend.segmentation.windower import Window, windows
 
 
@@ -27,7 +25,7 @@ class WindowSource:
 
     def __init__(
         self,
-        blocks: Generator[npt.NDArray[np.float32], None, None],
+        blocks: Generator[Samples, None, None],
         *,
         max_window_s: float,
         overlap_s: float,
@@ -83,7 +81,7 @@ class WindowSource:
         # Windows that nobody pulled do not close the decoder.
         self._blocks.close()
 
-    def _until_closed(self) -> Generator[npt.NDArray[np.float32], None, None]:
+    def _until_closed(self) -> Generator[Samples, None, None]:
         with closing(self._blocks):
             for block in self._blocks:
                 if self._is_closed:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from asr_backend.checkpoint.description import SAMPLE_RATE_HZ
+from asr_backend.audio.format import SAMPLE_RATE_HZ
 from asr_backend.segmentation.pauses import find_pause
 
 SHORTEST_S = 2.0
