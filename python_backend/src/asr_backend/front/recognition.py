@@ -32,7 +32,7 @@ from asr_backend.front.window_budget import LongAudio
 from asr_backend.front.window_source import WindowSource
 from asr_backend.front.work_limits import WorkLimits
 from asr_backend.segmentation.stitching import Stitcher
-from asr_backend.segmentation.windower import Window
+from asr_backend.segmentation.windower import Window, Windower
 
 IsCancelled = Callable[[], bool]
 T = TypeVar("T")
@@ -236,13 +236,15 @@ class Recognizer:
         channel: Channel = "mix" if options.channel == "separate" else options.channel
         source = WindowSource(
             recording.blocks(channel, limits),
-            max_window_s=self._max_window_s,
-            overlap_s=self._overlap_s,
-            stride_samples=self._checkpoint.stride_samples,
+            Windower(
+                max_window_s=self._max_window_s,
+                overlap_s=self._overlap_s,
+                stride_samples=self._checkpoint.stride_samples,
+            ),
         )
         try:
             while (window := await self._next_window(source, stages)) is not None:
-                sample_count = window.start_sample + len(window.samples)
+                sample_count = window.end_sample
                 if sample_count < self._checkpoint.receptive_field_samples:
                     break
                 is_long = window.index > 0 or not window.last
