@@ -24,10 +24,9 @@ import psutil
 
 from asr_backend.acoustic.engine.loading import load_engine
 from asr_backend.checkpoint.description import demo_checkpoint, load_checkpoint
-from asr_backend.ctc.greedy import Transcription
+from asr_backend.ctc.decoders import BeamSettings, Decoders
 from asr_backend.ctc.ngram_files import find_ngrams
-from asr_backend.front.contract import Options
-from asr_backend.front.decoders import Decoders
+from asr_backend.ctc.transcription import Transcription
 from tools.calibration import BINS, expected_calibration_error, reliability, said
 from tools.evaluation_sets import evaluation_sets
 from tools.pcm import Clip
@@ -38,14 +37,14 @@ Emissions = npt.NDArray[np.float32]
 RUNS = 5
 FRAME_S = 0.02
 HOUR_FRAMES = round(3600 / FRAME_S)
-BEAM = Options(decoder="beam", beam_width=100)
+BEAM = BeamSettings(width=100)
 DECODERS = {
-    "greedy": (Options(), False),
+    "greedy": (None, False),
     "beam": (BEAM, False),
     "beam, language model": (BEAM, True),
-    "the same, width 10": (Options(decoder="beam", beam_width=10), True),
+    "the same, width 10": (BeamSettings(width=10), True),
 }
-"""Options, and whether the language model takes part."""
+"""Settings of beam search, None for greedy decoding, and whether the language model takes part."""
 
 
 @dataclass
@@ -97,8 +96,8 @@ def main() -> None:
     print("| decoder | CPU ms per second of audio | memory grows by at most |")
     print("|---|---|---|")
     everything = [log_probs for part in emissions.values() for log_probs in part]
-    for name, (options, _) in DECODERS.items():
-        cost_ms, grown = an_hour(decoders[name], options, everything)
+    for name, (beam, _) in DECODERS.items():
+        cost_ms, grown = an_hour(decoders[name], beam, everything)
         print(f"| {name} | {cost_ms:.2f} | {grown / 2**20:.0f} MiB |")
 
 
@@ -109,11 +108,11 @@ def measure(
 ) -> dict[str, Measured]:
     """Decode all clips with each decoder, RUNS times in turn."""
     measured = {name: Measured() for name in DECODERS}
-    for run, (name, (options, _)) in itertools.product(range(RUNS), DECODERS.items()):
+    for run, (name, (beam, _)) in itertools.product(range(RUNS), DECODERS.items()):
         one = measured[name]
         started = time.process_time()
         heard = {
-            part: [decode(decoders[name], options, log_probs) for log_probs in emissions[part]]
+            part: [decode(decoders[name], beam, log_probs) for log_probs in emissions[part]]
             for part in sets
         }
         one.times_s.append(time.process_time() - started)
@@ -129,12 +128,12 @@ def measure(
 
 
 def an_hour(
-    decoders: Decoders, options: Options, emissions: Sequence[Emissions]
+    decoders: Decoders, beam: BeamSettings | None, emissions: Sequence[Emissions]
 ) -> tuple[float, int]:
     """Milliseconds of CPU per second of audio, and the most bytes that the process grew by."""
     process = psutil.Process()
     before = most = process.memory_info().rss
-    decoder = decoders.decoder(options)
+    decoder = decoders.decoder(None, beam)
     started = time.process_time()
     frames = 0
     for log_probs in itertools.cycle(emissions):
@@ -148,9 +147,9 @@ def an_hour(
     return 1000 * (time.process_time() - started) / (frames * FRAME_S), most - before
 
 
-def decode(decoders: Decoders, options: Options, log_probs: Emissions) -> Transcription:
+def decode(decoders: Decoders, beam: BeamSettings | None, log_probs: Emissions) -> Transcription:
     """One clip's transcript."""
-    decoder = decoders.decoder(options)
+    decoder = decoders.decoder(None, beam)
     decoder.push(log_probs)
     return decoder.finish(len(log_probs))
 

@@ -10,9 +10,8 @@ import pytest
 
 from asr_backend.acoustic.forward_plan import FORWARD_START_S, FREE_WASTE, MAX_WASTE, plan_forwards
 from asr_backend.acoustic.model import MAX_BATCH_AUDIO_S
-from asr_backend.checkpoint.description import SAMPLE_RATE_HZ
+from asr_backend.audio.format import SAMPLE_RATE_HZ
 from asr_backend.front import transcribe
-from asr_backend.segmentation.windower import windows
 from load_tests.capacity import simulation
 from load_tests.capacity.__main__ import GROUPS
 from load_tests.capacity.events import Clock
@@ -31,6 +30,7 @@ from load_tests.sweep.costs import Costs
 from load_tests.sweep.points import Point
 from load_tests.sweep.recommendation import Target
 from load_tests.sweep.store import Sweep, read_sweep
+from tests.support.backend.cutting import cut_into_windows
 from tests.support.load.sweeps import measured, setting
 
 ROOT = Path(__file__).parents[3]
@@ -157,11 +157,8 @@ def test_constants_are_the_servers():
 @pytest.mark.parametrize("length_s", [0.5, 20.0, 20.5, 38.0, 55.0, 120.0])
 def test_recordings_are_cut_as_the_server_cuts_them(length_s):
     noise = np.random.default_rng(0).standard_normal(round(length_s * SAMPLE_RATE_HZ), np.float32)
-    cut = windows(
-        iter([noise]),
-        max_window_s=simulation.MAX_WINDOW_S,
-        overlap_s=simulation.OVERLAP_S,
-        stride_samples=320,
+    cut = cut_into_windows(
+        [noise], max_window_s=simulation.MAX_WINDOW_S, overlap_s=simulation.OVERLAP_S
     )
     theirs = [len(window.samples) / SAMPLE_RATE_HZ for window in cut]
     assert simulation.windows_of(length_s) == pytest.approx(theirs, abs=0.05)

@@ -1,32 +1,25 @@
-"""OPTIONS in and RESULT out: the JSON of the wire contract, version 1."""
+"""OPTIONS in: the JSON of the wire contract, version 1, read and checked."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from asr_backend.errors import AsrError, ErrorCode
+from asr_backend.audio.format import (
+    MAX_CHANNELS,
+    MAX_SAMPLE_RATE_HZ,
+    MIN_SAMPLE_RATE_HZ,
+    PcmFormat,
+    check_channel,
+)
+from asr_backend.ctc.decoders import DEFAULT_BEAM_WIDTH, DEFAULT_HOTWORD_WEIGHT, BeamSettings
+from asr_backend.errors import AsrError, ErrorCode, quoted
 
-if TYPE_CHECKING:
-    from asr_backend.ctc.greedy import Span, Transcription
-
-CONTRACT_VERSION = 1
-MIN_SAMPLE_RATE_HZ = 1_000
-MAX_SAMPLE_RATE_HZ = 384_000
-MAX_CHANNELS = 64
 MAX_OPTIONS_BYTES = 64 * 1024
 MAX_HOTWORDS = 100
 MAX_HOTWORD_LETTERS = 200
-
-_ECHO_CHARACTERS = 40
-_SPANS_AT_ONCE = 200
-"""Words or characters that one call of json encodes. It holds the interpreter's lock for half a
-millisecond; other threads, such as a front's event loop, run between two calls."""
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _few(value: Any) -> Any:
@@ -83,6 +76,29 @@ class Options(BaseModel):
         default="mix", description='"mix", "separate" or a channel index from 0'
     )
 
+    @property
+    def pcm(self) -> PcmFormat | None:
+        """The format of raw PCM; None for a container."""
+        if self.encoding == "container":
+            return None
+        assert self.sample_rate is not None
+        assert self.channels is not None
+        return PcmFormat(
+            encoding=self.encoding, sample_rate_hz=self.sample_rate, channels=self.channels
+        )
+
+    @property
+    def beam(self) -> BeamSettings | None:
+        """What beam search is to do; None for greedy decoding."""
+        if self.decoder == "greedy":
+            return None
+        weight = self.hotword_weight
+        return BeamSettings(
+            width=self.beam_width or DEFAULT_BEAM_WIDTH,
+            hotwords=self.hotwords or (),
+            hotword_weight=DEFAULT_HOTWORD_WEIGHT if weight is None else weight,
+        )
+
 
 _PCM_ONLY = ("sample_rate", "channels")
 _BEAM_ONLY = ("beam_width", "hotwords", "hotword_weight")
@@ -110,10 +126,10 @@ def parse_options(raw: bytes) -> Options:
     except (ValueError, RecursionError):
         _refuse("OPTIONS is not JSON: a number is too long or the nesting too deep")
     if not isinstance(value, dict):
-        _refuse(f"OPTIONS must be a JSON object such as {{}}, not {_echo(value)}")
+        _refuse(f"OPTIONS must be a JSON object such as {{}}, not {quoted(value)}")
     for key in value:
         if key not in Options.model_fields:
-            _refuse(f"unknown key {_echo(key)}; the keys are {', '.join(Options.model_fields)}")
+            _refuse(f"unknown key {quoted(key)}; the keys are {', '.join(Options.model_fields)}")
         # None stands for an absent key; JSON's null is a wrong type.
         if value[key] is None:
             _refuse_value(key, None)
@@ -154,104 +170,15 @@ def _check_together(options: Options) -> None:
     if len(longest) > MAX_HOTWORD_LETTERS:
         _refuse(
             f"hotwords has a word of {len(longest)} letters, at most {MAX_HOTWORD_LETTERS} are "
-            f"allowed: {_echo(longest)}"
+            f"allowed: {quoted(longest)}"
         )
-
-
-def check_channel(channel: int, channels: int) -> None:
-    """Raise BAD_OPTIONS if audio of this many channels has no channel of this index."""
-    if channel >= channels:
-        _refuse(
-            f"channel is {_echo(channel)}, the audio has {channels} "
-            f"channel{'s' * (channels > 1)}: 0 to {channels - 1}"
-        )
-
-
-def encode_result(
-    *,
-    transcription: Transcription,
-    duration_s: float,
-    timestamps: Literal["none", "word", "char"],
-    model_id: str,
-    model_revision: str,
-    timing_ms: Mapping[str, float],
-) -> bytes:
-    """Write one RESULT element: JSON in UTF-8, without what was not asked for.
-
-    Args:
-        transcription: text, confidence, words and characters, times in seconds.
-        duration_s: length of the submitted audio.
-        timestamps: "word" adds the words, "char" the words and the characters.
-        model_id: what served the request.
-        model_revision: its version.
-        timing_ms: milliseconds by stage: decode, acoustic, ctc, total.
-
-    Returns:
-        Seconds with 3 decimals, confidences with 4, milliseconds with 1; finite numbers only.
-
-    Raises:
-        ValueError: a number is NaN or infinite, which is a defect of ours.
-    """
-    result = {
-        "contract": _ENCODER.encode(CONTRACT_VERSION),
-        "text": _ENCODER.encode(transcription.text),
-        "duration_s": _ENCODER.encode(_rounded(duration_s, 3)),
-        "confidence": _ENCODER.encode(_confidence(transcription.confidence)),
-    }
-    if timestamps != "none":
-        result["words"] = _spans(transcription.words)
-    if timestamps == "char":
-        result["chars"] = _spans(transcription.chars)
-    if transcription.channels:
-        result["channels"] = _ENCODER.encode(
-            [
-                {"channel": index, "text": one.text, "confidence": _confidence(one.confidence)}
-                for index, one in enumerate(transcription.channels)
-            ]
-        )
-    result["model"] = _ENCODER.encode({"id": model_id, "revision": model_revision})
-    result["timing_ms"] = _ENCODER.encode(
-        {stage: _rounded(ms, 1) for stage, ms in timing_ms.items()}
-    )
-    return ("{" + ",".join(f'"{key}":{value}' for key, value in result.items()) + "}").encode()
-
-
-def _spans(spans: Sequence[Span]) -> str:
-    """A list of words or characters as JSON."""
-    parts = (
-        _ENCODER.encode([_span(span) for span in spans[start : start + _SPANS_AT_ONCE]])[1:-1]
-        for start in range(0, len(spans), _SPANS_AT_ONCE)
-    )
-    return "[" + ",".join(parts) + "]"
-
-
-def _span(span: Span) -> dict[str, str | float]:
-    value: dict[str, str | float] = {
-        "text": span.text,
-        "start_s": _rounded(span.start_s, 3),
-        "end_s": _rounded(span.end_s, 3),
-        "confidence": _confidence(span.confidence),
-    }
-    return value if span.channel is None else {**value, "channel": span.channel}
-
-
-def _rounded(value: float, digits: int) -> float:
-    # float() because json knows no numpy scalar.
-    return round(float(value), digits)
-
-
-def _confidence(value: float) -> float:
-    # min and max would turn a NaN into a plausible number.
-    if math.isnan(value):
-        raise ValueError("a confidence is NaN")
-    return _rounded(min(1.0, max(0.0, value)), 4)
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value: dict[str, Any] = {}
     for key, item in pairs:
         if key in value:
-            _refuse(f"key {_echo(key)} stands twice")
+            _refuse(f"key {quoted(key)} stands twice")
         value[key] = item
     return value
 
@@ -261,14 +188,8 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _refuse_value(key: str, value: object) -> NoReturn:
-    _refuse(f"{key} must be {Options.model_fields[key].description}, not {_echo(value)}")
+    _refuse(f"{key} must be {Options.model_fields[key].description}, not {quoted(value)}")
 
 
 def _refuse(detail: str) -> NoReturn:
     raise AsrError(ErrorCode.BAD_OPTIONS, detail)
-
-
-def _echo(value: object) -> str:
-    """A caller's value as JSON in ASCII, cut short."""
-    text = json.dumps(value)
-    return text if len(text) <= _ECHO_CHARACTERS else text[:_ECHO_CHARACTERS] + "…"

@@ -1,4 +1,4 @@
-"""What a call that failed is answered with, counted as and logged as."""
+"""Errors at Triton's edge: ours as Triton's, and Triton's as ours."""
 
 from __future__ import annotations
 
@@ -6,14 +6,33 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
-from asr_backend.errors import AsrError, internal_error
-from asr_backend.front.acoustic_client import Cancelled, UpstreamError
-from asr_backend.triton_io.values import triton_error
+from asr_backend.errors import UNAVAILABLE_CODES, AsrError, ErrorCode, internal_error
+
+
+class UpstreamError(Exception):
+    """An error of Triton's that is passed on with its own message and status.
+
+    Args:
+        message: Triton's words.
+        status: its status, as pb_utils.TritonError knows it.
+    """
+
+    def __init__(self, message: str, status: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+
+
+class Cancelled(Exception):
+    """The caller went away or its deadline passed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """It has no reference to the exception, whose traceback would keep the audio."""
+    """How a failed call is answered, counted and logged.
+
+    It has no reference to the exception, whose traceback would keep the audio.
+    """
 
     error: Any
     """A pb_utils.TritonError."""
@@ -45,3 +64,14 @@ def failure(pb_utils: Any, error: BaseException) -> Failure:
         labels={"code": error.code.value},
         log=log,
     )
+
+
+def triton_error(pb_utils: Any, error: AsrError) -> Any:
+    """A pb_utils.TritonError with the gRPC status that the contract gives the error's code."""
+    if error.code in UNAVAILABLE_CODES:
+        status = pb_utils.TritonError.UNAVAILABLE
+    elif error.code is ErrorCode.INTERNAL_ERROR:
+        status = pb_utils.TritonError.INTERNAL
+    else:
+        status = pb_utils.TritonError.INVALID_ARG
+    return pb_utils.TritonError(str(error), status)
