@@ -22,8 +22,6 @@ from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.checkpoint.files import CheckpointError
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
-UNCOMPILED = ("auto", "int8")
-"""Settings that a CPU has without a compiler only."""
 
 # Only training reads the embedding of masked spans, so many checkpoints leave it out.
 _FOR_TRAINING = "masked_spec_embed"
@@ -142,8 +140,8 @@ def load_engine(
     """Load a checkpoint's weights, from local safetensors only.
 
     On a CPU, bf16 and int8 run on OpenVINO where it is installed and knows the network, else on
-    torch, as all other does and whatever is compiled. All but fp32 is compared with fp32 on a
-    second of sound (see probe.py). What is too far off is refused; `auto` takes the next more exact
+    torch, as all other does. All but fp32 is compared with fp32 on a second of sound (see
+    probe.py). What is too far off is refused; `auto` takes the next more exact
     precision instead.
 
     Args:
@@ -151,17 +149,16 @@ def load_engine(
         device: `cpu`, `cuda` or `cuda:N`.
         precision: one of PRECISIONS, or `auto`.
         threads: for one operation on the CPU.
-        compiled: whether torch compiles what it can; this needs a C++ compiler.
+        compiled: whether torch compiles the encoder's layers; a GPU's alone.
         log: takes a line for a person, when `auto` gives a precision up.
 
     Raises:
         CheckpointError: the weights are not those of the network that config.json describes, are
             NaN or infinite, or do not bear the precision.
-        ValueError: an unknown precision, one that the device does not have, or on a CPU one of
-            UNCOMPILED with `compiled`.
+        ValueError: an unknown precision, one that the device does not have, or `compiled` on a CPU.
     """
-    if compiled and device == "cpu" and precision in UNCOMPILED:
-        raise ValueError(f"precision {precision} is not compiled on a CPU")
+    if compiled and device == "cpu":
+        raise ValueError("layers are compiled for a GPU only")
     chosen = choose_precision(precision, device=device)
     torch.set_num_threads(threads)
     probe: Probe | None = None
@@ -199,7 +196,7 @@ def _complaint(checkpoint: Checkpoint, engine: Engine, deviation: float, limit: 
 def _engine(
     checkpoint: Checkpoint, model: Any, *, device: str, precision: str, threads: int, compiled: bool
 ) -> Engine:
-    if not compiled and device == "cpu" and precision in ("bf16", "int8") and _has_openvino():
+    if device == "cpu" and precision in ("bf16", "int8") and _has_openvino():
         from asr_backend.acoustic.engine import openvino_engine
 
         if openvino_engine.reproduces(model.config):
