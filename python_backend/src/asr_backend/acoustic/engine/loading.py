@@ -120,12 +120,33 @@ def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
 
 
-def limit_gpu_memory(device: str, fraction: float) -> None:
-    """Bound what this process takes of a GPU's memory, as a share of all of it in (0, 1].
+CUDA_CONTEXT_BYTES = 768 << 20
+"""A process's memory on a GPU besides torch's: CUDA's context, the kernels' code, the libraries'
+handles and workspaces. An estimate; `make gpu` measures it."""
+
+
+def limit_gpu_memory(device: str, fraction: float, *, instances: int = 1) -> None:
+    """Bound what torch takes of a GPU's memory in this process.
 
     Beyond it a forward raises MemoryError, as it does where the memory itself ends.
+
+    Args:
+        device: `cuda` or `cuda:N`.
+        fraction: of all its memory, in (0, 1], for all instances together.
+        instances: processes on this GPU. Each has a context, which comes out of its share.
+
+    Raises:
+        ValueError: the contexts leave nothing for the network.
     """
-    torch.cuda.set_per_process_memory_fraction(fraction, device)
+    total_bytes = torch.cuda.get_device_properties(device).total_memory
+    share_bytes = total_bytes * fraction / instances - CUDA_CONTEXT_BYTES
+    if share_bytes <= 0:
+        raise ValueError(
+            f"--gpu-memory-fraction {fraction:g} and {instances} instances of "
+            f"{total_bytes / 2**30:.1f} GiB on {device} leave less to each than CUDA's own "
+            f"{CUDA_CONTEXT_BYTES / 2**30:.2f} GiB"
+        )
+    torch.cuda.set_per_process_memory_fraction(share_bytes / total_bytes, device)
 
 
 def load_engine(
