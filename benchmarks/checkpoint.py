@@ -17,6 +17,16 @@ _NEVER_HEARD = slice(1, 4)
 
 BASE: dict[str, Any] = {}
 """Transformers' defaults are base-960h's shape."""
+LARGE: dict[str, Any] = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "feat_extract_norm": "layer",
+    "do_stable_layer_norm": True,
+    "conv_bias": True,
+}
+"""The shape of large-960h-lv60-self."""
 TINY: dict[str, Any] = {
     "hidden_size": 48,
     "num_hidden_layers": 2,
@@ -25,7 +35,7 @@ TINY: dict[str, Any] = {
     "conv_dim": (32,) * 7,
     "num_conv_pos_embedding_groups": 4,
 }
-SIZES = {"base": BASE, "tiny": TINY}
+SIZES = {"base": BASE, "large": LARGE, "tiny": TINY}
 
 
 def make_checkpoint(folder: Path, size: str) -> Path:

@@ -109,8 +109,11 @@ class AcousticModel:
             device_id=int(args["model_instance_device_id"]),
         )
         if device != "cpu":
-            fraction = float(parameters["gpu_memory_fraction"]) / int(parameters["instances"])
-            limit_gpu_memory(device, fraction)
+            limit_gpu_memory(
+                device,
+                float(parameters["gpu_memory_fraction"]),
+                instances=int(parameters["instances"]),
+            )
         cores = len(os.sched_getaffinity(0))
         engine = load_engine(
             checkpoint,
