@@ -36,7 +36,7 @@ import numpy.typing as npt
 import psutil
 
 from asr_client import Client
-from load_tests.corpus import Clip, build_corpus
+from load_tests.run.corpus import Clip, build_corpus
 from tools.local_server import LocalServer, local_server
 from tools.word_errors import word_error_rate
 

@@ -13,7 +13,7 @@ from load_tests.capacity.heldout import Prediction, calibrate, leave_out, typica
 from load_tests.capacity.planning import enough_fronts, greatest_load, machines_for
 from load_tests.capacity.scenario import Machine
 from load_tests.capacity.service import Gpu, Service, read_gpu
-from load_tests.corpus import build_corpus
+from load_tests.run.corpus import build_corpus
 from load_tests.sweep.store import Sweep, read_sweep
 
 GROUPS = {

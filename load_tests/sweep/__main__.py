@@ -17,13 +17,13 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any
 
-from load_tests.corpus import Clip, build_corpus, digest
 from load_tests.flags import count, count_or_none, seconds, seconds_or_none, several
+from load_tests.run.corpus import Clip, build_corpus, digest
 from load_tests.sweep.budget import STOP_S, Budget
 from load_tests.sweep.machine import describe_machine
 from load_tests.sweep.plan import Defaults, ask_for_defaults, plan
 from load_tests.sweep.recommendation import Target, recommend
-from load_tests.sweep.run import NoTime, Runner, take_slice
+from load_tests.sweep.runner import NoTime, Runner, take_slice
 from load_tests.sweep.settings import DEVICES, ServerSetting
 from load_tests.sweep.stability import StabilityRule
 from load_tests.sweep.store import OtherSweep, Store, Sweep, read_sweep

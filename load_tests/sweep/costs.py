@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from load_tests.metrics_page import MetricsPage
+from load_tests.report.metrics_page import MetricsPage
 
 KINDS = ("wav2vec2", "transcribe", "triton", "callers", "others")
 """The network, the fronts, the server itself with its supervisor, who calls it from here, and what
