@@ -3,8 +3,8 @@
 Its `--input-data` takes a JSON file whose tensors are in base64. An element of a BYTES tensor is
 there what it is on the wire: its length in four bytes, little-endian, and then itself.
 
-The clips are in the order in which `run.closed_loop` sends them, so that the same lengths are in flight
-together; the corpus itself is sorted by kind.
+The clips are in the order in which `run.closed_loop` sends them, so that the same lengths are in
+flight together; the corpus itself is sorted by kind.
 """
 
 from __future__ import annotations
