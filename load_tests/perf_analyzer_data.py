@@ -34,7 +34,7 @@ def input_data(corpus: Iterable[Clip]) -> dict[str, Any]:
 
 
 def as_sent(corpus: Sequence[Clip], seed: int) -> list[Clip]:
-    """The clips of the first ROUNDS rounds of `measure` with this seed."""
+    """The clips of the first ROUNDS rounds of `closed_loop` with this seed."""
     return list(itertools.islice(endless(corpus, seed), ROUNDS * len(corpus)))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import psutil
 
 from load_tests.report.metrics_page import MetricsPage
+from tools.processes import cpu_s, memory_bytes, repeated
 
 SAMPLE_S = 1.0
 """Time between two looks during a run."""
@@ -101,90 +101,64 @@ class _Looks:
     gpu: list[float] = field(default_factory=list)
     gpu_memory: list[float] = field(default_factory=list)
 
-    def add(self, page: MetricsPage, server: psutil.Process | None) -> None:
+    def add(self, page: MetricsPage, pid: int | None) -> None:
         self.queue.append(page.value("nv_inference_pending_request_count", model="transcribe"))
         self.windows.append(page.value("asr_windows_in_flight"))
         if gpus := page.by_label("nv_gpu_utilization", "gpu_uuid"):
             self.gpu.append(sum(gpus.values()) / len(gpus))
             self.gpu_memory.append(page.value("nv_gpu_memory_used_bytes"))
-        if server is not None:
-            self.memory.append(memory_bytes(server))
+        if pid is not None:
+            self.memory.append(memory_bytes(pid))
 
 
 class Watch:
-    """Looks at a server from `start` to `stop`, from a thread of its own.
+    """Looks at a server from `start` to `stop`, from another thread.
 
     Args:
         metrics_url: of the metrics page.
         server_pid: process id of asr-server when it runs on this machine.
 
     Raises:
-        OSError: nobody answers there, or there is no such process.
+        OSError: no server answers there, or there is no such process.
     """
 
     def __init__(self, metrics_url: str, server_pid: int | None = None) -> None:
         self._url = metrics_url
-        try:
-            self._server = None if server_pid is None else psutil.Process(server_pid)
-        except psutil.NoSuchProcess as error:
-            raise ProcessLookupError(str(error)) from None
+        self._pid = server_pid
         self._looks = _Looks()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._before = MetricsPage.scrape(metrics_url)
-        self._cpu_before = self._cpu_s()
+        self._watching = contextlib.ExitStack()
+        self._before = self._scrape()
+        self._cpu_before_s = 0.0
 
     def start(self) -> Watch:
-        """Begin: what was counted before is left out."""
-        self._before, self._cpu_before = MetricsPage.scrape(self._url), self._cpu_s()
-        self._looks.add(self._before, self._server)
-        self._thread.start()
+        """Begin: earlier counts are left out."""
+        self._before = self._scrape()
+        self._cpu_before_s = cpu_s(self._pid) if self._pid else 0.0
+        self._looks.add(self._before, self._pid)
+        self._watching.enter_context(repeated(self._look, SAMPLE_S))
         return self
 
     def stop(self) -> ServerFigures:
-        """End, and say what was seen.
+        """End, and return what was seen.
 
         Raises:
-            OSError: nobody answers any more, or the process is gone.
+            OSError: the server does not answer any more, or its process is gone.
         """
-        self._over.set()
-        after = MetricsPage.scrape(self._url)
-        self._thread.join()
-        try:
-            cpu_s = self._cpu_s()
-            self._looks.add(after, self._server)
-        except psutil.NoSuchProcess as error:
-            raise ProcessLookupError(str(error)) from None
-        used = None if cpu_s is None or self._cpu_before is None else cpu_s - self._cpu_before
-        return _figures(after - self._before, self._looks, used)
+        self._watching.close()
+        after = self._scrape()
+        self._looks.add(after, self._pid)
+        used_s = cpu_s(self._pid) - self._cpu_before_s if self._pid else None
+        return _figures(after - self._before, self._looks, used_s)
+
+    def _scrape(self) -> MetricsPage:
+        if self._pid is not None and not psutil.pid_exists(self._pid):
+            raise ProcessLookupError(f"there is no process {self._pid}")
+        return MetricsPage.scrape(self._url)
 
     def _look(self) -> None:
-        while not self._over.wait(SAMPLE_S):
-            # A busy or dying server may miss a look; one that is gone fails in `stop`.
-            with contextlib.suppress(OSError, psutil.NoSuchProcess):
-                self._looks.add(MetricsPage.scrape(self._url), self._server)
-
-    def _cpu_s(self) -> float | None:
-        return None if self._server is None else cpu_s(self._server)
-
-
-def cpu_s(server: psutil.Process) -> float:
-    """CPU seconds of a process and all its children that live, user and system."""
-    total = 0.0
-    for process in (server, *server.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            total += times.user + times.system
-    return total
-
-
-def memory_bytes(server: psutil.Process) -> int:
-    """Memory of a process and all its children, a page that several share counted once."""
-    total = 0
-    for process in (server, *server.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            total += process.memory_full_info().pss
-    return total
+        # A busy or dying server may miss a look; one that is gone fails in `stop`.
+        with contextlib.suppress(OSError):
+            self._looks.add(MetricsPage.scrape(self._url), self._pid)
 
 
 def _figures(counted: MetricsPage, looks: _Looks, cpu_s: float | None) -> ServerFigures:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,11 +78,7 @@ class Tally:
 
     def percentile_s(self, share: float) -> float:
         """The time that this share of the calls, 0 to 1, did not exceed; 0 without calls."""
-        if not self.latencies_s:
-            return 0.0
-        rank = max(0, math.ceil(share * len(self.latencies_s)) - 1)
-        # A look at a run that is on must not hold its calls up: sorting takes many times as long.
-        return float(np.partition(np.array(self.latencies_s), rank)[rank])
+        return percentile(self.latencies_s, share)
 
     def mean_s(self) -> float:
         """The mean time of a call; 0 without calls."""
@@ -111,6 +106,13 @@ class Tally:
             texts=Counter({(name, text): count for name, text, count in message["texts"]}),
             refused=message["refused"],
         )
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that this share of all values, 0 to 1, does not exceed; 0 without any."""
+    if not values:
+        return 0.0
+    return float(np.percentile(values, 100 * share, method="inverted_cdf"))
 
 
 def code_of(error: Exception) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from load_tests.run.corpus import Clip, wav
+from load_tests.run.corpus import Clip
+from tools.recordings import wav
 
 _SECOND = wav(bytes(32_000), 16_000)
 

@@ -7,24 +7,13 @@ import contextlib
 import itertools
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from asr_client import AsrError, AsyncClient, Client, RetryPolicy
-from load_tests.report.report_numbers import Figures, figures
 from load_tests.report.server_side import ServerFigures, Watch
 from load_tests.report.tally import Tally
 from load_tests.run.corpus import Clip
-
-__all__ = [
-    "Figures",
-    "Stretch",
-    "closed_loop",
-    "endless",
-    "figures",
-    "measure",
-    "transcripts_alone",
-]
 
 ONCE = RetryPolicy(max_attempts=1)
 """A failure is to be counted, not sent again."""
@@ -46,61 +35,6 @@ class Stretch:
     """The server's side of it; None without its metrics page."""
 
 
-def measure(
-    url: str,
-    metrics_url: str | None,
-    *,
-    concurrency: int,
-    duration_s: float,
-    warm_up_s: float,
-    corpus: Sequence[Clip],
-    seed: int = 0,
-    server_pid: int | None = None,
-    alone: Mapping[str, str] | None = None,
-    call_timeout_s: float = CALL_TIMEOUT_S,
-) -> Figures:
-    """Keep `concurrency` calls in flight and count those that end after the warm-up.
-
-    Callers take the next clip of one shared sequence, which goes through the corpus again and
-    again, each time in another order: what is sent does not depend on the concurrency. Calls in
-    flight at the end may finish; they are not counted.
-
-    Args:
-        url: HOST:PORT of the server.
-        metrics_url: of its metrics page; None leaves the server's side out.
-        concurrency: calls in flight.
-        duration_s: length of the stretch that counts, seconds.
-        warm_up_s: load before it that does not, seconds.
-        corpus: what to send.
-        seed: of the order of the clips.
-        server_pid: process id of asr-server, for CPU and memory, when it is on this machine.
-        alone: what `transcripts_alone` gave for this corpus.
-        call_timeout_s: deadline of a call.
-
-    Raises:
-        OSError: the metrics page cannot be fetched.
-    """
-    stretch = closed_loop(
-        url,
-        metrics_url,
-        concurrency=concurrency,
-        duration_s=duration_s,
-        warm_up_s=warm_up_s,
-        corpus=corpus,
-        seed=seed,
-        server_pid=server_pid,
-        call_timeout_s=call_timeout_s,
-    )
-    return figures(
-        stretch.tally,
-        corpus,
-        concurrency=concurrency,
-        duration_s=stretch.duration_s,
-        alone=alone,
-        server=stretch.server,
-    )
-
-
 def closed_loop(
     url: str,
     metrics_url: str | None,
@@ -111,20 +45,30 @@ def closed_loop(
     corpus: Sequence[Clip],
     seed: int = 0,
     server_pid: int | None = None,
-    call_timeout_s: float = CALL_TIMEOUT_S,
     drain_s: float | None = None,
 ) -> Stretch:
-    """The load of `measure`, before it is summed up.
+    """Keep `concurrency` calls in flight and count those that end after the warm-up.
 
-    Args as those of `measure`, and:
-        drain_s: what calls in flight at the end have for ending, seconds; then they are cancelled.
-            None waits for all.
+    Callers take the next clip of one shared sequence, which goes through the corpus again and
+    again, each time in another order: what is sent does not depend on the concurrency.
+
+    Args:
+        url: HOST:PORT of the server.
+        metrics_url: of its metrics page; None leaves the server's side out.
+        concurrency: calls in flight.
+        duration_s: length of the stretch that counts, seconds.
+        warm_up_s: load before it that does not count, seconds.
+        corpus: the clips to send.
+        seed: of the order of the clips.
+        server_pid: process id of asr-server, for CPU and memory, when it is on this machine.
+        drain_s: time for the calls in flight at the end, which are not counted, seconds; then they
+            are cancelled. None waits for all.
 
     Raises:
         OSError: the metrics page cannot be fetched.
     """
     watch = None if metrics_url is None else Watch(metrics_url, server_pid)
-    loop = _ClosedLoop(url, endless(corpus, seed), call_timeout_s, drain_s)
+    loop = _ClosedLoop(url, endless(corpus, seed), drain_s)
     asyncio.run(loop.run(concurrency, warm_up_s, duration_s, watch))
     return Stretch(tally=loop.tally, duration_s=loop.duration_s, server=loop.server)
 
@@ -155,10 +99,8 @@ def endless(corpus: Sequence[Clip], seed: int | str) -> Iterator[Clip]:
 class _ClosedLoop:
     """Callers that each send the next clip when the last one was answered."""
 
-    def __init__(
-        self, url: str, clips: Iterator[Clip], call_timeout_s: float, drain_s: float | None
-    ) -> None:
-        self._client = AsyncClient(url, timeout_s=call_timeout_s, retry=ONCE)
+    def __init__(self, url: str, clips: Iterator[Clip], drain_s: float | None) -> None:
+        self._client = AsyncClient(url, timeout_s=CALL_TIMEOUT_S, retry=ONCE)
         self._clips = clips
         self._drain_s = drain_s
         self._tally: Tally | None = None

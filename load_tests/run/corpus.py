@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import math
 import random
-import wave
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-RECORDINGS = Path(__file__).resolve().parents[2] / "tests" / "data"
-"""The real recordings of the test suite, with `transcripts.tsv`."""
+from tools.recordings import RECORDINGS, read_pcm, transcripts, wav
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,34 +136,14 @@ def _clip(
 
 
 def _read_recordings(folder: Path) -> list[_Recording]:
-    with (folder / "transcripts.tsv").open(encoding="utf-8", newline="") as table:
-        rows = list(csv.DictReader(table, delimiter="\t"))
-    recordings = []
-    for row in rows:
-        with wave.open(str(folder / row["file"])) as file:
-            if (file.getnchannels(), file.getsampwidth()) != (1, 2):
-                raise ValueError(f"{row['file']} is not 16-bit mono")
-            recordings.append(
-                _Recording(
-                    pcm=file.readframes(file.getnframes()),
-                    rate_hz=file.getframerate(),
-                    words=row["text"],
-                )
-            )
+    recordings = [
+        _Recording(pcm=pcm, rate_hz=rate_hz, words=words)
+        for path, words in transcripts(folder)
+        for pcm, rate_hz in [read_pcm(path)]
+    ]
     if len({recording.rate_hz for recording in recordings}) != 1:
         raise ValueError(f"the recordings in {folder} are not all of one sample rate")
     return recordings
-
-
-def wav(pcm: bytes, rate_hz: int) -> bytes:
-    """A WAV file of 16-bit mono samples."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate_hz)
-        file.writeframes(pcm)
-    return buffer.getvalue()
 
 
 def _seconds(pcm_bytes: int, rate_hz: int) -> float:

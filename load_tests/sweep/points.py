@@ -61,7 +61,7 @@ class Measured:
     forwards: Mapping[str, int]
     """Forwards by the windows in them; a key is the bucket's upper bound, the last `inf`."""
 
-    memory_bytes: float
+    memory_bytes: int
     """Most memory of all the server's processes, shared pages counted once."""
 
     costs: Costs

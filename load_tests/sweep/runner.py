@@ -6,7 +6,6 @@ import contextlib
 import datetime
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
 
 import psutil
 
@@ -26,41 +25,19 @@ FIRST_WARM_UP_S = 2.0
 DRAIN_S = 5.0
 """What calls in flight at a slice's end have for ending; then they are cancelled, uncounted."""
 
-DEATHS = (OSError, psutil.NoSuchProcess)
-"""What a look at a server that has gone raises."""
+GONE = (OSError, psutil.NoSuchProcess)
+"""Raised by a look at a server that has ended."""
 
 Log = Callable[[str], None]
+StartServer = Callable[..., AbstractContextManager[LocalServer]]
+"""Called with a ServerSetting and `ready_s`; raises RuntimeError where the server is not ready in
+time. Stops the server at the end."""
+TakeSlice = Callable[..., Slice]
+"""Has the arguments of `take_slice`; raises one of GONE where the server has ended."""
 
 
 class NoTime(Exception):
     """The limit is too low for settled figures of all points."""
-
-
-class StartServer(Protocol):
-    """Whatever starts a server and stops it in the end."""
-
-    def __call__(
-        self, setting: ServerSetting, *, ready_s: float
-    ) -> AbstractContextManager[LocalServer]:
-        """Raises RuntimeError where it is not ready within so many seconds."""
-        ...
-
-
-class TakeSlice(Protocol):
-    """Whatever puts load on a server for one slice; `take_slice` in a real sweep."""
-
-    def __call__(
-        self,
-        server: LocalServer,
-        *,
-        concurrency: int,
-        duration_s: float,
-        warm_up_s: float,
-        corpus: Sequence[Clip],
-        seed: int,
-    ) -> Slice:
-        """Raises one of DEATHS where the server has gone."""
-        ...
 
 
 def take_slice(
@@ -72,8 +49,8 @@ def take_slice(
     corpus: Sequence[Clip],
     seed: int,
 ) -> Slice:
-    """A stretch of a closed loop, and what it cost; see TakeSlice."""
-    page, pid = f"http://127.0.0.1:{server.metrics_port}/metrics", server.process.pid
+    """A stretch of a closed loop, and what it cost."""
+    page, pid = server.metrics_url, server.process.pid
     meter = CostMeter(page, pid)
     stretch = closed_loop(
         server.url,
@@ -221,7 +198,7 @@ class Runner:
                 # Callers who begin together are served in step for about one round of calls.
                 warm_up_s = min(max(1.0, taken.stretch.tally.mean_s()), self._rule.slice_s)
                 capped = self._budget.left_s - self._longest_s(warm_up_s) < until_s
-        except DEATHS as error:
+        except GONE as error:
             return Point(setting=setting, concurrency=concurrency, error=_obituary(server, error))
         measured = pool(
             slices[-self._rule.slices :],

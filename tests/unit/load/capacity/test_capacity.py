@@ -1,6 +1,5 @@
 """The queueing model against theory, the server's own rules, and recorded sweeps."""
 
-import random
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr_backend.acoustic.forward_plan import FORWARD_START_S, FREE_WASTE, MAX_WASTE, plan_forwards
-from asr_backend.acoustic.model import MAX_BATCH_AUDIO_S
 from asr_backend.checkpoint.description import SAMPLE_RATE_HZ
 from asr_backend.front import transcribe
 from asr_backend.segmentation.windower import windows
@@ -125,31 +122,9 @@ def test_the_same_seed_gives_the_same_outcome():
     )
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("max_windows", [None, 1, 3])
-@pytest.mark.parametrize("start_s", FORWARD_START_S.values())
-def test_forwards_are_planned_as_the_server_plans_them(seed, start_s, max_windows):
-    generator = random.Random(seed)
-    samples = [generator.randint(8_000, 320_000) for _ in range(32)]
-    batch = [simulation._Window(None, n / SAMPLE_RATE_HZ, 0.0) for n in samples]
-    ours = simulation.plan_forwards(batch, MAX_BATCH_AUDIO_S["cpu"], start_s, max_windows)
-    theirs = plan_forwards(
-        samples,
-        max_padded=round(MAX_BATCH_AUDIO_S["cpu"] * SAMPLE_RATE_HZ),
-        start=round(start_s * SAMPLE_RATE_HZ),
-        max_windows=max_windows,
-    )
-    assert [[window.length_s for window in forward] for forward in ours] == [
-        [samples[index] / SAMPLE_RATE_HZ for index in forward] for forward in theirs
-    ]
-
-
 def test_constants_are_the_servers():
-    assert simulation.MAX_WASTE == MAX_WASTE
-    assert simulation.FREE_WASTE_S * SAMPLE_RATE_HZ == FREE_WASTE
-    assert simulation.FORWARD_START_S == FORWARD_START_S
+    assert simulation.RATE_HZ == SAMPLE_RATE_HZ
     assert simulation.OVERLAP_S == transcribe.OVERLAP_S
-    assert Machine.max_forward_s == MAX_BATCH_AUDIO_S["cpu"]
     config = (ROOT / "model_repository" / "transcribe" / "config.pbtxt").read_text()
     assert "preferred_batch_size: [ 1 ]\n" in config
 

@@ -6,36 +6,37 @@ from collections import Counter
 import pytest
 
 from asr_client.testing import FakeServer, Fault
-from load_tests.run.closed_loop import closed_loop, endless, measure, transcripts_alone
+from load_tests.report.report_numbers import figures
+from load_tests.run.closed_loop import closed_loop, endless, transcripts_alone
 from load_tests.run.corpus import build_corpus
 
 CORPUS = build_corpus(seed=1, mix={"commands": 6})
 
 
-def run(server, **more):
+def run(server, alone=None, **more):
     settings = {"concurrency": 4, "duration_s": 0.5, "warm_up_s": 0.1} | more
-    return measure(server.url, None, corpus=CORPUS, **settings)
+    stretch = closed_loop(server.url, None, corpus=CORPUS, **settings)
+    return figures(stretch.tally, CORPUS, duration_s=stretch.duration_s, alone=alone)
 
 
 def test_callers_keep_so_many_calls_in_flight():
     with FakeServer(delay_s=0.05) as server:
-        figures = run(server, concurrency=8, duration_s=2.0)
-    assert figures.concurrency == 8
-    assert figures.failed == 0
+        seen = run(server, concurrency=8, duration_s=2.0)
+    assert seen.failed == 0
     # Little's law: what is in flight is the rate times the time of each.
-    in_flight = figures.throughput_rps * figures.latency_mean_s
+    in_flight = seen.throughput_rps * seen.latency_mean_s
     # Calls that were in flight at either end of a window of some thirty rounds blur it.
     assert in_flight == pytest.approx(8, rel=0.4)
-    assert figures.latency_p50_s >= 0.05
-    assert figures.latency_p50_s <= figures.latency_p90_s <= figures.latency_p99_s
+    assert seen.latency_p50_s >= 0.05
+    assert seen.latency_p50_s <= seen.latency_p90_s <= seen.latency_p99_s
     mean_s = sum(clip.duration_s for clip in CORPUS) / len(CORPUS)
-    assert figures.rtfx == pytest.approx(figures.throughput_rps * mean_s, rel=0.3)
+    assert seen.rtfx == pytest.approx(seen.throughput_rps * mean_s, rel=0.3)
 
 
 def test_the_warm_up_is_not_counted():
     with FakeServer(delay_s=0.02) as server:
-        figures = run(server, warm_up_s=0.5)
-        assert 0 < figures.requests < len(server.requests)
+        seen = run(server, warm_up_s=0.5)
+        assert 0 < seen.requests < len(server.requests)
 
 
 def test_calls_in_flight_at_the_end_are_waited_for_no_longer_than_allowed():
@@ -51,9 +52,9 @@ def test_failures_are_counted_by_code_and_not_sent_again():
     with FakeServer(delay_s=0.02) as server:
         server.fail(Fault.QUEUE_FULL, times=2)
         server.fail(Fault.CORRUPT_AUDIO, times=1)
-        figures = run(server, warm_up_s=0.0)
-    assert figures.failures == {"ServerBusy": 2, "CORRUPT_AUDIO": 1}
-    assert figures.failed == 3
+        seen = run(server, warm_up_s=0.0)
+    assert seen.failures == {"ServerBusy": 2, "CORRUPT_AUDIO": 1}
+    assert seen.failed == 3
 
 
 def test_word_error_rate_is_that_of_what_was_said():
@@ -64,11 +65,11 @@ def test_word_error_rate_is_that_of_what_was_said():
         assert run(server, alone=alone).word_error_rate == 0
         wrong = CORPUS[0]
         server.answer(wrong.audio, "")
-        figures = run(server, alone=alone, duration_s=1.0)
+        seen = run(server, alone=alone, duration_s=1.0)
     share = len(wrong.words.split()) / sum(len(clip.words.split()) for clip in CORPUS)
-    assert figures.word_error_rate == pytest.approx(share, rel=0.3)
-    assert figures.word_error_rate_alone == 0
-    assert figures.transcripts_changed == pytest.approx(figures.requests / len(CORPUS), rel=0.1)
+    assert seen.word_error_rate == pytest.approx(share, rel=0.3)
+    assert seen.word_error_rate_alone == 0
+    assert seen.transcripts_changed == pytest.approx(seen.requests / len(CORPUS), rel=0.1)
 
 
 def test_every_round_has_every_clip_in_another_order():

@@ -1,10 +1,10 @@
-import csv
 import io
 import wave
 
 import pytest
 
-from load_tests.run.corpus import KINDS, RECORDINGS, build_corpus, digest
+from load_tests.run.corpus import KINDS, build_corpus, digest
+from tools.recordings import transcripts
 
 COUNTS = {"commands": 8, "sentences": 8, "meetings": 2}
 CORPUS = build_corpus(seed=7, mix=COUNTS)
@@ -46,8 +46,7 @@ def test_lengths_fill_the_range_of_their_kind(kind):
 
 
 def test_words_are_those_of_whole_recordings_in_order():
-    with (RECORDINGS / "transcripts.tsv").open(newline="") as table:
-        texts = [row["text"] for row in csv.DictReader(table, delimiter="\t")]
+    texts = [text for _, text in transcripts()]
     for clip in CORPUS:
         rest = clip.words
         while rest:

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from load_tests.sweep.__main__ import main
-from load_tests.sweep.machine import processor_in
 from load_tests.sweep.plan import plan, read_defaults
 from load_tests.sweep.points import pool
 from load_tests.sweep.recommendation import Target
@@ -193,12 +192,6 @@ def test_what_is_not_named_is_the_servers_own():
         "--precision=auto",
         "--device=cpu",
     ]
-
-
-def test_the_processor_is_named_with_what_matters_to_the_network():
-    cpuinfo = "processor: 0\nmodel name\t: AMD EPYC\nflags\t\t: fpu avx2 avx512f avx512_bf16\n\n"
-    assert processor_in(cpuinfo) == "AMD EPYC (AVX2, AVX-512, bf16)"
-    assert processor_in("model name : Old\nflags : fpu\n") == "Old (no AVX2)"
 
 
 def test_short_names_say_what_differs():
