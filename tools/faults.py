@@ -30,9 +30,9 @@ import psutil
 
 from asr_client import AsrError, Client
 from benchmarks.checkpoint import make_checkpoint
-from benchmarks.machine import describe
 from tests.support import recordings
 from tools.local_server import LocalServer, local_server
+from tools.machine import describe
 
 KINDS = ("wav2vec2", "transcribe", "tritonserver")
 FAULTS = ("SIGKILL", "SIGSTOP", "SIGSTOP, SIGCONT after 2 s")
