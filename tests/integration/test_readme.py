@@ -88,11 +88,10 @@ def test_a_block_that_is_not_run_names_what_exists(body: str):
         elif program.endswith("asr-server"):
             assert {word for word in words if word.startswith("--")} <= flags
         elif program == ".venv/bin/python":
-            # A file of tests, or a module.
-            target = words[-1].split("::")[0] if "pytest" in words else words[1]
-            found = ROOT / target.replace(".", "/") if words[0] == "-m" else ROOT / target
-            paths = [ROOT / target, found, found.with_suffix(".py")]
-            assert any(path.exists() for path in paths), line
+            assert words[:2] in (["-m", "pytest"], ["-m", "pip"])
+            paths = [word.split("::")[0] for word in words[3:] or words[2:] if word[0] != "-"]
+            assert {ROOT / path for path in paths if path != "dist"}
+            assert all((ROOT / path).exists() for path in paths if path != "dist"), line
         else:
             assert (program, words[0]) == ("pip", "install")
 
