@@ -19,7 +19,6 @@ def _document(name: str) -> Any:
 
 OPTIONS: dict[str, Any] = _document("options.schema.json")
 RESULT: dict[str, Any] = _document("result.schema.json")
-ERRORS: dict[str, Any] = _document("errors.json")
 
 
 def _words(validator: Any, most: int, value: Any, schema: Any) -> Iterator[ValidationError]:

@@ -27,11 +27,11 @@ from asr_backend.front.contract import (
 from asr_backend.server.settings import Settings
 from asr_client._retry import RETRIES_PER_CALL
 from asr_client._statuses import classify
-from tests.contract.schemas import ERRORS
 from tests.support import recordings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+ERRORS = json.loads((ROOT / "contract" / "v1" / "errors.json").read_text(encoding="utf-8"))
 RECORDING = (recordings.FOLDER / "go-forward-ten-meters.wav").read_bytes()
 
 

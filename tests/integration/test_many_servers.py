@@ -1,4 +1,4 @@
-"""One of two servers is killed or stands still, and comes back; no caller notices."""
+"""One of two servers is killed or stands still, and comes back, and no caller notices."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 CALLERS = 16
 FEW_CALLERS, CALLS = 4, 200
 SHORT_S = 4.0
-"""A short deadline that is still long compared with a call."""
-MAX_FAILED = 2
+"""A deadline that is short, and long beside the time that a call takes."""
+MOST_FAILED = 2
 CLIP = recordings.wav(recordings.pcm("cards-004-five-five.wav"))
 FLAGS = ("--frontends=1", "--threads=1")
 
@@ -106,8 +106,8 @@ def failures(client: Client) -> list[bool]:
 
 
 def check(failed: list[bool]) -> None:
-    assert sum(failed) <= MAX_FAILED
-    # The first callers cannot know; no later call may fail.
+    assert sum(failed) <= MOST_FAILED
+    # Whoever comes first cannot know; later on nobody may fail.
     assert not any(failed[CALLS // 2 :])
 
 
@@ -139,6 +139,6 @@ def test_a_server_that_stands_still_costs_two_of_200_calls_at_most(server: Local
 
 
 def ask(client: Client) -> tuple[ServerHealth, ...]:
-    """The client's view of its servers after one more call."""
+    """What the client knows of its servers after one more call."""
     client.transcribe(CLIP)
     return client.servers

@@ -27,7 +27,7 @@ def is_whole(server: DummyServer) -> bool:
 
 @pytest.mark.parametrize("model", ["wav2vec2", "transcribe"])
 def test_an_instance_that_stands_still_is_replaced(tmp_path, model):
-    """Idle and busy; before, the server reported ready for as long as the process stood still."""
+    """Idle and at work; before, the server called itself ready for as long as it stood."""
     with dummy_server(tmp_path, "--instances=1", "--frontends=1") as server:
         assert server.call(model) > 0
         for at_work in (False, True):
@@ -74,7 +74,7 @@ def test_a_tritonserver_that_ends_or_stands_still_is_replaced(
         fault(server.triton())
         wait_for(lambda: server.ready()[0] == 503)
         assert server.ready()[1]["state"] == "restarting"
-        # By then its callers have a status that may be sent again.
+        # Its callers learn it by then, and by a status that says "send again".
         error = call.result()
         assert isinstance(error, InferenceServerException)
         assert "UNAVAILABLE" in str(error.status())
