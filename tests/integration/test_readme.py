@@ -103,3 +103,17 @@ def test_the_flags_are_those_of_asr_server():
 @pytest.mark.parametrize(("page", "target"), LINKS)
 def test_a_link_leads_somewhere(page: str, target: str):
     assert (ROOT / page).parent.joinpath(target).exists()
+
+
+def test_the_map_names_what_exists():
+    page = PAGES["docs/contributing.md"]
+    answers = re.findall(r"^\| Where .*\| (.*) \|$", page, re.MULTILINE)
+    assert len(answers) > 6
+    for answer in answers:
+        for path in re.findall(
+            r"`((?:python_backend|client_sdk|model_repository)/[\w/.]+)`", answer
+        ):
+            assert (ROOT / path).exists(), path
+        for name, path in re.findall(r"`(\w+)` in `([\w/.]+)`", answer):
+            files = [ROOT / path] if path.endswith(".py") else (ROOT / path).rglob("*.py")
+            assert any(re.search(rf"(def|class) {name}\b", f.read_text()) for f in files), name
