@@ -55,7 +55,7 @@ def test_six_channels_are_mixed(client: Client):
 
 @pytest.fixture(scope="module")
 def wav_texts(client: Client) -> dict[str, str]:
-    """What the server hears in each recording as a WAV, by file name."""
+    """The server's transcript of each recording as a WAV, by file name."""
     return {name: client.transcribe(recordings.FOLDER / name).text for name in recordings.texts()}
 
 
@@ -85,7 +85,7 @@ def test_containers_keep_length_and_words(
         texts.append(transcript.text)
     if codec == "flac":
         assert texts == list(wav_texts.values())
-    # What a codec throws away costs a letter now and then: seen were -0.04 to 0.
+    # A lossy codec costs a letter now and then: -0.04 to 0 were seen.
     assert word_error_rate_of(texts) <= word_error_rate_of(wav_texts.values()) + 0.1
 
 

@@ -1,4 +1,4 @@
-"""A device whose context has ended, on the real server: its process ends, and callers wait."""
+"""A device whose context has ended: its process ends and is replaced, and callers wait."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ raise SystemExit(serve(parse(sys.argv[2:], {}).settings, packaged=Path(sys.argv[
 
 @dataclass(frozen=True)
 class FaultyServer:
-    """A server whose device fails once where `fault` is touched."""
+    """A server whose device fails once after `fault` is touched."""
 
     server: LocalServer
     fault: Path

@@ -1,4 +1,4 @@
-"""What ends tritonserver 24.10, or leaves calls without an answer, where it has no guard."""
+"""Faults that would end tritonserver 24.10, or leave calls unanswered, without the guard."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_the_same_over_http(own_server: LocalServer, http_port: int, binary: boo
 def test_a_process_that_stands_still_for_a_while_costs_latency_alone(
     own_server: LocalServer, kind: str
 ):
-    """Each gets the words of its own recording, in a load that goes on all the while."""
+    """Each caller gets the words of its own recording, under constant load."""
     clips = [(recordings.FOLDER / name).read_bytes() for name in recordings.texts()]
     triton = tritonserver(own_server)
     stopped = triton if kind == "tritonserver" else own_server.stubs(kind)[0]

@@ -1,4 +1,4 @@
-"""Where the real server listens, and what it does when a port is taken from under it."""
+"""Where the real server listens, and what it does when another program takes a port."""
 
 from __future__ import annotations
 

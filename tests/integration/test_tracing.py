@@ -1,4 +1,4 @@
-"""Triton goes on from the trace that the SDK hands to it."""
+"""Triton continues the trace of the SDK."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TritonPythonModel:
 
 
 class Collector(http.server.ThreadingHTTPServer):
-    """Takes what an exporter of OTLP over HTTP sends, in JSON."""
+    """Receives what an OTLP exporter sends over HTTP, in JSON."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Taker)
@@ -97,7 +97,7 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture
 def url(collector: Collector, tmp_path: Path) -> Iterator[str]:
-    """A tritonserver that traces only what it is asked to, with a model that needs no time."""
+    """A tritonserver that traces only on request, with a model that takes no time."""
     version = tmp_path / "models" / "transcribe" / "1"
     version.mkdir(parents=True)
     (version / "model.py").write_text(MODEL)

@@ -1,4 +1,4 @@
-"""What is wrong before Triton starts: one line on standard error, exit status 2."""
+"""Errors before Triton starts: one line on standard error, exit status 2."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_taken_port(capsys):
             line = refusal(capsys, f"--{use}-port", str(port))
             assert f"--{use}-port {port} on 127.0.0.1: Address already in use" in line
     line = refusal(capsys, "--grpc-port", str(port), "--http-port", str(port))
-    assert f"{port}: is --grpc-port already" in line
+    assert f"{port}: is the same as --grpc-port" in line
 
 
 def test_an_address_of_another_machine(capsys):
@@ -90,7 +90,9 @@ def test_a_missing_folder(capsys, tmp_path):
 def test_a_revision_of_what_has_none(capsys, tmp_path):
     folder = copy_of_demo(tmp_path / "folder")
     for flags in ([], ["--model", str(folder)]):
-        assert "--revision v1: is of a hub checkpoint" in refusal(capsys, "--revision=v1", *flags)
+        assert "--revision v1: only for a hub checkpoint" in refusal(
+            capsys, "--revision=v1", *flags
+        )
 
 
 def test_a_folder_that_is_not_a_ctc_checkpoint(capsys, tmp_path):
@@ -117,7 +119,7 @@ def test_no_gpu(capsys, monkeypatch):
     assert "--device cuda: torch can use no GPU here: " in line
 
 
-def test_a_gpu_that_torch_cannot_use_is_said(capsys, monkeypatch):
+def test_a_gpu_that_torch_cannot_use_is_reported(capsys, monkeypatch):
     monkeypatch.setattr(supervisor.Supervisor, "run", lambda self: 0)
     monkeypatch.setattr(cli, "find_gpus", lambda device, env: Gpus(note="it is too old"))
     assert cli.main(FREE) == 0
@@ -190,7 +192,7 @@ def test_a_token_that_others_can_read(capsys, tmp_path):
         assert "hush-hush" not in line
 
 
-def test_what_a_person_should_know_is_said_before_the_start(capsys, monkeypatch):
+def test_warnings_come_before_the_start(capsys, monkeypatch):
     monkeypatch.setattr(supervisor.Supervisor, "run", lambda self: 0)
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=64 << 20))
     assert cli.main([*FREE, "--host", "0.0.0.0"]) == 0
@@ -215,7 +217,7 @@ def test_a_reader_that_leaves_early_is_no_fault(monkeypatch, flag):
 
 
 @pytest.mark.parametrize("flag", ["--print-config", "--help"])
-def test_a_full_disk_is_said_in_a_line(monkeypatch, flag):
+def test_a_full_disk_is_reported_in_a_line(monkeypatch, flag):
     monkeypatch.undo()
     command = [sys.executable, "-m", "asr_backend.server.cli", flag]
     with open("/dev/full", "wb") as full:

@@ -1,4 +1,4 @@
-"""What asr-server says: results on standard output, its own log on standard error."""
+"""Output of asr-server: results on standard output, its log on standard error."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import time
 
 
 def say(text: str) -> bool:
-    """Prints a text; False when its reader is gone, as `head` after its lines, or a disk full."""
+    """Prints a text; False if the reader has gone, as `head` does, or the disk is full."""
     try:
         print(text, flush=True)
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
             log(f"standard output: {error.strerror}")
-        # Python's own flush at the end would complain again.
+        # Python flushes again at exit and would raise there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False
     return True
 
 
 def log(message: str) -> None:
-    """One line of asr-server's own on standard error; a stop goes on though nobody reads it."""
+    """Writes one log line to standard error; errors are ignored, so that a stop always goes on."""
     with contextlib.suppress(OSError):
         print(f"asr-server {time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)

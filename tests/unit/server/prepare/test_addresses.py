@@ -48,8 +48,8 @@ def test_what_is_no_address_is_one_line(wrong: str) -> None:
         assert str(caught.value).startswith(f"{flag} {wrong}: neither an IPv4 or IPv6 address")
 
 
-def test_an_address_of_one_link_is_refused() -> None:
-    with pytest.raises(StartError, match="--host fe80::1%lo: an address of one link"):
+def test_a_link_local_address_is_refused() -> None:
+    with pytest.raises(StartError, match="--host fe80::1%lo: a link-local address"):
         resolved(Settings(host="fe80::1%lo"))
 
 

@@ -1,4 +1,4 @@
-"""Certificates and the token: what is wrong with them is said before Triton starts."""
+"""Certificates and the token: errors in them are reported before Triton starts."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_what_a_person_should_know(certificates, monkeypatch):
     assert warnings(Settings(), Access(token=TOKEN)) == []
 
 
-def test_a_person_is_told_how_to_call():
+def test_the_flags_for_a_caller():
     settings = Settings(tls_cert="c", tls_key="k", tls_ca="a", token_file="t")
     assert client_flags(settings) == (
         " --tls-ca FILE --tls-cert FILE --tls-key FILE --token-file t"

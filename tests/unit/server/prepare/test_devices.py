@@ -1,4 +1,4 @@
-"""Which GPUs are used, by what a stand-in of torch answers; there is none on this machine."""
+"""Which GPUs are used, with a stand-in that answers for torch."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_without_a_sign_torch_is_not_asked(answers, monkeypatch):
     asked = answers(says([(0, "H200")]))
     assert find_gpus("auto", {"PATH": "/none"}) == Gpus()
     assert not asked.exists()
-    # The driver's program is a sign, and who asks for a GPU is told what torch says.
+    # The driver's program is a sign, and a caller who asks for a GPU gets torch's reason.
     assert find_gpus("cuda", {"PATH": "/none"}).indices == (0,)
 
 
@@ -74,7 +74,7 @@ def test_hidden_gpus_are_not_asked_for(answers, hidden):
     ("program", "words"),
     [
         (says([], "Torch not compiled with CUDA enabled"), "Torch not compiled with CUDA enabled"),
-        (says([], ""), "it finds none"),
+        (says([], ""), "it finds no GPU"),
         (
             "import sys; sys.exit('a\\nlibcudart.so.12: cannot open')",
             "libcudart.so.12: cannot open",
@@ -84,7 +84,7 @@ def test_hidden_gpus_are_not_asked_for(answers, hidden):
         ("import time; time.sleep(60)", "no answer within 0.5 s"),
     ],
 )
-def test_a_torch_that_can_use_none_is_heard(answers, monkeypatch, program, words):
+def test_the_reason_of_a_torch_that_can_use_none_is_reported(answers, monkeypatch, program, words):
     if "sleep" in program:
         monkeypatch.setattr(devices, "_PROBE_TIMEOUT_S", 0.5)
     answers(program)

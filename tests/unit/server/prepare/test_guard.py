@@ -1,4 +1,4 @@
-"""The library that is preloaded into the wheel's tritonserver; what it does: integration tests."""
+"""The guard library itself; tests/integration/test_guard.py has its effects."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def symbols(library: Path) -> dict[str, bool]:
 
 
 def says(library: Path) -> str:
-    """The hash of the sources that the library was built from, as it says."""
+    """The hash of its sources that the library contains."""
     loaded = ctypes.CDLL(str(library))
     return (ctypes.c_char * 64).in_dll(loaded, "asr_tritonserver_guard_sources").value.decode()
 

@@ -30,7 +30,7 @@ def test_tritonserver_answers_when_all_of_its_ports_do() -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1", "::"])
-def test_a_reserved_port_is_nobody_s_by_chance_and_can_still_be_listened_on(address: str) -> None:
+def test_no_program_gets_a_reserved_port_by_chance_and_it_can_still_be_bound(address: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with reserve(Settings(host=address, admin_host=address, **ANY)) as ports:
         assert ports.http == 0

@@ -124,7 +124,7 @@ def test_settings_reach_the_front():
         ({"instances": 2, "max_window_s": 40}, 2, 1280),
     ],
 )
-def test_long_recordings_have_a_forward_s_audio_in_work(given, gpus, seconds):
+def test_long_recordings_have_a_forward_s_audio_in_flight(given, gpus, seconds):
     front = configs(Settings(**given), gpus=range(gpus))["transcribe"]
     assert float(parameters(front)["long_audio_s"]) == seconds
 

@@ -22,7 +22,7 @@ def no_image(monkeypatch, tmp_path):
 
 
 def image(folder: Path, *, python: str = tritonserver._PYTHON) -> Path:
-    """The files of an image's /opt/tritonserver that are looked at."""
+    """The files of an image's /opt/tritonserver that the code reads."""
     for file in ("bin/tritonserver", "backends/python/triton_python_backend_stub"):
         (folder / file).parent.mkdir(parents=True)
         (folder / file).write_bytes(b"\x7fELF\0libpython" + python.encode() + b".so.1.0\0")
@@ -116,14 +116,14 @@ def test_a_root_without_a_server_is_refused(tmp_path):
         (("importlib.util.find_spec", lambda name: None), r"pip install 'asr-backend\[triton\]'"),
     ],
 )
-def test_a_machine_that_cannot_run_it_is_told_why(monkeypatch, patch, message):
+def test_the_error_says_why_a_machine_cannot_run_it(monkeypatch, patch, message):
     monkeypatch.setattr(*patch)
     with pytest.raises(StartError, match=message):
         tritonserver.find("")
 
 
 @pytest.mark.usefixtures("no_image")
-def test_a_static_python_is_told_what_it_lacks(monkeypatch, tmp_path):
+def test_the_error_says_what_a_static_python_lacks(monkeypatch, tmp_path):
     monkeypatch.setattr("sysconfig.get_config_var", lambda name: str(tmp_path))
     monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
     monkeypatch.setattr("ctypes.util.find_library", lambda name: None)

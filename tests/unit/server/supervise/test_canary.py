@@ -24,7 +24,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"nv_inference_count 1\n")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nobody reads it."""
+        """Log nothing."""
 
 
 def test_it_counts_the_answers_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ def test_it_counts_the_answers_and_nothing_else(monkeypatch: pytest.MonkeyPatch)
 
 
 def wait_for_rest(asked: Canary) -> None:
-    """Until no answer is counted in many of its turns; one may be under way."""
+    """Wait until no answer is counted for many turns; one may be under way."""
     before, deadline = -1, time.monotonic() + 20
     while asked.answers != before:
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""The health port, asked in the ways of probes."""
+"""The health port, requested as probes do."""
 
 from __future__ import annotations
 

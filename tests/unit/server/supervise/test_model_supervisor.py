@@ -183,7 +183,7 @@ def test_a_failed_load_is_tried_once_more_with_the_memory_freed(world):
 
 
 def draining(world: World) -> tuple[ModelSupervisor, World, Process]:
-    """A front that has died, a stop, the world of the acoustic model, and the other old front."""
+    """A stop after one of two fronts died: supervisor, acoustic model's world, the other front."""
     acoustic = World([Process(11)])
     kept = supervisor(world, upstream=supervisor(acoustic, "wav2vec2"))
     heal(kept, world, 0)
@@ -215,7 +215,7 @@ def test_a_stop_leaves_an_old_front_alone_that_may_wait_for_windows(world):
     acoustic.loads["wav2vec2"] += 1
     kept._upstream.step(20.5)
     assert not kept.drain(21)
-    # Others may keep it busy for ever; the front itself has done nothing for 20 s.
+    # Others may keep the acoustic model busy for ever; the front itself was idle for 20 s.
     acoustic.stubs[1].used_s += 0.5
     assert kept.drain(22.5)
     assert not survivor.alive
@@ -269,7 +269,7 @@ def test_work_that_takes_too_long_is_a_hang_and_a_long_wait_without_work_is_none
     for now_s in range(20):
         say(idle, beats=now_s)
         beat(kept, worker, now_s, now_s + 1, steps=1, busy=1)
-    # A step of the work is done: its patience begins anew.
+    # A step has ended: its time limit starts again.
     for now_s in range(20, 40):
         say(idle, beats=now_s)
         beat(kept, worker, now_s, now_s + 1, steps=2, busy=1)
@@ -283,7 +283,7 @@ def test_where_the_supervisor_itself_stood_still_nothing_hangs(world):
     kept = supervisor(world, "wav2vec2")
     for process in world.stubs:
         say(process, beats=1, steps=1, busy=1)
-    # A suspended machine: everybody's clock jumps.
+    # A suspended machine: all clocks jump.
     for now_s in (0, 3600, 7200, 10800):
         kept.step(now_s)
     assert all(process.alive for process in world.stubs)

@@ -1,4 +1,4 @@
-"""The process that is listened to, with a shell in the place of tritonserver."""
+"""The supervised process, with a shell in place of tritonserver."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ supervisor._CRASH_S = 0.1
 sys.exit(cli.main())
 """
 STUB = "triton_python_backend_stub"
-# More than a pipe holds, which nobody may leave unread.
+# More than a pipe holds: it blocks if it is not read.
 WORDS = """
 head -c 200000 /dev/zero | tr '\\0' '\\n'
 echo "I1125 12:00:00 1 model_lifecycle.cc:1] \\"successfully loaded 'wav2vec2'\\""
@@ -30,7 +30,7 @@ echo "I1125 12:00:00 1 model_lifecycle.cc:1] \\"successfully loaded 'wav2vec2'\\
 
 
 @pytest.mark.parametrize("is_open", [True, False])
-def test_what_triton_says_is_heard_though_it_cannot_be_passed_on(
+def test_triton_s_log_is_read_though_it_cannot_be_passed_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_open: bool
 ) -> None:
     with (

@@ -1,1 +1,1 @@
-"""What a server needs before tritonserver starts."""
+"""Everything before tritonserver starts: checkpoint, configurations, ports, certificates, GPUs."""

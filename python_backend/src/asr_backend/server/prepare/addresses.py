@@ -1,4 +1,4 @@
-"""The addresses a server listens on, and how each program wants them written."""
+"""The addresses a server listens on, in the notation that each program expects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def resolved(settings: Settings) -> Settings:
     Triton's HTTP and metrics take no names: they would listen on 255.255.255.255.
 
     Raises:
-        StartError: for what is neither an address nor a name of one.
+        StartError: if one is neither an address nor a host name.
     """
     return dataclasses.replace(
         settings,
@@ -32,12 +32,12 @@ def _numeric(host: str, flag: str) -> str:
         raise StartError(
             f"{flag} {host}: neither an IPv4 or IPv6 address (without brackets) nor a name of one"
         ) from None
-    # A name of both kinds stands for its IPv4 address, which every client reaches.
+    # Of a name with both kinds, take the IPv4 address: every client reaches it.
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     address = ipaddress.ip_address(found[0][4][0])
     if isinstance(address, ipaddress.IPv6Address):
         if address.is_link_local:
-            raise StartError(f"{flag} {host}: an address of one link, which Triton does not take")
+            raise StartError(f"{flag} {host}: a link-local address, which Triton does not support")
         return str(address.ipv4_mapped or address)
     return str(address)
 
@@ -58,10 +58,10 @@ def family(address: str) -> socket.AddressFamily:
 
 
 def bracketed(address: str) -> str:
-    """As URLs and gRPC have it: an IPv6 address in brackets, so that a port may follow."""
+    """In the notation of URLs and gRPC: an IPv6 address in brackets, so that a port may follow."""
     return f"[{address}]" if ":" in address else address
 
 
 def for_triton_http(address: str) -> str:
-    """As Triton's HTTP and metrics have it: its library takes anything else for IPv4."""
+    """In the notation of Triton's HTTP and metrics, whose library takes anything else for IPv4."""
     return f"ipv6:{address}" if ":" in address else address

@@ -13,7 +13,7 @@ from asr_backend.ctc.ngram_files import find_ngrams
 from asr_backend.server.errors import StartError
 from asr_backend.server.settings import Settings
 
-# Nothing else is ever fetched: no pickled weights, no code, no adapters by the hundred.
+# Only these are downloaded: no pickled weights, no code, no hundreds of adapters.
 _FILES = ["model*.safetensors", "*.json", "language_model/*"]
 
 
@@ -22,9 +22,9 @@ class Source:
     """The checkpoint to serve.
 
     Attributes:
-        path: its folder; None for a hub checkpoint that is not fetched yet.
-        id: what results report as the model.
-        revision: what results report as its revision.
+        path: its folder; None for a hub checkpoint that is not downloaded yet.
+        id: the model in RESULT.
+        revision: its revision in RESULT.
     """
 
     path: Path | None
@@ -33,17 +33,17 @@ class Source:
 
 
 def locate(settings: Settings, *, fetch: bool) -> Source:
-    """The checkpoint that the settings name, checked; with `fetch` brought here if it has to be.
+    """Finds and checks the checkpoint that the settings name; with `fetch`, downloads it if needed.
 
     Raises:
-        StartError: for a missing folder, an unreachable hub, or what is not a CTC checkpoint.
+        StartError: for a missing folder, an unreachable hub, or no CTC checkpoint.
     """
     folder = Path(settings.model).expanduser() if settings.model else demo_checkpoint()
     try:
         if not settings.model or folder.exists():
             if settings.revision != Settings.revision:
                 raise StartError(
-                    f"--revision {settings.revision}: is of a hub checkpoint, not of {folder}"
+                    f"--revision {settings.revision}: only for a hub checkpoint, not for {folder}"
                 )
             checkpoint = load_checkpoint(folder.absolute())
         elif not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", settings.model):
@@ -72,9 +72,9 @@ def _check_language_model(checkpoint: Checkpoint, lm: str) -> None:
 def _refuse_without_safetensors(path: Path, repository: str) -> None:
     if not any(path.glob("*.safetensors*")):
         raise StartError(
-            f"--model {repository}: has no safetensors on the hub; where it has pickled weights: "
-            f"hf download {repository} --local-dir SRC, then asr-server convert SRC DST, then "
-            "--model DST"
+            f"--model {repository}: has no safetensors on the hub; if it has pickled weights, run "
+            f"`hf download {repository} --local-dir SRC`, then `asr-server convert SRC DST`, and "
+            "start with --model DST"
         )
 
 
@@ -113,7 +113,7 @@ def _snapshot(repository: str, revision: str, *, fetch: bool) -> Path | None:
             "reached"
         ) from None
     except Exception as error:
-        # The hub's client takes its cache when nobody answers, not when a connection breaks off.
+        # The hub's client uses its cache if no server answers, but not if a connection breaks.
         if path := cached():
             return path
         raise StartError(f"{named}: {str(error).strip().splitlines()[0]}") from None

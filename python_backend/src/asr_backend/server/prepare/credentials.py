@@ -1,6 +1,6 @@
-"""Who may call: certificates and the token, read and checked before Triton sees them.
+"""Certificates and the token, read and checked before Triton gets them.
 
-Triton itself takes a certificate file that it cannot read for an empty one, and says nothing.
+Triton silently treats an unreadable certificate file as an empty one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TOKEN_KEY = "authorization"
 # All but the owner's bits and the group's reading: a Kubernetes Secret belongs to root and to the
 # pod's group, with mode 0440.
 _OTHERS = 0o037
-# What a gRPC header and Triton's argument can both carry.
+# Characters that both a gRPC header and Triton's argument can carry.
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
 
 
@@ -30,9 +30,9 @@ class Tls:
     """Certificates, as absolute paths of PEM files.
 
     Attributes:
-        certificate: the server's, with those between it and its authority.
-        key: the private key to it.
-        client_ca: who signs the callers' certificates; None asks callers for none.
+        certificate: the server's, with the intermediate ones up to its authority.
+        key: its private key.
+        client_ca: the authorities that sign callers' certificates; None requires none.
     """
 
     certificate: Path
@@ -46,7 +46,7 @@ class Access:
 
     Attributes:
         tls: None for connections in plain text.
-        token: what every call but those of health has to carry; "" for no token. It is in no repr.
+        token: required in every call except health checks; "" for none. It is in no repr.
     """
 
     tls: Tls | None = None
@@ -54,11 +54,11 @@ class Access:
 
 
 def read_access(settings: Settings) -> Access:
-    """What the settings name.
+    """Reads the certificates and the token that the settings name.
 
     Raises:
-        StartError: for files that are missing, wrong or do not belong together, and for a token
-            that is not one or that others can read.
+        StartError: for files that are missing, invalid or do not match, and for a token that is
+            malformed or that others can read.
     """
     return Access(
         tls=_read_tls(settings),
@@ -67,20 +67,22 @@ def read_access(settings: Settings) -> Access:
 
 
 def warnings(settings: Settings, access: Access) -> list[str]:
-    """What is not wrong, but a person should know: a line each."""
+    """Warnings for the operator, one line each."""
     lines = []
     if access.tls and (mode := access.tls.key.stat().st_mode) & _OTHERS:
-        lines.append(f"--tls-key {access.tls.key} is open to others (mode {mode & 0o777:04o})")
+        lines.append(
+            f"--tls-key {access.tls.key} is open to others (mode {mode & 0o777:04o}); chmod 600 it"
+        )
     if access.token and not access.tls and not is_loopback(settings.host):
         lines.append(
-            f"without --tls-cert the token is in plain text on its way to {settings.host}, where "
-            "others can take it"
+            f"without --tls-cert the token travels to {settings.host} in plain text, where others "
+            "can read it; add --tls-cert and --tls-key"
         )
     return lines
 
 
 def client_flags(settings: Settings) -> str:
-    """The flags that the command `asr` needs for this server, to show a person."""
+    """The flags that the command `asr` needs for this server, as text to show."""
     flags = " --tls-ca FILE" if settings.tls_cert else ""
     if settings.tls_ca:
         flags += " --tls-cert FILE --tls-key FILE"
@@ -90,7 +92,7 @@ def client_flags(settings: Settings) -> str:
 def _read_token(path: str) -> str:
     named = f"--token-file {path}"
     try:
-        # The mode of what was opened: the name may lead elsewhere a moment later.
+        # The mode of the opened file: the path may point elsewhere a moment later.
         with Path(path).expanduser().open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             text = file.read(1 << 16).decode("ascii", errors="replace").strip()
@@ -98,8 +100,8 @@ def _read_token(path: str) -> str:
         raise StartError(f"{named}: {error.strerror}") from None
     if mode & _OTHERS:
         raise StartError(
-            f"{named}: is open to others (mode {mode & 0o777:04o}); chmod 600 it, or 640 for a "
-            "group that may read it"
+            f"{named}: is open to others (mode {mode & 0o777:04o}); chmod 600 it, or 640 to let a "
+            "group read it"
         )
     if not text:
         raise StartError(f"{named}: is empty")
@@ -118,8 +120,8 @@ def _read_tls(settings: Settings) -> Tls | None:
         raise StartError("TLS needs both --tls-cert and --tls-key")
     if settings.http_port:
         raise StartError(
-            f"--http-port {settings.http_port}: Triton's HTTP has no TLS, so it would be a way "
-            "around --tls-cert"
+            f"--http-port {settings.http_port}: Triton's HTTP has no TLS, so it would bypass "
+            "--tls-cert; leave one of them out"
         )
     paths = {name: Path(getattr(settings, name)).expanduser().absolute() for name in given}
     for name, path in paths.items():
@@ -139,12 +141,12 @@ def _check_certificates(name: str, path: Path) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cafile=path)
     except ssl.SSLError:
-        raise StartError(f"{_flag(name)} {path}: has no certificate in PEM") from None
+        raise StartError(f"{_flag(name)} {path}: has no certificate in PEM format") from None
 
 
 def _check_pair(tls: Tls) -> None:
     try:
-        # The password keeps OpenSSL from asking for one on the terminal; Triton could not either.
+        # An empty password keeps OpenSSL from prompting on the terminal; Triton could not prompt.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
             tls.certificate, tls.key, password=""
         )

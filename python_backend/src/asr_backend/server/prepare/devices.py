@@ -1,4 +1,4 @@
-"""The GPUs that wav2vec2 will run on: those that torch can use, asked in a process of its own."""
+"""The GPUs that wav2vec2 runs on: the ones torch can use, as a separate process reports them."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from pathlib import Path
 from asr_backend.server.errors import StartError
 
 _PROBE = (sys.executable, "-m", "asr_backend.acoustic.engine.gpus")
-# For torch to be read from a cold disk, and for CUDA to start on many GPUs.
+# Time to read torch from a cold disk and to start CUDA on many GPUs.
 _PROBE_TIMEOUT_S = 180.0
-# The devices and programs of NVIDIA's driver; dxg is Windows' own, under WSL. Each may be there
-# without a GPU that can be used: /proc shows the host's in every container.
+# Device files of NVIDIA's driver; dxg is that of WSL. One may exist without a usable GPU: /proc
+# shows the host's in every container.
 _SIGNS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gpus:
-    """What torch can use.
+    """The GPUs that torch can use.
 
     Attributes:
         indices: of the GPUs, by CUDA's count in this environment; empty for the CPU.
         names: of the same GPUs.
-        note: one line for a person, when there are fewer than signs and variables promise; or "".
+        note: one line for the operator if there are fewer than expected; else "".
     """
 
     indices: tuple[int, ...] = ()
@@ -42,25 +42,25 @@ class Gpus:
 def find_gpus(device: str, env: Mapping[str, str]) -> Gpus:
     """The GPUs for `--device`: none for cpu, those that torch can use for auto and cuda.
 
-    Importing torch takes seconds, so auto asks only where something speaks for a GPU.
+    Importing torch takes seconds, so auto asks only if there is a sign of a GPU.
 
     Args:
         device: `auto`, `cpu` or `cuda`.
         env: the environment that the models will run in.
 
     Raises:
-        StartError: for cuda where torch can use none.
+        StartError: for cuda, if torch can use none.
     """
     if device == "cpu" or (device == "auto" and not _has_sign(env)):
         return Gpus()
     found, said = _ask(env)
     if not found:
-        said = said or "it finds none"
+        said = said or "it finds no GPU"
         if device == "cuda":
             raise StartError(f"--device cuda: torch can use no GPU here: {said}")
         return Gpus(
             note=f"there are signs of a GPU, but torch can use none ({said}); wav2vec2 runs on the "
-            "CPU, --device cpu says so"
+            "CPU. To run on the CPU on purpose, set --device cpu"
         )
     note = f"left out: {said}" if said else ""
     named = _named(env)
@@ -69,7 +69,7 @@ def find_gpus(device: str, env: Mapping[str, str]) -> Gpus:
             f"CUDA_VISIBLE_DEVICES names {len(named)} devices, of which torch can use {len(found)}"
         )
         if any(name.startswith("MIG-") for name in named):
-            # A limit of CUDA.
+            # CUDA shows a process one MIG instance only.
             note += "; a process sees one MIG instance: start an asr-server for each"
     return Gpus(
         indices=tuple(index for index, _ in found),
@@ -83,7 +83,7 @@ def _has_sign(env: Mapping[str, str]) -> bool:
         return False
     if any(Path(sign).exists() for sign in _SIGNS):
         return True
-    # Some sandboxes have neither of them.
+    # Some sandboxes have no device files.
     return shutil.which("nvidia-smi", path=env.get("PATH", os.defpath)) is not None
 
 
@@ -98,7 +98,7 @@ def _named(env: Mapping[str, str]) -> list[str]:
 
 
 def _ask(env: Mapping[str, str]) -> tuple[list[tuple[int, str]], str]:
-    """The GPUs that torch can use, and what it says of the others."""
+    """The GPUs that torch can use, and its reason for leaving others out."""
     try:
         done = subprocess.run(
             _PROBE, env=env, capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False

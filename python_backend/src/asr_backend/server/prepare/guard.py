@@ -1,4 +1,4 @@
-"""The library that is preloaded into tritonserver 24.10: docs/triton.md, "The guard"."""
+"""The library that is preloaded into tritonserver 24.10 (docs/triton.md, "The guard")."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 FOLDER = Path(__file__).with_name("tritonserver_guard")
 LIBRARY = "libasr_tritonserver_guard.so"
 RELEASE = (24, 10)
-"""The Triton that it was made for and tested with."""
+"""The only Triton release that it is made for and tested with."""
 
 
 @functools.cache
 def problem() -> str | None:
-    """Why this machine cannot load the library, in the loader's words; None where it can."""
+    """The loader's error if this machine cannot load the library, else None."""
     try:
         ctypes.CDLL(str(FOLDER / LIBRARY))
     except OSError as error:
@@ -25,9 +25,10 @@ def problem() -> str | None:
 
 
 def variables(base: Mapping[str, str]) -> dict[str, str]:
-    """`base` with the variables that preload the library; it takes its own out of its children's.
+    """`base` with the variables that preload the library.
 
-    By its name alone: a path with a space in it cannot be preloaded.
+    The library removes itself from LD_PRELOAD, so that child processes do not get it. It is named
+    without its folder, because a path with a space cannot be preloaded.
     """
     preload = [LIBRARY, base.get("LD_PRELOAD", "")]
     folders = [base.get("LD_LIBRARY_PATH", ""), str(FOLDER)]

@@ -1,8 +1,8 @@
 """Reading, changing and writing Triton's config.pbtxt: the text format of protocol buffers.
 
 A message is a list of (name, value) in the file's order, repeated fields repeated; a value is a
-scalar as written, or a message. That is all of the format that model configurations use, without a
-dependency on Triton's schema.
+scalar as written, or a message. Model configurations use no more of the format, and this needs no
+copy of Triton's schema.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def loads(text: str) -> Message:
     """The message in `text`.
 
     Raises:
-        ValueError: where the text is not in the format.
+        ValueError: if the text is not in the format.
     """
     tokens, position = [], 0
     while position < len(text):
@@ -99,7 +99,7 @@ def quote(text: str) -> str:
 
 
 def put(message: Message, name: str, value: Value) -> None:
-    """Sets the field `name` to `value` alone, in the place of what the message had."""
+    """Sets the field `name` to the single `value`, in the place of its old values."""
     places = [index for index, (key, _) in enumerate(message) if key == name]
     at = places[0] if places else len(message)
     message[:] = [field for field in message if field[0] != name]
@@ -107,7 +107,7 @@ def put(message: Message, name: str, value: Value) -> None:
 
 
 def child(message: Message, name: str) -> Message:
-    """The message in the field `name`, made when there is none."""
+    """The message in the field `name`; an empty one is added if there is none."""
     for key, value in message:
         if key == name and not isinstance(value, str):
             return value

@@ -38,7 +38,7 @@ class PortLostError(StartError):
 
 
 def asked(settings: Settings) -> Ports:
-    """The settings' ports as they are, 0 for one that is still to be chosen."""
+    """The ports in the settings; 0 for one that is still to be chosen."""
     return Ports(
         grpc=settings.grpc_port,
         metrics=settings.metrics_port,
@@ -49,18 +49,18 @@ def asked(settings: Settings) -> Ports:
 
 @contextlib.contextmanager
 def reserve(settings: Settings) -> Iterator[Ports]:
-    """The settings' ports, free ones in place of 0, reserved for as long as the context lasts.
+    """The settings' ports, with a free one in place of 0, reserved while the context lasts.
 
-    A socket of ours is bound to each port and does not listen. The system then gives the port to no
-    other program that asks for any free one, while Triton, which sets SO_REUSEADDR as we do, can
-    still bind it, and bind it again after a restart. A program that asks for this very number and
-    sets SO_REUSEADDR can take it before Triton does; see `lost`.
+    A socket is bound to each port and does not listen. The kernel then gives the port to no program
+    that asks for any free one. Triton sets SO_REUSEADDR like this socket, so it can still bind the
+    port, also after a restart. A program that asks for this very number and sets SO_REUSEADDR can
+    take it before Triton does; see `lost`.
 
     Args:
         settings: with numeric addresses.
 
     Raises:
-        StartError: for a taken port, one port for two uses, or an address of another machine.
+        StartError: if a port is taken or given twice, or an address is not of this machine.
     """
     wanted = vars(asked(settings))
     taken: dict[int, str] = {}
@@ -70,7 +70,7 @@ def reserve(settings: Settings) -> Iterator[Ports]:
             if use == "http" and port == 0:
                 continue
             if port in taken:
-                raise StartError(f"--{use}-port {port}: is --{taken[port]}-port already")
+                raise StartError(f"--{use}-port {port}: is the same as --{taken[port]}-port")
             socket_ = held.enter_context(_bind(address_of(use, settings), port, use))
             found[use] = socket_.getsockname()[1]
             taken[found[use]] = use
@@ -80,7 +80,7 @@ def reserve(settings: Settings) -> Iterator[Ports]:
 def _bind(address: str, port: int, use: str) -> socket.socket:
     bound = socket.socket(family(address))
     try:
-        # Connections of an earlier server may still be closing; that is not a taken port.
+        # Closing connections of an earlier server do not make a port taken.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((address, port))
     except OSError as error:
@@ -95,16 +95,16 @@ def address_of(use: str, settings: Settings) -> str:
 
 
 def lost(line: bytes) -> str | None:
-    """The use of the port that a line of Triton's log says is taken; None for any other line.
+    """The use of the port that a line of Triton's log reports as taken; None for other lines.
 
-    Triton binds its ports once the models are loaded, says this line and ends with status 1.
+    Triton binds its ports after loading the models; it logs this line and ends with status 1.
     """
     match = _LOST.search(line)
     return match[1].decode().lower() if match else None
 
 
 def triton_answers(settings: Settings, ports: Ports) -> bool:
-    """Whether tritonserver listens on all of its ports; it opens one after the other."""
+    """Whether tritonserver listens on all its ports; it opens them one after another."""
     return all(
         _answers(address_of(use, settings), port)
         for use, port in vars(ports).items()

@@ -19,7 +19,7 @@ from asr_backend.server.settings import Settings
 
 SHARED_MEMORY = Path("/dev/shm")
 NOT_READY = "not-ready"
-"""The model that Triton is given to find itself not ready."""
+"""A model that cannot load: while it is in the repository, Triton reports not ready."""
 _NOT_READY_CONFIG = f"""name: "{NOT_READY}"
 backend: "python"
 input {{ name: "NONE" data_type: TYPE_FP32 dims: [ 1 ] }}
@@ -33,7 +33,7 @@ def packaged_repository() -> Path:
 
 
 class RunDirectory:
-    """A folder that lives as long as its server.
+    """A private folder, removed when its server ends.
 
     Attributes:
         path: the folder.
@@ -55,7 +55,7 @@ class RunDirectory:
             self.path = Path(tempfile.mkdtemp(prefix="asr-server-", dir=under))
         except OSError as error:
             raise StartError(f"--run-dir {parent or 'is needed'}: {error.strerror}") from None
-        # Cleaners of temporary folders leave a locked one alone, for however long we serve.
+        # Programs that clean temporary folders skip a locked one.
         self._lock = os.open(self.path, os.O_RDONLY)
         fcntl.flock(self._lock, fcntl.LOCK_SH)
         self.repository = self.path / "models"
@@ -63,7 +63,7 @@ class RunDirectory:
         self.empty.mkdir()
         self._withdrawn = self.path / "withdrawn"
         self._withdrawn.mkdir()
-        # The process id is for a person who looks; in containers it is always the same one.
+        # The process id is for people; in a container it is always the same, hence the token.
         self.region_prefix = f"asr-server-{os.getpid()}-{secrets.token_hex(4)}-"
         self.progress_prefix = str(SHARED_MEMORY / f"{self.region_prefix}progress-")
 
@@ -75,10 +75,10 @@ class RunDirectory:
         self.remove()
 
     def copy_models(self, packaged: Path, configs: Mapping[str, str]) -> None:
-        """Copies the models of `packaged` that `configs` names, with these config.pbtxt.
+        """Copies the models of `packaged` named in `configs`, each with its config.pbtxt.
 
         Raises:
-            StartError: when there is no room.
+            StartError: if the disk is full or not writable.
         """
         try:
             for name, config in configs.items():
@@ -90,8 +90,8 @@ class RunDirectory:
         shutil.copytree(packaged, model, ignore=shutil.ignore_patterns("__pycache__"))
         (model / "config.pbtxt").write_text(config)
         for version in model.glob("[0-9]*"):
-            # A file where Python wants a folder: a bytecode cache made while the model loads
-            # would look to Triton like a change, and it would load the model again.
+            # A file in place of the bytecode cache's folder: Triton would take a cache written
+            # during a load for a change, and would load the model again.
             (version / "__pycache__").touch()
 
     def touch(self, model: str) -> None:
@@ -107,20 +107,20 @@ class RunDirectory:
         (self._withdrawn / model).rename(self.repository / model)
 
     def turn_not_ready(self) -> None:
-        """Makes Triton say NOT_SERVING to gRPC's health protocol and no to ServerReady.
+        """Makes Triton answer NOT_SERVING to gRPC's health protocol and no to ServerReady.
 
-        By itself it is ready while models are taken out, and after the last one is gone. A model
-        without a version cannot load, and a server with such a model is not ready. Triton says so
-        in a line of its log every second.
+        By itself it reports ready while models are removed, and after the last one has gone. A
+        model without a version cannot load, and a server with such a model is not ready. Triton
+        logs that every second.
         """
         folder = self._withdrawn / NOT_READY
         folder.mkdir()
         (folder / "config.pbtxt").write_text(_NOT_READY_CONFIG)
-        # Complete before Triton can see it.
+        # Moved in when complete, so that Triton never sees a part of it.
         folder.rename(self.repository / NOT_READY)
 
     def reset(self) -> None:
-        """Makes it what a new tritonserver starts from, after the end of the one before."""
+        """Restores the state that a new tritonserver starts from."""
         for model in self._withdrawn.iterdir():
             self.restore(model.name)
         self._remove_regions()
@@ -158,8 +158,8 @@ def render_configs(
     pbtxt.put(acoustic, "max_batch_size", str(settings.max_batch_size))
     batching = pbtxt.child(acoustic, "dynamic_batching")
     pbtxt.put(batching, "max_queue_delay_microseconds", str(_queue_delay_us(settings, len(gpus))))
-    # Not KIND_AUTO: Triton would count for itself, and a process that cannot use a GPU after all
-    # would run on the CPU and say nothing.
+    # Not KIND_AUTO: Triton would count GPUs itself, and a process that cannot use its GPU would
+    # silently run on the CPU.
     _put_instances(acoustic, settings.instances, gpus)
     _put_parameters(
         acoustic,
@@ -197,17 +197,17 @@ def render_configs(
 
 
 def _queue_delay_us(settings: Settings, gpus: int) -> int:
-    """On a CPU wider batches gain little, and a window of a lone caller would wait for nobody."""
+    """0 on a CPU: wider batches gain little there, and a single caller would wait in vain."""
     if settings.max_queue_delay_us >= 0:
         return settings.max_queue_delay_us
     return 2000 if gpus else 0
 
 
 def _long_audio_s(settings: Settings, gpus: int) -> float:
-    """For each instance a forward of the longest windows.
+    """Seconds of long audio in flight: one forward of the longest windows for each instance.
 
-    Most windows of long recordings are far shorter, so that this is one forward in work and some
-    waiting. More would only lengthen the queue that short recordings stand in.
+    Most windows of long recordings are far shorter, so this is one running forward and some queued
+    windows. More would only lengthen the queue in which short recordings wait.
     """
     budget_s = settings.max_batch_audio_s or MAX_BATCH_AUDIO_S["cuda" if gpus else "cpu"]
     forward = min(settings.max_batch_size, max(1, int(budget_s // settings.max_window_s)))
@@ -215,17 +215,17 @@ def _long_audio_s(settings: Settings, gpus: int) -> float:
 
 
 def _put_instances(config: pbtxt.Message, count: int, gpus: Sequence[int] = ()) -> None:
-    """Writes `count` instances for each GPU, or for the CPU where there is none."""
+    """Writes `count` instances for each GPU, or for the CPU if there is none."""
     group: pbtxt.Message = [("count", str(count)), ("kind", "KIND_GPU" if gpus else "KIND_CPU")]
     group += [("gpus", str(index)) for index in gpus]
     pbtxt.put(config, "instance_group", group)
 
 
 def _put_parameters(config: pbtxt.Message, values: Mapping[str, str]) -> None:
-    """Writes those that are not empty.
+    """Writes the parameters that are not empty.
 
-    The JSON form of ModelConfig leaves an empty text out, and pytriton's client, which reads that
-    form over gRPC, ends with a KeyError there.
+    The JSON form of ModelConfig omits an empty text, and pytriton's client, which reads that form
+    over gRPC, raises KeyError then.
     """
     for key, text in values.items():
         if text:

@@ -1,4 +1,4 @@
-"""Finding a tritonserver that fits this Python, and how it is called."""
+"""Finds a tritonserver for this Python, and makes its environment and command line."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _WHEEL_GLIBC = (2, 35)
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _STUB = "triton_python_backend_stub"
 _IMAGE_STUB = f"backends/python/{_STUB}"
-# What a caller never needs, and what the published holes go through.
+# Calls that a caller never needs, and that the published holes use.
 _LOCKED_APIS = "shared-memory,model-repository,trace,logging"
-# The header that opens them, which no caller can send: a colon ends a header's name in HTTP/1, and
-# gRPC ends a connection over a name with a colon, a space or a capital letter. Its value stands in
-# tritonserver's arguments, where every user of the machine reads it.
+# The header that opens them. No caller can send it: a colon ends a header's name in HTTP/1, and
+# gRPC closes a connection over a name with a colon, a space or a capital letter. The value alone
+# would be no lock: every user of the machine can read tritonserver's arguments.
 _LOCK = "LOCKED: no header opens it"
 # Parts of the names of variables that hold secrets: HF_TOKEN, AWS_SECRET_ACCESS_KEY.
 _SECRET_WORDS = {"TOKEN", "KEY", "SECRET", "PASSWORD", "CREDENTIALS"}
-# All the others but health.
+# All other calls except health.
 _TOKEN_APIS = "inference,metadata,model-config,statistics"
 
 
@@ -49,9 +49,8 @@ class Triton:
         root: folder with bin/tritonserver.
         stub: the Python backend's program for the running Python.
         library_dirs: folders for LD_LIBRARY_PATH.
-        release: such as (24, 10), or None where it cannot be told.
-        from_wheel: whether it is the one that nvidia-pytriton carries, whose backend folder has to
-            be assembled.
+        release: such as (24, 10), or None if unknown.
+        from_wheel: whether nvidia-pytriton carries it; its backend folder has to be assembled.
     """
 
     root: Path
@@ -67,16 +66,16 @@ class Triton:
 
     @property
     def has_published_holes(self) -> bool:
-        """Whether its release is known to be older than the repair of its published holes."""
+        """Whether its release is known to be older than 25.07, which fixed the published holes."""
         return self.release is not None and self.release < SAFE_RELEASE
 
     @property
     def is_guarded(self) -> bool:
-        """Whether asr-server's guard is made for it, without which callers can end it."""
+        """Whether asr-server's guard is made for it; without a guard, callers can crash it."""
         return self.from_wheel and self.release == guard.RELEASE
 
     def backend_directory(self, run_dir: Path) -> Path:
-        """The folder for --backend-directory, made under `run_dir` where there is none to use."""
+        """The folder for --backend-directory; for the wheel's Triton it is made under `run_dir`."""
         backends = self.root / "backends"
         if not self.from_wheel:
             return backends
@@ -89,10 +88,10 @@ class Triton:
 
 
 def find(root: str) -> Triton:
-    """The tritonserver to run: `root`, else an image's that fits this Python, else the wheel's.
+    """The tritonserver to run: `root`, else an image's for this Python, else the wheel's.
 
     Raises:
-        StartError: when there is none, or it cannot run with this Python on this machine.
+        StartError: if there is none, or it cannot run with this Python on this machine.
     """
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise StartError(f"Triton needs Linux on x86-64, this is {platform.platform()}")
@@ -138,7 +137,7 @@ def _from_wheel(root: Path) -> Triton:
 
 
 def _wheel_release() -> tuple[int, int] | None:
-    # The wheel does not say which Triton is in it; 0.7.0 carries 2.51.0, the 24.10 line.
+    # The wheel does not name its Triton; 0.7.0 carries 2.51.0 (24.10).
     version = importlib.metadata.version("nvidia-pytriton").split(".")
     return (24, 10) if [int(part) for part in version[:2]] <= [0, 7] else None
 
@@ -164,14 +163,14 @@ def _image_release() -> tuple[int, int] | None:
 
 
 def _stub_python(stub: Path) -> str:
-    """The Python a stub links to: a stub of another version would not find our packages."""
+    """The Python version a stub links to; a stub of another version would find no packages."""
     program = stub.read_bytes() if stub.is_file() else b""
     match = re.search(rb"libpython(3\.\d+)\.so", program)
     return match[1].decode() if match else "unknown"
 
 
 def _libpython_dirs() -> tuple[Path, ...]:
-    """The folder of libpython, or nothing where the loader finds it by itself."""
+    """The folder of libpython, or nothing if the loader finds it by itself."""
     name = f"libpython{_PYTHON}.so.1.0"
     for folder in (sysconfig.get_config_var("LIBDIR") or "", f"{sys.base_prefix}/lib"):
         if folder and (Path(folder) / name).is_file():
@@ -185,21 +184,21 @@ def _libpython_dirs() -> tuple[Path, ...]:
 
 
 def environment(triton: Triton, base: Mapping[str, str]) -> dict[str, str]:
-    """Variables for tritonserver and its stubs: those of `base` that they need, and ours.
+    """Variables for tritonserver and its stubs.
 
-    Those whose names say that they are secrets, such as HF_TOKEN, are left out: what had to be
-    fetched is here, and these processes hear what anybody sends.
+    Variables whose names mark them as secrets, such as HF_TOKEN, are left out: these processes
+    handle untrusted input, and everything is downloaded by now.
     """
     env = {key: value for key, value in base.items() if _is_handed_on(key)}
     libraries = [*map(str, triton.library_dirs), base.get("LD_LIBRARY_PATH", "")]
-    # The stub finds a virtual environment's packages through the python that comes first on PATH.
+    # The stub finds a virtual environment's packages through the first python on PATH.
     programs = [str(Path(sys.executable).parent), base.get("PATH", os.defpath)]
     env |= {
         "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
         "PATH": os.pathsep.join(programs),
         # For the fronts; wav2vec2 sets its own number of threads.
         "OMP_NUM_THREADS": "1",
-        # What there was to fetch has been fetched: no model reaches for the network.
+        # Everything is downloaded by now: no model may use the network.
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
     }
@@ -234,8 +233,8 @@ def command_line(
         repository: the private model repository.
         backends: the backend directory.
         region_prefix: the first characters of its shared-memory regions' names.
-        secret: the value of the header that opens the locked protocols and that cannot be sent.
-        access: who may call.
+        secret: the value of the header of the locked protocols, which cannot be sent.
+        access: certificates and token.
     """
     args: dict[str, object] = {
         "model-repository": repository,
@@ -267,7 +266,7 @@ def command_line(
     if access.token:
         groups.append(f"{_TOKEN_APIS}:{TOKEN_KEY}={access.token}")
     gates = ["grpc-restricted-protocol", *(["http-restricted-api"] if ports.http else [])]
-    # Our configurations are whole; completing them would cost a stub's start at every load.
+    # The configurations are complete; completing them would start one more stub at every load.
     flags = ["--disable-auto-complete-config", *(f"--{key}={value}" for key, value in args.items())]
     flags += [f"--{gate}={group}" for gate in gates for group in groups]
     return [str(triton.program), *flags]

@@ -1,1 +1,1 @@
-"""tritonserver while it runs: its processes, their health and their replacement."""
+"""A running tritonserver: its processes, their health and their replacement."""

@@ -1,36 +1,37 @@
-"""How often something that dies is brought back."""
+"""How often a process that dies is replaced."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 AT_ONCE = 3
-"""So many times without a pause."""
+"""Replacements without a pause."""
 PAUSE_S = 30.0
-"""Then this long after the time before."""
-MOST = 10
-"""And not any more after so many times, as long as they count."""
+"""Pause before each further one, from the one before."""
+MAX_REPLACEMENTS = 10
+"""Replacements within COUNT_FOR_S; then the server gives up."""
 COUNT_FOR_S = 600.0
-"""One poisonous file, which retries bring back for three minutes, does not get as far as MOST."""
+"""Seconds for which a replacement counts. A file that kills its process, and that callers send
+again for three minutes, does not reach MAX_REPLACEMENTS."""
 
 
 @dataclass
 class Allowance:
-    """A few times at once, then with pauses, then not any more: a new container may help."""
+    """A few replacements at once, then with pauses, then none: a new container may help."""
 
     _at_s: list[float] = field(default_factory=list)
 
     def is_spent(self, now_s: float) -> bool:
-        """Whether it died too often."""
-        return len(self._counted(now_s)) >= MOST
+        """Whether no further replacement is allowed."""
+        return len(self._counted(now_s)) >= MAX_REPLACEMENTS
 
     def may_now(self, now_s: float) -> bool:
-        """Whether it may be brought back now, and not only after a pause."""
+        """Whether a replacement is allowed now, without waiting for a pause to end."""
         counted = self._counted(now_s)
         return len(counted) < AT_ONCE or now_s > counted[-1] + PAUSE_S
 
     def spend(self, now_s: float) -> None:
-        """Note that it was brought back."""
+        """Counts a replacement."""
         self._at_s.append(now_s)
 
     def _counted(self, now_s: float) -> list[float]:

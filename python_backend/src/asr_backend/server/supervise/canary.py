@@ -1,4 +1,4 @@
-"""Asks tritonserver for its metrics page, to see whether it still answers."""
+"""Requests tritonserver's metrics page, to see whether it still answers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _TIMEOUT_S = 2.0
 
 
 class Canary:
-    """Asks once a second from a thread of its own, from construction until `close`.
+    """Requests the page once a second from a thread, from construction until `close`.
 
-    The metrics page is the one call of Triton that needs no certificate and no token.
+    The metrics page is the only call of Triton that needs neither certificate nor token.
 
     Args:
-        host: where the page is.
-        port: where the page is.
+        host: of the metrics page.
+        port: of the metrics page.
         clock: the monotonic clock.
     """
 
@@ -31,11 +31,11 @@ class Canary:
 
     @property
     def answers(self) -> int:
-        """How often it was answered."""
+        """Answers so far."""
         return self._answers
 
     def close(self) -> None:
-        """Ask no more; returns at once."""
+        """Stops asking; returns at once."""
         self._ended.set()
 
     def _ask_on(self) -> None:

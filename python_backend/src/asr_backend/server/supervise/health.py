@@ -15,13 +15,13 @@ from asr_backend.server.prepare.addresses import family
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """What the server is at.
+    """The server's state.
 
     Attributes:
         ready: whether every model has an instance that serves.
         state: "starting", "ready", "healing", "restarting" or "draining".
         models: by name, `{"state", "instances", "dead", "heals", "hangs"}`.
-        restarts: how often tritonserver was replaced.
+        restarts: times that tritonserver was replaced.
     """
 
     ready: bool
@@ -36,13 +36,13 @@ class _Server(ThreadingHTTPServer):
         super().__init__((host, port), handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Probes that hang up early come every few seconds too."""
+        """Ignores probes that hang up early; they come every few seconds."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 
 class HealthServer:
-    """Answers on its port from a thread of its own, from construction until `close`."""
+    """Serves its port from a thread, from construction until `close`."""
 
     def __init__(self, host: str, port: int, read: Callable[[], Health]) -> None:
         class Handler(BaseHTTPRequestHandler):
@@ -76,7 +76,7 @@ class HealthServer:
                     self.wfile.write(data)
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Probes come every few seconds; they are not worth a line each."""
+                """Logs nothing: probes come every few seconds."""
 
         self._server = _Server(host, port, Handler)
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
@@ -95,7 +95,7 @@ def _metrics(health: Health) -> str:
     ]
     for key, text in (
         ("heals", "Times that dead instances of a model were replaced."),
-        ("hangs", "Instances of a model that were ended because they made no progress."),
+        ("hangs", "Instances of a model that were killed because they made no progress."),
     ):
         lines += [f"# HELP asr_{key}_total {text}", f"# TYPE asr_{key}_total counter"]
         for name, model in health.models.items():

@@ -1,9 +1,10 @@
-"""Becomes the program in its arguments: run as a program itself, with the standard library alone.
+"""Prepares a process and executes the program in its arguments. Uses the standard library only.
 
-Arguments: the process id of its parent, what to preload into the program (may be empty), the
-program and its own arguments. The program is ended with its parent. It takes no SIGTERM and no
-SIGHUP, which service managers and shells send to all processes of a service at once: its parent
-ends it with SIGINT. A `preexec_fn` could do the same, but may deadlock where a parent has threads.
+Arguments: the parent's process id, the libraries to preload into the program (may be empty), the
+program and its arguments. The kernel kills the program when its parent dies. The program blocks
+SIGTERM and SIGHUP, which service managers and shells send to all processes of a service at once;
+its parent ends it with SIGINT. A `preexec_fn` could do the same, but may deadlock if the parent
+has threads.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def main() -> None:
     if os.getppid() != parent:
         os._exit(1)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
-    # Python ignores these two, and a program inherits that.
+    # Python ignores these two, and an executed program would inherit that.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     if preload:

@@ -1,4 +1,4 @@
-"""What a model is at, and what takes it from there: the table that the supervisor goes by."""
+"""The states of a model and their transitions, as a table that the supervisor follows."""
 
 from __future__ import annotations
 
@@ -7,35 +7,37 @@ from enum import Enum
 
 
 class State(str, Enum):
-    """What a model is at. The values stand in the body of `/readyz`."""
+    """The state of a model. The values are in the body of `/readyz`."""
 
     STARTING = "starting"
     """tritonserver loads it for the first time."""
     READY = "ready"
     """Its instances serve."""
     HEALING = "healing"
-    """It is being loaded again, beside what is left of its instances."""
+    """It is being loaded again, beside its remaining instances."""
     RESTING = "resting"
-    """That failed; it is out of the repository, and will be put back once."""
+    """Loading beside them failed; it is out of the repository and will be put back once."""
     STUCK = "stuck"
-    """A load does not come to an end: only a new tritonserver helps."""
+    """A load does not end: tritonserver has to be replaced."""
     FAILED = "failed"
-    """Nothing helps."""
+    """It cannot be replaced; the server ends."""
     DRAINING = "draining"
-    """It is out of the repository for good and finishes its work."""
+    """It is out of the repository for good and finishes its calls."""
 
 
 class Event(Enum):
     """What happens to a model."""
 
-    LOADED = "Triton says that it was loaded"
-    DIED = "an instance of the present load does not run any more"
-    DIED_TOO_OFTEN = "the same, and it was healed as often as is allowed"
-    LOAD_FAILED = "Triton says that a load failed"
-    LOAD_FAILED_AGAIN = "the same, with no old instance in the way"
-    LOAD_OVERDUE = "a load takes many times as long as the first one did"
-    RESTED = "Triton has seen that the model is gone"
-    STOP = "the server is to end"
+    LOADED = "Triton logged a successful load"
+    DIED = "an instance of the present load has ended"
+    DIED_TOO_OFTEN = "the same, and no further replacement is allowed"
+    LOAD_FAILED = "Triton logged a failed load"
+    LOAD_FAILED_AGAIN = "the same, after the old instances were killed"
+    LOAD_OVERDUE = (
+        "a load takes ten times as long as the first one did, or two minutes if that is more"
+    )
+    RESTED = "Triton has noticed that the model is gone"
+    STOP = "the server stops"
 
 
 TRANSITIONS: Mapping[tuple[State, Event], State] = {
@@ -51,4 +53,4 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.RESTING, Event.STOP): State.DRAINING,
 }
 """Every other pair is impossible. A stop waits for the end of HEALING: Triton's polling thread
-hangs when a folder goes while it is being loaded. An instance that hangs is killed, and so DIED."""
+hangs if a folder disappears during its load. An instance that hangs is killed, which is DIED."""

@@ -1,4 +1,4 @@
-"""Keeps one model's instances alive: nothing in Triton does."""
+"""Replaces dead and hung processes of one model; Triton itself does not."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from collections.abc import Callable
 
 from asr_backend.server.models import ModelSpec
 from asr_backend.server.prepare.run_directory import RunDirectory
-from asr_backend.server.supervise.allowance import Allowance
+from asr_backend.server.supervise.allowance import COUNT_FOR_S, MAX_REPLACEMENTS, Allowance
 from asr_backend.server.supervise.model_state import TRANSITIONS, Event, State
 from asr_backend.server.supervise.process import TritonProcess
 from asr_backend.server.supervise.pulse import Pulse
 from asr_backend.server.supervise.retirement import Retirement
 from asr_backend.server.supervise.stubs import Stub
 
-# Triton looks at the repository every second; it must have seen that a model is gone.
+# Triton polls the repository every second; it must notice that a model is gone.
 _REST_S = 3.0
 _MIN_LOAD_S = 120.0
 
 
 class ModelSupervisor:
-    """Follows one model through the lives of a server's tritonservers, one at a time.
+    """Watches one model in each tritonserver of a server, one after another.
 
-    A dead instance is replaced by loading the model again beside the old instances, which go on
-    with their work until they are idle. Where that fails, for lack of memory say, the model is
-    taken out, its old instances are ended, and it is put back once. An instance that hangs is
-    killed first.
+    A dead instance is replaced by loading the model again beside the old instances, which finish
+    their calls and are ended when idle. If that load fails, for lack of memory for example, the
+    model is taken out, its old instances are killed, and it is put back once. An instance that
+    hangs is killed first.
 
     Args:
         spec: which model.
         run: the repository that Triton watches.
-        log: takes a line for each step.
+        log: writes a log line.
         upstream: the model whose answers this one waits for.
 
     Attributes:
         spec: which model.
-        state: what it is at.
+        state: its state.
         instances: the stubs of the present load.
-        heals: how often dead instances were replaced.
-        hangs: how many instances were killed because they hung.
+        heals: times that dead instances were replaced.
+        hangs: instances that were killed because they hung.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ModelSupervisor:
         self.state = State.STARTING
         self.instances: list[Stub] = []
         self.heals = self.hangs = 0
-        # Instances of the present load that died before they could be found.
+        # Instances of the present load that died before they were found.
         self._missing = 0
         self._run, self._log, self._upstream = run, log, upstream
         self._allowance = Allowance()
@@ -70,11 +70,11 @@ class ModelSupervisor:
         }
 
     def begin(self, triton: TritonProcess, find: Callable[[], list[Stub]]) -> None:
-        """A tritonserver starts.
+        """Starts over with a new tritonserver.
 
         Args:
-            triton: loads the model.
-            find: gives the model's living stubs, those of earlier loads too.
+            triton: the process that loads the model.
+            find: returns the model's living stubs, those of earlier loads too.
         """
         self._triton, self._find = triton, find
         self.state = State.STARTING
@@ -90,35 +90,35 @@ class ModelSupervisor:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether Triton says that it was loaded."""
+        """Whether Triton has logged a successful load."""
         return self._triton.loads[self.spec.name] > 0
 
     @property
     def dead(self) -> int:
-        """Instances of the present load that do not run."""
+        """Dead instances of the present load."""
         return self._missing + sum(not stub.is_alive() for stub in self.instances)
 
     @property
     def serves(self) -> bool:
-        """Whether an instance takes calls: one that hung was killed and is not there any more."""
+        """Whether an instance takes calls; one that hangs is killed, so it does not count."""
         return self.state in (State.READY, State.HEALING) and any(
             stub.is_alive() for stub in self.instances
         )
 
     def adopt(self, now_s: float, load_s: float) -> None:
-        """Take the first load's instances, which took `load_s` seconds to come."""
+        """Takes the instances of the first load, which took `load_s` seconds."""
         self._load_s, self.instances = load_s, self._find()
         self._on(Event.LOADED, now_s)
 
     def step(self, now_s: float) -> None:
-        """Look, and do what is due."""
+        """Looks for dead, hung and idle instances, and acts."""
         self._end_hung_ones(now_s)
         self._retirement.end_idle_ones(now_s)
         if (event := self._event(now_s)) is not None:
             self._on(event, now_s)
 
     def drain(self, now_s: float) -> bool:
-        """Take the model out, let it finish, and say whether it has: no instance is left."""
+        """Takes the model out; True once its instances have finished and ended."""
         if self.state is State.HEALING:
             self.step(now_s)
             return False
@@ -126,14 +126,14 @@ class ModelSupervisor:
             self._on(Event.STOP, now_s)
         self._end_hung_ones(now_s)
         if self.dead and any(stub.is_alive() for stub in self.instances):
-            # The calls of a dead instance may never end, and Triton waits for them with the others.
+            # A dead instance's calls may never end, and Triton would wait for them.
             self._retirement.add(self.instances)
             self.instances = []
         self._retirement.end_drained_ones(now_s, self._upstream_stubs())
         return not self._find()
 
     def _event(self, now_s: float) -> Event | None:
-        """What has happened since the last look, None for nothing that matters."""
+        """The event since the last look, None if there is none."""
         if self.state is State.READY and self.dead:
             if self._allowance.is_spent(now_s):
                 return Event.DIED_TOO_OFTEN
@@ -150,7 +150,7 @@ class ModelSupervisor:
         return None
 
     def _on(self, event: Event, now_s: float) -> None:
-        """Go where the table says, and do what belongs to it."""
+        """Makes the table's transition and runs its action."""
         before = self.state
         self.state = TRANSITIONS[before, event]
         if action := self._actions.get((before, event)):
@@ -158,7 +158,10 @@ class ModelSupervisor:
 
     def _heal(self, now_s: float) -> None:
         count = len(self.instances) + self._missing
-        self._log(f"{self.spec.name}: {self.dead} of {count} instances died, healing")
+        self._log(
+            f"{self.spec.name}: {self.dead} of {count} processes died; loading the model again to "
+            "replace them"
+        )
         self._began_s, self._second_try = now_s, False
         self._expect_load(now_s)
         self._run.touch(self.spec.name)
@@ -181,40 +184,49 @@ class ModelSupervisor:
         self._missing = max(0, count - len(self.instances))
         self.heals += 1
         self._allowance.spend(now_s)
-        self._log(f"{self.spec.name}: healed in {now_s - self._began_s:.1f} s")
+        self._log(f"{self.spec.name}: replaced in {now_s - self._began_s:.1f} s")
 
     def _make_room(self, now_s: float) -> None:
-        # At once: Triton tries again a second later, and a folder must not go during a load.
+        # At once: Triton tries again in a second, and a folder must not disappear during a load.
         self._withdraw(now_s)
         for stub in self._find():
             stub.kill()
         self._since_s = now_s
-        self._log(f"{self.spec.name}: failed to load beside its old instances; ending them first")
+        self._log(
+            f"{self.spec.name}: failed to load beside its old processes, perhaps for lack of "
+            "memory; killing those and loading once more"
+        )
 
     def _withdraw(self, now_s: float) -> None:
         self._run.withdraw(self.spec.name)
 
     def _give_up(self, now_s: float) -> None:
-        self._log(f"{self.spec.name}: cannot be healed, it failed to load twice")
+        self._log(
+            f"{self.spec.name}: giving up: it failed to load twice, the log above says why; "
+            "asr-server ends"
+        )
 
     def _give_up_load(self, now_s: float) -> None:
-        self._log(f"{self.spec.name}: still loading after {now_s - self._since_s:.0f} s")
+        self._log(f"{self.spec.name}: the load has not ended after {now_s - self._since_s:.0f} s")
 
     def _give_up_healing(self, now_s: float) -> None:
-        self._log(f"{self.spec.name}: given up, it died again after too many heals")
+        self._log(
+            f"{self.spec.name}: giving up: its processes died again after {MAX_REPLACEMENTS} "
+            f"replacements in {COUNT_FOR_S / 60:.0f} minutes; asr-server ends"
+        )
 
     def _end_hung_ones(self, now_s: float) -> None:
-        """Kill instances that make no progress, of this load and of earlier ones."""
+        """Kills instances without progress, of this load and of earlier ones."""
         stubs = {stub.pid: stub for stub in self._find()}
         self._pulses = {
             pid: self._pulses.get(pid) or Pulse(stub.signs) for pid, stub in stubs.items()
         }
         for pid, stub in stubs.items():
             if why := self._pulses[pid].hangs(now_s):
-                self._log(f"{self.spec.name}: process {pid} hangs ({why}); ending it")
+                self._log(f"{self.spec.name}: process {pid} hangs ({why}); killing it")
                 self.hangs += 1
                 stub.kill()
-                # Once: where the system cannot end it yet, it is still found.
+                # Count it once: until the kernel can end it, it is still found.
                 self._pulses[pid] = Pulse(lambda: None)
 
     def _upstream_stubs(self) -> list[Stub] | None:

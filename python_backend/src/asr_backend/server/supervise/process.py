@@ -1,4 +1,4 @@
-"""The tritonserver process: started, listened to, and not left behind."""
+"""The tritonserver process: starts it, reads its log, and ends it with all its children."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOADED = re.compile(rb"\] \"?successfully loaded '([^']+)'")
 _CRASHED = re.compile(rb"Signal \((6|11)\) received")
 _FAILED = re.compile(rb"\] \"?failed to load '([^']+)'(?! version)")
 
-# Said every second of a stop, and no fault.
+# Logged every second of a stop, and no fault.
 _NOT_READY = f"failed to load model '{NOT_READY}'".encode()
 
 
@@ -34,14 +34,14 @@ class TritonProcess:
     """A running tritonserver with its stubs: one process group, and a watchdog outside of it.
 
     Attributes:
-        loads: how often each model was loaded, by name.
-        failures: how often each model failed to load, by name.
-        crashed_s: when it said that it crashed, by the monotonic clock; it may hang over its last
-            words, where its memory is in ruins.
+        loads: successful loads of each model, by name.
+        failures: failed loads of each model, by name.
+        crashed_s: when it logged a crash, by the monotonic clock; it may then hang in the handler
+            of its own crash.
     """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], run: RunDirectory) -> None:
-        """Starts it; call from the main thread, whose end would be taken for the supervisor's."""
+        """Starts it; call from the main thread: the kernel kills it when this thread ends."""
         self.loads: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.crashed_s = math.inf
@@ -51,7 +51,7 @@ class TritonProcess:
                 *(sys.executable, "-I", "-S", str(Path(launcher.__file__)), str(os.getpid())),
                 *(env.get("LD_PRELOAD", ""), *argv),
             ],
-            # Not for the launcher: the guard takes itself out of the variable when it is loaded.
+            # Not for the launcher: the guard removes itself from the variable when it is loaded.
             env={key: value for key, value in env.items() if key != "LD_PRELOAD"},
             cwd=run.empty,
             stdin=subprocess.DEVNULL,
@@ -67,7 +67,7 @@ class TritonProcess:
                 *("-I", "-S", str(Path(watchdog.__file__))),
                 *(str(self.pid), str(run.path), run.region_prefix),
             ],
-            # It needs no secret of ours.
+            # It needs no other variable, and no secret.
             env={key: env[key] for key in ("LD_LIBRARY_PATH",) if key in env},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -83,35 +83,35 @@ class TritonProcess:
         self.kill()
 
     def status(self) -> int | None:
-        """Exit status in a shell's way (128 + signal), None while it runs."""
+        """Exit status as in a shell (128 + signal), None while it runs."""
         code = self._popen.poll()
         return 128 - code if code is not None and code < 0 else code
 
     def lost_port(self) -> str | None:
-        """Why it ended by itself: the use of a port that another program took, as its log says."""
+        """The use of the port that another program took, if its log says that it ended for that."""
         self._listener.join(_LAST_WORDS_S)
         return self._lost_port
 
     def terminate(self) -> None:
-        """Asks it to end; it takes no SIGTERM (see launcher)."""
+        """Asks it to end, by SIGINT; it blocks SIGTERM (see launcher)."""
         with contextlib.suppress(ProcessLookupError):
             self._popen.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """Ends it with all its stubs and the watchdog; waits for its end and its last words."""
+        """Kills it with all its stubs, ends the watchdog, and waits for its last output."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
         with contextlib.suppress(BrokenPipeError):
             self._watchdog.communicate(b".")
-        # A reader of ours that has stopped reading must not keep us.
+        # A reader of our output that has stopped reading must not block the stop.
         self._listener.join(_LAST_WORDS_S)
 
     def _listen(self) -> None:
-        """Passes the output on, and takes from it what no other channel says.
+        """Passes the output on, and notes loads, failures, lost ports and crashes.
 
-        A model that is being loaded again answers as ready all the while, from its old instances;
-        that the new ones serve, their warm-up done, is said in the log alone.
+        Only the log says that new instances serve: a model that is being loaded again answers as
+        ready all the while, from its old instances.
         """
         assert self._popen.stdout is not None
         with self._popen.stdout as lines:
@@ -126,8 +126,8 @@ class TritonProcess:
                     self.crashed_s = time.monotonic()
                 if _NOT_READY in line:
                     continue
-                # Whoever read it may be gone, the disk full, or sys.stderr None where it was closed
-                # at the start: Triton must not block on a full pipe.
+                # The reader may be gone, the disk full, or sys.stderr None because it was closed at
+                # the start. Go on reading all the same: Triton must not block on a full pipe.
                 with contextlib.suppress(OSError, ValueError, AttributeError):
                     sys.stderr.buffer.write(line)
                     sys.stderr.buffer.flush()

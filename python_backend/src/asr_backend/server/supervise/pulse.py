@@ -1,4 +1,4 @@
-"""Whether a process makes progress, as far as we who ask were awake ourselves."""
+"""Whether a process makes progress, counting only time in which the supervisor itself ran."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Generic, TypeVar
 from asr_backend.triton_io.progress import HANG_S, Signs
 
 _LONGEST_LOOK_S = 1.0
-"""More than this between two looks says that we stood still, and perhaps the whole machine did."""
+"""Longer gaps between two looks mean that the supervisor stood still, perhaps the whole machine."""
 
 T = TypeVar("T")
 
 
 class Unchanged(Generic[T]):
-    """How long a value has not changed, in seconds of our own looking."""
+    """How long a value has not changed, in seconds in which the supervisor ran."""
 
     def __init__(self) -> None:
         self._value: T | None = None
@@ -22,7 +22,7 @@ class Unchanged(Generic[T]):
         self._for_s = 0.0
 
     def look(self, value: T, now_s: float) -> float:
-        """Seconds for which it has been this value."""
+        """Seconds for which it has had this value."""
         if value != self._value:
             self._value, self._for_s = value, 0.0
         else:
@@ -32,11 +32,11 @@ class Unchanged(Generic[T]):
 
 
 class Pulse:
-    """Of one model instance.
+    """Watches one model instance.
 
     Args:
-        read: what the instance says of itself; None where it says nothing at all, as a model does
-            that is not ours. Then it is never taken to hang.
+        read: returns the instance's signs of life; None if it writes none, as a foreign model does.
+            Such an instance never counts as hung.
     """
 
     def __init__(self, read: Callable[[], Signs | None]) -> None:
@@ -45,7 +45,7 @@ class Pulse:
         self._steps: Unchanged[int] = Unchanged()
 
     def hangs(self, now_s: float) -> str:
-        """In words why it is taken to hang, "" where it is not."""
+        """Why it counts as hung, in words; "" if it does not."""
         signs = self._read()
         if signs is None:
             return ""
@@ -55,7 +55,7 @@ class Pulse:
             return f"no sign of life for {silent_s:.1f} s"
         if signs.busy and stuck_s >= signs.patience_s:
             return (
-                f"{stuck_s:.1f} s over one piece of work, the limit is {signs.patience_s:.1f} s by "
-                "the slowest before"
+                f"one step has taken {stuck_s:.1f} s, the limit from earlier steps is "
+                f"{signs.patience_s:.1f} s"
             )
         return ""

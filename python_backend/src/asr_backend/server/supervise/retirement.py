@@ -1,4 +1,4 @@
-"""Instances of an earlier load, which finish what they have begun and are then ended."""
+"""Instances of an earlier load: they finish their calls and are then ended."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 from asr_backend.server.supervise.stubs import Stub
 
 _IDLE_CPU_S = 0.05
-# At a stop. One that waits for nobody else's work either, as that is still too, is done sooner.
+# At a stop. An instance whose upstream is idle too waits for nothing, and is ended sooner.
 _DRAINING_IDLE_S = 20.0
 _DRAINING_STILL_S = 3.0
 
 
 class _Stillness:
-    """Whether some processes rest."""
+    """Whether some processes are idle."""
 
     def __init__(self) -> None:
         self._since_s = 0.0
         self._cpu_s: dict[int, float] = {}
 
     def lasts(self, idle_s: float, stubs: Sequence[Stub], now_s: float) -> bool:
-        """Whether they, the same ones, have used next to nothing of the processor for `idle_s`."""
+        """Whether the same processes have used next to no processor time for `idle_s`."""
         cpu_s = {stub.pid: stub.cpu_s() for stub in stubs}
         same = cpu_s.keys() == self._cpu_s.keys()
         if same and now_s <= self._since_s + idle_s:
@@ -42,7 +42,7 @@ class Retirement:
     """The instances of a model's earlier loads.
 
     Args:
-        idle_s: one is ended after so many seconds without work.
+        idle_s: an instance is ended after so many idle seconds.
     """
 
     def __init__(self, idle_s: float) -> None:
@@ -50,7 +50,7 @@ class Retirement:
         self._retired: list[_Retired] = []
 
     def add(self, stubs: Sequence[Stub]) -> None:
-        """Take these in; dead ones too, whose shared memory is still to be released."""
+        """Adds instances; dead ones too, whose shared memory is still to be released."""
         self._retired += [_Retired(stub) for stub in stubs]
 
     def pids(self) -> set[int]:
@@ -58,16 +58,16 @@ class Retirement:
         return {one.stub.pid for one in self._retired}
 
     def end_idle_ones(self, now_s: float) -> None:
-        """End those without work, while the server serves."""
+        """Ends idle instances, while the server serves."""
         self._end(lambda one: one.alone.lasts(self._idle_s, [one.stub], now_s))
 
     def end_drained_ones(self, now_s: float, upstream: Sequence[Stub] | None) -> None:
-        """End those without work at a stop: nothing new comes, so less is enough of a sign.
+        """Ends idle instances at a stop, after less time: no new calls come.
 
         Args:
             now_s: the time.
-            upstream: the processes of the model that they wait for; None where one is missing, so
-                that their stillness says nothing.
+            upstream: the processes of the model that they wait for; None if one is missing, because
+                their idleness then says nothing.
         """
         idle_s = min(self._idle_s, _DRAINING_IDLE_S)
 

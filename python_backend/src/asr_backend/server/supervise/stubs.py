@@ -17,10 +17,10 @@ class Stub:
     """One model instance's process.
 
     Attributes:
-        process: its handle, which a later process of the same number is not taken for.
+        process: its handle; a later process with the same id does not match it.
         model: the model's name.
         region: the name of its shared-memory region.
-        progress: the file in which it says what it does.
+        progress: the file with its signs of life.
     """
 
     process: psutil.Process
@@ -49,16 +49,16 @@ class Stub:
         return float(times.user + times.system)
 
     def signs(self) -> Signs | None:
-        """What it says of itself, None where it says nothing."""
+        """Its signs of life, None if it writes none."""
         return read_signs(self.progress)
 
     def release(self) -> None:
-        """Remove what a dead one left in shared memory."""
+        """Removes the files that a dead instance left in shared memory."""
         for left in (SHARED_MEMORY / self.region, self.progress):
             left.unlink(missing_ok=True)
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Kills it."""
         with contextlib.suppress(psutil.Error):
             self.process.kill()
 

@@ -1,4 +1,4 @@
-"""Starts tritonserver, keeps it and its models alive, and ends it without losing work."""
+"""Starts tritonserver, replaces it and its models' processes, and ends it without losing calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from asr_backend.server.prepare.ports import PortLostError, Ports, address_of, t
 from asr_backend.server.prepare.run_directory import RunDirectory
 from asr_backend.server.prepare.tritonserver import Triton, command_line, environment
 from asr_backend.server.settings import Settings
-from asr_backend.server.supervise.allowance import Allowance
+from asr_backend.server.supervise.allowance import COUNT_FOR_S, MAX_REPLACEMENTS, Allowance
 from asr_backend.server.supervise.canary import Canary
 from asr_backend.server.supervise.health import Health, HealthServer
 from asr_backend.server.supervise.model_state import State
@@ -35,18 +35,18 @@ from asr_backend.server.supervise.stubs import Stub, find_stubs
 from asr_backend.triton_io.progress import HANG_S, PREFIX_VARIABLE
 
 _TICK_S = 0.1
-# Two signals within so much time are one: `timeout` sends it to a process and then to its group.
+# Two signals within this time count as one: `timeout` signals a process and then its group.
 _ONE_SIGNAL_S = 0.5
-# For tritonserver to end by itself.
+# How long tritonserver may take to end by itself.
 _END_S = 3.0
-# For the same after a crash: its last words are a stack's trace.
+# The same after a crash, while it writes a stack trace.
 _CRASH_S = 2.0
-# What was fetched has been fetched; a start that takes longer than this does not come to an end.
+# Downloads are over by then: a longer start does not end.
 _MAX_START_S = 900.0
 
 
 def _command() -> str:
-    """The command `asr` as a person can type it: by its path where it is beside us and off PATH."""
+    """The command `asr` as a person can type it: with its path if it is not on PATH."""
     beside = Path(sys.executable).with_name("asr")
     return str(beside) if shutil.which("asr") is None and beside.exists() else "asr"
 
@@ -54,8 +54,8 @@ def _command() -> str:
 class Supervisor:
     """One server from its start to its end; `run` is called once, from the main thread.
 
-    A tritonserver that has served and then ends, crashes or hangs is replaced by a new one on the
-    same ports. One that never came to serve ends the server: what is wrong would stay wrong.
+    A tritonserver that has served and then ends, crashes or hangs is replaced on the same ports. If
+    it never served, the server ends: a new one would fail the same way.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Supervisor:
         """Serves until it is stopped or fails; returns the exit status.
 
         Raises:
-            StartError: when the run directory cannot be made, or a port is taken.
+            StartError: if the run directory cannot be made, or a port is taken.
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
@@ -98,7 +98,10 @@ class Supervisor:
             allowance = Allowance()
             while (status := self._life(run, backends)) is None:
                 if allowance.is_spent(time.monotonic()):
-                    log("given up: tritonserver was restarted too often")
+                    log(
+                        f"giving up: tritonserver was replaced {MAX_REPLACEMENTS} times in "
+                        f"{COUNT_FOR_S / 60:.0f} minutes; asr-server ends"
+                    )
                     return 1
                 while not allowance.may_now(time.monotonic()) and not self._stops:
                     time.sleep(_TICK_S)
@@ -110,7 +113,7 @@ class Supervisor:
             return status
 
     def _supervisors(self, run: RunDirectory) -> list[ModelSupervisor]:
-        """One for each model that is served, in the order in which they are drained."""
+        """One for each served model, in the order in which they are drained."""
         made: dict[str, ModelSupervisor] = {}
         for spec in reversed([spec for spec in MODELS if spec.name in self._configs]):
             upstream = made.get(spec.upstream)
@@ -144,7 +147,7 @@ class Supervisor:
         """One tritonserver from its start to its end.
 
         Returns:
-            The server's exit status, None where another tritonserver is to take its place.
+            The server's exit status, None if a new tritonserver is to replace this one.
         """
         argv = command_line(
             self._triton,
@@ -153,7 +156,7 @@ class Supervisor:
             repository=run.repository,
             backends=backends,
             region_prefix=run.region_prefix,
-            # Nobody keeps the value: those calls are locked for good.
+            # The value is stored nowhere: those calls stay locked.
             secret=secrets.token_urlsafe(32),
             access=self._access,
         )
@@ -172,14 +175,14 @@ class Supervisor:
             return self._supervise(process, run, ends)
 
     def _why_it_ended(self, process: TritonProcess, canary: Canary, answers: Unchanged[int]) -> str:
-        """In words why this tritonserver serves nobody any more, "" where it does."""
+        """Why this tritonserver no longer serves, in words; "" if it does."""
         now_s = time.monotonic()
         if (status := process.status()) is not None:
             return f"ended by itself with status {status}"
         if now_s > process.crashed_s + _CRASH_S:
             return "crashed and hangs"
         if self._state not in ("ready", "draining"):
-            return ""  # While it loads, it need not answer.
+            return ""  # It need not answer while it loads.
         if (silent_s := answers.look(canary.answers, now_s)) >= HANG_S:
             return f"hangs: it has not answered for {silent_s:.1f} s"
         return ""
@@ -200,7 +203,7 @@ class Supervisor:
                 if State.FAILED in states:
                     return 1
                 if State.STUCK in states:
-                    return self._ended(process, "does not come to the end of a load")
+                    return self._ended(process, "cannot finish a load")
             elif all(model.is_loaded for model in self._models) and triton_answers(
                 self._settings, self._ports
             ):
@@ -212,14 +215,14 @@ class Supervisor:
         return self._drain(process, run, ends)
 
     def _ended(self, process: TritonProcess, why: str) -> int | None:
-        """After the end of a tritonserver that nobody asked for: a new one, or the exit status."""
+        """Handles an unexpected end: the exit status, or None to replace tritonserver."""
         log(f"tritonserver {why}")
         if self._state == "starting":
             if use := process.lost_port():
                 raise PortLostError(use, vars(self._ports)[use])
             return process.status() or 1
         self._state = "restarting"
-        log("starting another tritonserver on the same ports")
+        log("starting a new tritonserver on the same ports; calls in flight are lost")
         return None
 
     def _serves(self, now_s: float, load_s: float) -> None:
@@ -227,7 +230,7 @@ class Supervisor:
             model.adopt(now_s, load_s)
         is_first = self._state == "starting"
         self._state = "ready"
-        log(f"both models are ready after {load_s:.1f} s")
+        log(f"all models are ready after {load_s:.1f} s")
         if is_first:
             self._announce()
 
@@ -245,10 +248,13 @@ class Supervisor:
         )
 
     def _drain(self, process: TritonProcess, run: RunDirectory, ends: Callable[[], str]) -> int:
-        """Lets the files in work finish, then the direct calls of wav2vec2, then ends Triton."""
+        """Lets calls of transcribe finish, then direct calls of wav2vec2, then ends Triton."""
         self._state = "draining"
         run.turn_not_ready()
-        log(f"draining: files in work have {self._settings.exit_timeout_s:g} s; again to hurry")
+        log(
+            f"draining: calls in flight have {self._settings.exit_timeout_s:g} s to finish; "
+            "a second signal stops immediately"
+        )
         deadline_s = time.monotonic() + self._settings.exit_timeout_s
         waiting = list(self._models)
         while waiting and self._may_wait(ends, deadline_s):
@@ -260,9 +266,10 @@ class Supervisor:
         if waiting:
             if why := ends():
                 log(f"tritonserver {why}")
-            log("stopped with calls in work" if self._stops < 2 else "stopped in a hurry")
+            reason = "before all calls had finished" if self._stops < 2 else "by a second signal"
+            log(f"stopped {reason}; calls still in flight are lost")
         process.terminate()
-        # A call that a dead instance never answered would keep it for its own exit timeout.
+        # A call that a dead instance never answered would delay it by its own exit timeout.
         deadline_s = time.monotonic() + _END_S
         while self._may_wait(ends, deadline_s):
             time.sleep(_TICK_S)

@@ -1,8 +1,8 @@
-"""Ends a server whose supervisor is gone: run as a program, with the standard library alone.
+"""Kills a server whose supervisor has died, and cleans up. Uses the standard library only.
 
 Arguments: the server's process group, its run directory, the prefix of its shared-memory regions.
-The supervisor holds the other end of standard input. A byte on it says that all was cleaned up; its
-end without one says that the supervisor was killed.
+The supervisor holds the other end of standard input. A byte on it means that the supervisor has
+cleaned up; end of file without a byte means that the supervisor was killed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _KILL_FOR_S = 1.0
 
 
 def main() -> None:
-    """Waits for the supervisor's end."""
+    """Waits for the supervisor to end."""
     group, run_dir, region_prefix = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if os.read(0, 1):
         return
-    # More than once: the server may be starting another process just now.
+    # More than once: the server may be starting a process at this moment.
     deadline = time.monotonic() + _KILL_FOR_S
     with contextlib.suppress(ProcessLookupError):
         while time.monotonic() < deadline:
