@@ -15,7 +15,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[1] / "python_backend/src/asr_backend/server/tritonserver_guard"
+FOLDER = (
+    Path(__file__).parents[1] / "python_backend/src/asr_backend/server/prepare/tritonserver_guard"
+)
 LIBRARY = FOLDER / "libasr_tritonserver_guard.so"
 ZIG = "0.13.0"
 _FLAGS = (

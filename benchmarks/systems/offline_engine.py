@@ -14,10 +14,11 @@ NAME = "its engine offline, {}"
 
 def load(checkpoint: Path, precision: str) -> Transcriber:
     """The engine, whole clips, planned into forwards as the model `wav2vec2` plans them."""
-    from asr_backend.batching import FORWARD_START_S, MAX_BATCH_AUDIO_S, plan_forwards
-    from asr_backend.checkpoint import SAMPLE_RATE_HZ, load_checkpoint
-    from asr_backend.decoding.ctc import GreedyDecoder
-    from asr_backend.engine.loading import load_engine
+    from asr_backend.acoustic.engine.loading import load_engine
+    from asr_backend.acoustic.forward_plan import FORWARD_START_S, MAX_BATCH_AUDIO_S, plan_forwards
+    from asr_backend.audio.format import SAMPLE_RATE_HZ
+    from asr_backend.checkpoint.description import load_checkpoint
+    from asr_backend.ctc.greedy import GreedyDecoder
     from benchmarks.systems.tutorial import read_wav
 
     description = load_checkpoint(checkpoint)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tests import recordings
-from tests.integration import reference
+from tests.support import recordings
+from tests.support.server import reference
 
 NAME = "cards-004-five-five.wav"
 MODEL = "transcribe"

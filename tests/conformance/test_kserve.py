@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import recordings
 from tests.conformance.call import NAME, expected
 from tests.conformance.environment import kserve_python
+from tests.support import recordings
 
 pytestmark = pytest.mark.server
 

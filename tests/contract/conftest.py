@@ -1,11 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import grpc._channel
+import grpc.aio._channel
 import pytest
 
 from asr_client import Client
 from asr_client.testing import FakeServer
+from tests.contract.schemas import RESULT, closed
 
 TEXT = "ten of clubs"
 
@@ -21,6 +26,36 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def client(url: str) -> Iterator[Client]:
+def client(url: str, results: list[Any]) -> Iterator[Client]:
     with Client(url, timeout_s=60) as opened:
         yield opened
+
+
+@pytest.fixture(autouse=True)
+def results(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """Every RESULT that the test receives, by whichever client; all are held to the schema."""
+    seen: list[dict[str, Any]] = []
+
+    def keep(response: Any) -> Any:
+        for output, raw in zip(response.outputs, response.raw_output_contents, strict=False):
+            if output.name == "RESULT":
+                seen.append(json.loads(raw[4:]))
+        return response
+
+    for kind in (grpc._channel.Channel, grpc.aio._channel.Channel):
+        monkeypatch.setattr(kind, "unary_unary", _observed(kind.unary_unary, keep))
+    yield seen
+    errors = [error.message for result in seen for error in closed(RESULT).iter_errors(result)]
+    assert not errors, errors
+
+
+def _observed(unary_unary: Any, keep: Callable[[Any], Any]) -> Any:
+    """A channel's `unary_unary` whose answers of ModelInfer go through `keep`."""
+
+    def observed(channel: Any, method: str, *args: Any, **settings: Any) -> Any:
+        read = settings.get("response_deserializer")
+        if method.endswith("/ModelInfer") and read is not None:
+            settings["response_deserializer"] = lambda data: keep(read(data))
+        return unary_unary(channel, method, *args, **settings)
+
+    return observed

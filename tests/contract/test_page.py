@@ -16,21 +16,18 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from asr_backend.audio.containers import DEMUXERS
-from asr_backend.contract import (
-    CONTRACT_VERSION,
-    MAX_OPTIONS_BYTES,
-    Options,
-    encode_result,
-)
-from asr_backend.decoding.ctc import Span, Transcription
+from asr_backend.ctc.transcription import Span, Transcription
 from asr_backend.errors import UNAVAILABLE_CODES, ErrorCode
+from asr_backend.front.options import MAX_OPTIONS_BYTES, Options
+from asr_backend.front.result import CONTRACT_VERSION, encode_result
 from asr_backend.server.settings import Settings
 from asr_client._transport.retry import RETRIES_PER_CALL
 from asr_client._transport.statuses import classify
-from tests import recordings
+from tests.support import recordings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+ERRORS = json.loads((ROOT / "contract" / "v1" / "errors.json").read_text(encoding="utf-8"))
 RECORDING = (recordings.FOLDER / "go-forward-ten-meters.wav").read_bytes()
 
 
@@ -79,28 +76,43 @@ def test_the_result_is_that_of_the_server():
     assert set(shown["timing_ms"]) == set(result["timing_ms"])
 
 
+ADVICE = {"never": 0, "once, at another server": 1, "at most twice": 2}
+
+
 def test_the_codes_are_those_of_the_server_and_the_client_agrees():
-    table = {row[0].strip("`"): row for row in rows("Errors")}
-    assert list(table) == [code.value for code in ErrorCode]
-    advice = {"never": 0, "once, at another server": 1, "at most twice": 2}
-    for code in ErrorCode:
-        _, status, _, again = table[code.value]
+    assert [entry["code"] for entry in ERRORS["codes"]] == [code.value for code in ErrorCode]
+    for entry in ERRORS["codes"]:
+        code, status = ErrorCode(entry["code"]), entry["status"]
         expected = "UNAVAILABLE" if code in UNAVAILABLE_CODES else "INVALID_ARGUMENT"
         assert status == ("INTERNAL" if code is ErrorCode.INTERNAL_ERROR else expected)
         kind, found = classify(status, f"{code.value}: words")
         assert found == code.value
-        assert RETRIES_PER_CALL.get(kind, 0) == advice[again]
+        assert RETRIES_PER_CALL.get(kind, 0) == ADVICE[entry["send_again"]]
 
 
 def test_triton_s_words_mean_the_same_to_the_client():
     checked = 0
-    for words, statuses, _, again in rows("Errors", 1):
-        for status in statuses.split(", "):
-            kind, _ = classify(status, words.strip("`").replace("…", "123"))
-            expected = {"never": 0, "at most twice": 2}.get(again, float("inf"))
-            assert RETRIES_PER_CALL.get(kind, 0) == expected, (words, status)
+    for entry in ERRORS["without_code"]:
+        for status in entry["statuses"]:
+            kind, _ = classify(status, entry["words"].strip("`").replace("…", "123"))
+            expected = ADVICE.get(entry["send_again"], float("inf"))
+            assert RETRIES_PER_CALL.get(kind, 0) == expected, (entry["words"], status)
             checked += 1
     assert checked > 12
+
+
+def test_the_page_s_tables_of_errors_are_the_contract_s():
+    def plain(title: str, table: int) -> list[list[str]]:
+        return [[re.sub(r"\[(\w+)\]\(#\w+\)", r"\1", c) for c in row] for row in rows(title, table)]
+
+    assert plain("Errors", 0) == [
+        [f"`{entry['code']}`", entry["status"], entry["meaning"], entry["send_again"]]
+        for entry in ERRORS["codes"]
+    ]
+    assert plain("Errors", 1) == [
+        [entry["words"], ", ".join(entry["statuses"]), entry["meaning"], entry["send_again"]]
+        for entry in ERRORS["without_code"]
+    ]
 
 
 def test_the_pattern_finds_codes():
@@ -125,9 +137,9 @@ def test_the_tensors_are_those_of_the_models():
     for model, title in (("transcribe", "The call"), ("wav2vec2", "The model `wav2vec2`")):
         text = (ROOT / "model_repository" / model / "config.pbtxt").read_text(encoding="utf-8")
         config = text_format.Parse(text, model_config_pb2.ModelConfig())
-        told = [f"in `{tensor.name}`" for tensor in config.input]
-        told += [f"out `{tensor.name}`" for tensor in config.output]
-        assert [row[0] for row in rows(title)] == told
+        names = [f"in `{tensor.name}`" for tensor in config.input]
+        names += [f"out `{tensor.name}`" for tensor in config.output]
+        assert [row[0] for row in rows(title)] == names
 
 
 def test_every_kind_of_file_is_named():

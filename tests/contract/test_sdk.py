@@ -11,7 +11,7 @@ from opentelemetry import trace
 
 import asr_client
 from asr_client import AsyncClient, Client, Transcript
-from tests.recordings import FOLDER, pcm, samples, wav
+from tests.support.recordings import FOLDER, pcm, samples, wav
 
 NAME = "cards-001-ten-of-clubs.wav"
 RECORDING = FOLDER / NAME

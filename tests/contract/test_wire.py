@@ -11,7 +11,7 @@ import pytest
 from tritonclient.grpc import InferenceServerClient, InferInput, service_pb2
 from tritonclient.utils import InferenceServerException
 
-from tests.recordings import FOLDER, pcm
+from tests.support.recordings import FOLDER, pcm
 
 RECORDING = (FOLDER / "cards-001-ten-of-clubs.wav").read_bytes()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from asr_client import Client
-from tests import ngrams, recordings
+from tests.support import ngrams, recordings
 from tools.local_server import LocalServer, local_server
 
 

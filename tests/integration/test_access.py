@@ -28,13 +28,13 @@ from asr_client import (
     ServerUnavailable,
     TlsConfig,
 )
-from tests.recordings import FOLDER
+from tests.support.recordings import FOLDER
 from tools.local_server import LocalServer, local_server
 
 pytestmark = pytest.mark.server
 
 TOKEN = "hush:hush,=+/=="
-"""With every character that Triton's argument could stumble over."""
+"""It has every character that Triton's argument parser could misread."""
 NAME = "asr.test"
 HEADER = "triton-grpc-protocol-authorization"
 RECORDING = FOLDER / "go-forward-ten-meters.wav"

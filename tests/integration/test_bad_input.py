@@ -14,8 +14,8 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from asr_client import AsrError, Client, InvalidAudio
-from tests import recordings
-from tests.unit.backend.audio.files import encode, wav
+from tests.support import recordings
+from tests.support.backend.files import encode, wav
 from tools.local_server import LocalServer
 
 pytestmark = pytest.mark.server
@@ -194,7 +194,7 @@ BATCH_OF_TWO = infer_request([CLIP, CLIP], [b"{}", b"{}"])
 
 
 def answers(server: LocalServer, *requests: Any) -> list[tuple[grpc.StatusCode, str]]:
-    """Status and words (a good one's TEXT) of each; all are sent in the same moment."""
+    """Status and message (TEXT if it succeeded) of each request; all are sent at once."""
     with grpc.insecure_channel(server.url) as channel:
         infer = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer
         return [outcome(call) for call in [infer.future(one, timeout=60) for one in requests]]

@@ -1,4 +1,4 @@
-"""A caller that goes away takes its work along."""
+"""Work stops when its caller has gone."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from asr_client import AsyncClient, Cancelled, Client, DeadlineExceeded
-from tests import recordings
-from tests.integration import metrics_page
-from tests.integration.long_recordings import long_recording
+from tests.support import recordings
+from tests.support.server import metrics_page
+from tests.support.server.long_recordings import long_recording
 from tools.local_server import LocalServer
 
 pytestmark = pytest.mark.server
 
 WINDOWS_IN_FLIGHT = 2
-"""Those of one long file that may have begun, on a server of one instance and two fronts."""
+"""Windows of one long file that may have begun, on a server of one instance and two fronts."""
 CLIP = recordings.FOLDER / "go-forward-ten-meters.wav"
 LATER_CLIPS = 5
 
@@ -50,7 +50,7 @@ def expect_stillness(server: LocalServer, at_the_end: float) -> None:
     until(lambda: in_flight(server) == 0, "windows stay in flight")
     assert executed(server) - at_the_end <= WINDOWS_IN_FLIGHT
     still = executed(server)
-    # Windows of the file would be heard before those that come now, or between them.
+    # Windows of the file would be computed before those that come now, or between them.
     with Client(server.url, timeout_s=120) as other:
         for _ in range(LATER_CLIPS):
             other.transcribe(CLIP)
@@ -90,7 +90,7 @@ def test_the_deadline_stops_the_server_before_the_next_window(
 ) -> None:
     before, timeout_s = executed(server), 1.0
     with Client(server.url) as client:
-        # How long the first windows take is the machine's affair.
+        # The first windows take a time that depends on the machine.
         while True:
             with pytest.raises(DeadlineExceeded):
                 client.transcribe(audio, timeout_s=timeout_s)

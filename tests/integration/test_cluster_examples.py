@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from asr_client.testing import FakeServer
-from tests import recordings
+from tests.support import recordings
 
 CLUSTER = Path(__file__).parents[2] / "examples" / "cluster"
 PYTHON = os.environ.get("ASR_CLUSTER_PYTHON", sys.executable)

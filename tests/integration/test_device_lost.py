@@ -1,4 +1,4 @@
-"""A device whose context has ended, on the real server: its process ends, and callers wait."""
+"""A device whose context has ended: its process ends and is replaced, and callers wait."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tritonclient.utils import InferenceServerException
 
 import asr_backend
 from asr_client import Client, RetryPolicy
-from tests import recordings
-from tests.integration.dummy_server import wait_for
+from tests.support import recordings
+from tests.support.server.dummy_server import wait_for
 from tools.local_server import LocalServer, free_ports
 
 pytestmark = pytest.mark.server
@@ -27,7 +27,7 @@ CLIP = recordings.wav(recordings.pcm("go-forward-ten-meters.wav"))
 MODEL = """
 from pathlib import Path
 import triton_python_backend_utils as pb_utils
-from asr_backend.acoustic import AcousticModel
+from asr_backend.acoustic.model import AcousticModel
 
 class TritonPythonModel:
     def initialize(self, args):
@@ -65,7 +65,7 @@ raise SystemExit(serve(parse(sys.argv[2:], {}).settings, packaged=Path(sys.argv[
 
 @dataclass(frozen=True)
 class FaultyServer:
-    """A server whose device fails once where `fault` is touched."""
+    """A server whose device fails once after `fault` is touched."""
 
     server: LocalServer
     fault: Path

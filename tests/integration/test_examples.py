@@ -1,4 +1,4 @@
-"""Every example runs against the real server and hears what the SDK hears."""
+"""Every example runs against the real server and gets the SDK's transcript."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from asr_client import Client
-from tests import recordings
+from tests.support import recordings
 from tools.local_server import free_ports
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -33,7 +33,7 @@ LINKS = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
 
 @pytest.fixture(scope="module")
 def text(server_url: str) -> str:
-    """What the server hears in the recording; which words is the checkpoint's affair."""
+    """The server's transcript of the recording; the words depend on the checkpoint."""
     with Client(server_url, timeout_s=60) as client:
         heard = client.transcribe(RECORDING).text
     assert heard
@@ -135,7 +135,7 @@ def test_errors(server_url: str, text: str, tmp_path: Path):
 
 
 def test_own_tests_pass_without_a_server(tmp_path: Path):
-    # A copy outside the tree: these tests must not lean on this project's settings.
+    # A copy outside the tree: these tests must not use this project's settings.
     shutil.copy(PYTHON / "06_your_tests.py", tmp_path)
     pytest_ = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "06_your_tests.py")
     assert "5 passed" in run(*pytest_, url="127.0.0.1:9", cwd=tmp_path).stdout
@@ -167,7 +167,7 @@ def endpoint(server_url: str, tmp_path: Path) -> Iterator[str]:
 
 
 def http(url: str, body: bytes | None = None) -> tuple[int, dict[str, object]]:
-    """Status and JSON; (0, {}) where nobody listens."""
+    """Status and JSON; (0, {}) if nothing listens."""
     # No proxy: the address is this machine's.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

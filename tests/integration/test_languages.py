@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 import asr_client
-from asr_backend.checkpoint import load_checkpoint
-from asr_backend.decoding.ctc import GreedyDecoder
-from asr_backend.engine.loading import load_engine
+from asr_backend.acoustic.engine.loading import load_engine
+from asr_backend.checkpoint.description import load_checkpoint
+from asr_backend.ctc.greedy import GreedyDecoder
 from asr_client import Client
-from tests import recordings
-from tests.unit.backend.checkpoints import LANGUAGES, write_language_checkpoint
+from tests.support import recordings
+from tests.support.backend.checkpoints import LANGUAGES, write_language_checkpoint
 from tools.local_server import local_server
 
 pytestmark = pytest.mark.server

@@ -1,4 +1,4 @@
-"""Every user of the machine reads tritonserver's arguments: the lock's header opens nothing."""
+"""The locked calls stay locked for users who can read tritonserver's arguments."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.dummy_server import dummy_server
-from tests.integration.raw_http2 import FIRST_INDEX, answer, field
+from tests.support.server.dummy_server import dummy_server
+from tests.support.server.raw_http2 import FIRST_INDEX, answer, field
 from tools.local_server import free_ports
 
 pytestmark = pytest.mark.server
 
 PREFIX = "triton-grpc-protocol-"
 TOKEN = "hush"
-# What the answer of each call holds, when it is let through.
+# What the answer of each call contains if the call is not locked.
 OPEN = {"TraceSetting": b"trace_level", "LogSettings": b"log_verbose_level"}
 
 
@@ -38,7 +38,7 @@ def test_what_ps_shows_opens_no_locked_call(tmp_path: Path) -> None:
         def grpc(method: str, *fields: bytes) -> bytes:
             return answer(host, int(port), method, fields)
 
-        # So would a header that can be sent be taken.
+        # A header that can be sent would open them.
         metadata = grpc("ServerMetadata", field(PREFIX + "authorization", TOKEN))
         assert b"model_repository" in metadata
         for method, words in OPEN.items():

@@ -1,4 +1,4 @@
-"""Long recordings: complete, in flat memory, and not in the way of short ones."""
+"""Long recordings: complete, in constant memory, without delay for short ones."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import numpy.typing as npt
 import psutil
 import pytest
 
-from asr_backend.windows import windows
 from asr_client import Client, DeadlineExceeded
-from tests import recordings
-from tests.integration import metrics_page
-from tests.integration.long_recordings import long_recording
+from tests.support import recordings
+from tests.support.backend.cutting import cut_into_windows
+from tests.support.server import metrics_page
+from tests.support.server.long_recordings import long_recording
 from tools.local_server import LocalServer
 
 pytestmark = pytest.mark.server
@@ -28,7 +28,7 @@ MIB = 2**20
 
 @contextmanager
 def peak_anonymous_memory(processes: list[psutil.Process]) -> Iterator[list[int]]:
-    """The most anonymous memory of any of the processes while the block runs, in bytes."""
+    """The highest anonymous memory of any of the processes while the block runs, in bytes."""
     peak = [0]
     done = threading.Event()
 
@@ -52,14 +52,13 @@ def anonymous_bytes(process: psutil.Process) -> int:
 
 
 def windows_of(utterances: Sequence[npt.NDArray[np.int16]]) -> list[npt.NDArray[np.float32]]:
-    """What a file of these utterances is cut into, each time in the silence behind one."""
+    """The windows of a file of these utterances, cut in the silence after each."""
     samples = np.concatenate(utterances).astype(np.float32) / 32768
-    made = windows([samples], max_window_s=20, overlap_s=2, stride_samples=320)
-    return [window.samples for window in made]
+    return [window.samples for window in cut_into_windows([samples])]
 
 
 def in_work(server: LocalServer) -> int:
-    """Large recordings in work: each is a file without a name that its front has mapped."""
+    """Large recordings in flight: each is an unnamed file that its front has mapped."""
     maps = [Path(f"/proc/{front.pid}/maps") for front in server.stubs("transcribe")]
     return sum(page.read_text(encoding="utf-8").count("(deleted)") for page in maps)
 
@@ -79,8 +78,8 @@ def test_ten_minutes_have_their_utterances_in_order_and_in_flat_memory(
             client.transcribe(short)
     with peak_anonymous_memory(fronts) as ten_minutes:
         transcript = client.transcribe(audio)
-    # The model hears each window alone as it does within the file, so nothing may differ but the
-    # spaces at the cuts. Utterances alone are normalised without their window's others: words may.
+    # A window alone gives the same result as within the file, so only the spaces at the cuts may
+    # differ. An utterance alone is normalised differently than in its window: its words may differ.
     parts = [np.round(32768 * part).astype(np.int16) for part in windows_of(utterances)]
     with ThreadPoolExecutor(8) as pool:
         alone = list(pool.map(lambda clip: client.transcribe(recordings.wav(clip)).text, parts))
@@ -94,7 +93,7 @@ def test_ten_minutes_have_their_utterances_in_order_and_in_flat_memory(
 
 
 def test_long_files_on_every_front_do_not_keep_a_clip_waiting(client: Client, server: LocalServer):
-    audio, _ = long_recording(900)
+    audio, _ = long_recording(500)
     clip = recordings.wav(recordings.pcm("cards-004-five-five.wav"))
     alone = client.transcribe(clip).text
     count = 2 * len(server.stubs("transcribe"))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from asr_client import Client
-from tests import recordings
-from tests.integration import reference
-from tests.integration.plain_triton import plain_triton
+from tests.support import recordings
+from tests.support.server import reference
+from tests.support.server.plain_triton import plain_triton
 
 pytestmark = pytest.mark.server
 

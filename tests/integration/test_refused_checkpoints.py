@@ -1,4 +1,4 @@
-"""Checkpoints that cannot be served, at a real start: one line says why, and nothing crashes."""
+"""Checkpoints that cannot be served: the start ends with one line that says why; no crash."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from asr_backend.checkpoint import demo_checkpoint
+from asr_backend.checkpoint.description import demo_checkpoint
 
 pytestmark = pytest.mark.server
 
@@ -24,7 +24,7 @@ def not_a_number(weights: dict) -> None:
 
 
 def too_loud(weights: dict) -> None:
-    """A norm takes it back, in fp32."""
+    """A norm undoes it, in fp32."""
     weights[CONVOLUTION] *= 1e6
 
 

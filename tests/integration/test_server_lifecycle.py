@@ -17,14 +17,14 @@ import tritonclient.grpc as grpcclient
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
-from asr_backend.server.run_directory import NOT_READY
-from tests.integration.dummy_server import MODELS, DummyServer, dummy_server, wait_for
+from asr_backend.server.prepare.run_directory import NOT_READY
+from tests.support.server.dummy_server import MODELS, DummyServer, dummy_server, wait_for
 
 pytestmark = pytest.mark.server
 
 
 def refusal(server: DummyServer) -> str:
-    """What a new call is refused with, or nothing."""
+    """The status that a new call fails with, or nothing."""
     try:
         server.call("transcribe")
     except InferenceServerException as error:
@@ -33,7 +33,7 @@ def refusal(server: DummyServer) -> str:
 
 
 class Statuses:
-    """What gRPC's health protocol answers."""
+    """The answer of gRPC's health protocol."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -52,7 +52,7 @@ class Statuses:
 def test_it_serves_with_admin_calls_locked_and_leaves_nothing_behind(tmp_path):
     with dummy_server(tmp_path) as server:
         assert server.call("transcribe") in {stub.pid for stub in server.stubs("transcribe")}
-        # Whatever a file that is sent may name, nothing is there.
+        # The working directory is empty: a submitted file may name others.
         folders = {Path(stub.cwd()) for model in MODELS for stub in server.stubs(model)}
         assert [list(folder.iterdir()) for folder in folders] == [[]]
         assert server.get("/livez") == (200, "alive\n")
@@ -95,7 +95,7 @@ def test_a_stop_lets_calls_finish_and_refuses_new_ones(tmp_path):
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: server.ready()[1]["state"] == "draining")
         assert server.ready()[0] == 503
-        # Triton by itself serves on for gRPC's health protocol, even when no model is left.
+        # Without asr-server, Triton would answer SERVING even with no model left.
         seen = Statuses(server.url)
         wait_for(lambda: seen.now() == "NOT_SERVING")
 
@@ -104,7 +104,7 @@ def test_a_stop_lets_calls_finish_and_refuses_new_ones(tmp_path):
         assert [type(call.result()) for call in calls] == [int] * 12
         while (status := seen.now()) == "NOT_SERVING":
             time.sleep(0.01)
-        assert status == "UNAVAILABLE", "nobody listens any more"
+        assert status == "UNAVAILABLE", "the port is closed"
         assert server.process.wait(timeout=60) == 0
         assert NOT_READY not in server.log.read_text()
         assert server.leftovers() == []
@@ -118,7 +118,7 @@ def test_a_stop_is_cut_short_by_its_timeout_or_a_second_signal(tmp_path, signals
         server.process.send_signal(signal.SIGINT)
         if signals == 2:
             wait_for(lambda: server.ready()[1]["state"] == "draining")
-            # Two in the same moment are one; a person's second one comes later.
+            # Two signals at the same moment count as one; a person's second one comes later.
             time.sleep(1)
             server.process.send_signal(signal.SIGINT)
         assert server.process.wait(timeout=30) == 1

@@ -1,4 +1,4 @@
-"""Where the real server listens, and what it does when a port is taken from under it."""
+"""Where the real server listens, and what it does when another program takes a port."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.dummy_server import DummyServer, dummy_server, wait_for
+from tests.support.server.dummy_server import DummyServer, dummy_server, wait_for
 from tools.local_server import free_ports
 
 pytestmark = pytest.mark.server

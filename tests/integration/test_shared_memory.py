@@ -19,7 +19,7 @@ import pytest
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
-from tests.integration.plain_triton import plain_triton
+from tests.support.server.plain_triton import plain_triton
 
 pytestmark = pytest.mark.server
 
@@ -32,8 +32,9 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from asr_backend.errors import AsrError
-from asr_backend.shared_memory import SharedMemory
-from asr_backend.triton_values import model_parameters, triton_error
+from asr_backend.triton_io.errors import triton_error
+from asr_backend.triton_io.shared_memory import SharedMemory
+from asr_backend.triton_io.values import model_parameters
 
 
 class Watched(SharedMemory):

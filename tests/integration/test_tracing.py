@@ -1,4 +1,4 @@
-"""Triton goes on from the trace that the SDK hands to it."""
+"""Triton continues the trace of the SDK."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 
-from asr_backend.server import triton
+from asr_backend.server.prepare import tritonserver
 from asr_client import Client, RetryPolicy
 from tools.local_server import free_ports
 
@@ -60,7 +60,7 @@ class TritonPythonModel:
 
 
 class Collector(http.server.ThreadingHTTPServer):
-    """Takes what an exporter of OTLP over HTTP sends, in JSON."""
+    """Receives what an OTLP exporter sends over HTTP, in JSON."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Taker)
@@ -97,12 +97,12 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture
 def url(collector: Collector, tmp_path: Path) -> Iterator[str]:
-    """A tritonserver that traces only what it is asked to, with a model that needs no time."""
+    """A tritonserver that traces only on request, with a model that takes no time."""
     version = tmp_path / "models" / "transcribe" / "1"
     version.mkdir(parents=True)
     (version / "model.py").write_text(MODEL)
     (version.parent / "config.pbtxt").write_text(CONFIG)
-    found = triton.find("")
+    found = tritonserver.find("")
     (port,) = free_ports(1)
     tracing = ("mode=opentelemetry", "rate=0", "level=TIMESTAMPS", "count=-1")
     tracing += (f"opentelemetry,url={collector.url}", "opentelemetry,bsp_schedule_delay=50")
@@ -117,7 +117,7 @@ def url(collector: Collector, tmp_path: Path) -> Iterator[str]:
     ]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, stdout=log, stderr=log, env=triton.environment(found, os.environ)
+            command, stdout=log, stderr=log, env=tritonserver.environment(found, os.environ)
         )
     try:
         yield f"127.0.0.1:{port}"

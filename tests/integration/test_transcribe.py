@@ -1,4 +1,4 @@
-"""`transcribe` on the real server: right words, whoever else is in the batch."""
+"""`transcribe` on the real server: right words, whatever else is in the batch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from asr_client import AsyncClient, Client, RetryPolicy, ServerBusy, Transcript
-from tests import recordings
-from tests.integration import metrics_page, reference
+from tests.support import recordings
+from tests.support.server import metrics_page, reference
 from tools.local_server import LocalServer
 from tools.word_errors import word_errors
 
@@ -100,7 +100,7 @@ def test_concurrent_clips_share_forwards_and_keep_their_own_words(client: Client
 
     for model in MODELS:
         assert grown("nv_inference_count", model=model) == len(clips)
-    # Fronts take calls one by one; their windows meet.
+    # Fronts take calls one by one; their windows are batched.
     assert grown("nv_inference_exec_count", model="transcribe") == len(clips)
     assert grown("nv_inference_exec_count", model="wav2vec2") < len(clips)
     assert grown("asr_forward_windows_sum") == len(clips)
@@ -141,7 +141,7 @@ async def test_more_than_may_wait_is_refused_at_once_and_the_rest_is_heard(
 
 
 def noisy_clips() -> list[bytes]:
-    """The recordings in the order of their texts, in noise that makes the checkpoint waver."""
+    """The recordings in the order of their texts, in noise that makes the checkpoint unsure."""
     random = np.random.default_rng(0)
     clips = []
     for pcm in map(recordings.pcm, recordings.texts()):

@@ -11,7 +11,7 @@ import pytest
 from tritonclient.grpc.aio import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
-from tests.integration.metrics_page import value
+from tests.support.server.metrics_page import value
 from tools.local_server import LocalServer
 
 pytestmark = pytest.mark.server
@@ -103,7 +103,7 @@ async def test_a_wrong_dtype_is_tritons_own_complaint(client: InferenceServerCli
 
 
 async def leave_early(client: InferenceServerClient, window: np.ndarray, *, callers: int) -> None:
-    """Cancel all calls when two are answered; return when the model is through with them."""
+    """Cancel all calls when two are answered; return when the model has finished."""
     calls = [asyncio.ensure_future(log_probs(client, window)) for _ in range(callers)]
     while sum(call.done() for call in calls) < 2:
         await asyncio.wait(
@@ -119,8 +119,8 @@ async def test_windows_of_callers_who_left_are_not_computed(
     client: InferenceServerClient, server: LocalServer
 ) -> None:
     before = value(server.metrics(), "asr_cancelled_total")
-    # How the windows fall into batches is Triton's affair: those of a batch in work are dropped by
-    # the model, those that still wait by Triton itself, and a batch of one leaves none to drop.
+    # Triton chooses the batches. The model drops the windows of a running batch, Triton drops those
+    # that still wait, and a batch of one leaves none to drop.
     for _ in range(10):
         await leave_early(client, clip(20 * 16_000), callers=24)
         if value(server.metrics(), "asr_cancelled_total") > before:

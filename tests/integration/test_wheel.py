@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import recordings
-from tests.integration import reference
+from tests.support import recordings
+from tests.support.server import reference
 from tools.local_server import free_ports
 
 pytestmark = pytest.mark.server
@@ -36,7 +36,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Path:
-    """A virtual environment that has our two wheels and everybody else's packages.
+    """A virtual environment that has our two wheels and the other packages of this one.
 
     Those are reached by a path of their own, behind the environment's: the development
     environment's links into the tree are not followed from there.

@@ -1,8 +1,8 @@
-"""`transcribe`: an audio file's bytes to its words. The work is in asr_backend.transcribe."""
+"""`transcribe`: an audio file's bytes to its words. The work is in asr_backend.front.transcribe."""
 
 import triton_python_backend_utils as pb_utils
 
-from asr_backend.transcribe import Transcribe
+from asr_backend.front.transcribe import Transcribe
 
 
 class TritonPythonModel:

@@ -1,8 +1,8 @@
-"""`wav2vec2`: windows of audio to log-probabilities. The work is in asr_backend.acoustic."""
+"""`wav2vec2`: windows of audio to log-probabilities. The work is in asr_backend.acoustic.model."""
 
 import triton_python_backend_utils as pb_utils
 
-from asr_backend.acoustic import AcousticModel
+from asr_backend.acoustic.model import AcousticModel
 
 
 class TritonPythonModel:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from asr_client.cli.commands import app
 from asr_client.testing import FakeServer
-from tests.recordings import FOLDER
+from tests.support.recordings import FOLDER
 
 CARD = FOLDER / "cards-003-seven-of-clubs.wav"
 ASR = "from asr_client.cli import main; main()"

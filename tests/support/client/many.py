@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from asr_client import Client, Outcome, Recording
-from tests.recordings import FOLDER
 from tests.support.client.driver import FAST, Driver
+from tests.support.recordings import FOLDER
 
 CARD = FOLDER / "cards-003-seven-of-clubs.wav"
 SILENCE = np.zeros(1600, np.int16)

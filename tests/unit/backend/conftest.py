@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.backend.front import Front
+from tests.support.backend.front import Front
 
 
 @pytest.fixture

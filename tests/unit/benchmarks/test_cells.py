@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.cells import Cell, run_in_turn
 from benchmarks.clips import Clip
-from tests.unit.benchmarks.doubles import FakeSystem
+from tests.support.benchmarks.doubles import FakeSystem
 
 CLIPS = [Clip(wav=bytes([index]), duration_s=index + 1.0) for index in range(5)]
 

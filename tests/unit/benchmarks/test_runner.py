@@ -7,7 +7,7 @@ import pytest
 from benchmarks.clips import Clip
 from benchmarks.report import draw, markdown, write_csv
 from benchmarks.runner import Mix, Plan, Results, measure_together
-from tests.unit.benchmarks.doubles import FakeSystem
+from tests.support.benchmarks.doubles import FakeSystem
 
 CLIPS = [Clip(wav=bytes([index]), duration_s=1.0) for index in range(4)]
 TEXTS = ["one", "two", "three", "four"]

@@ -3,7 +3,7 @@ import pytest
 from benchmarks.cells import Call, Cell, Pass
 from benchmarks.systems.base import Padding
 from benchmarks.verdicts import latency_over_engine, share_that_reaches_callers, verdicts
-from tests.unit.benchmarks.doubles import FakeSystem
+from tests.support.benchmarks.doubles import FakeSystem
 
 
 def cell(name: str, at_once: int, *passes_s: float, is_peer: bool = False) -> Cell:

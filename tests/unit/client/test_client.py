@@ -14,8 +14,8 @@ import pytest
 import asr_client
 from asr_client import RetryPolicy
 from asr_client.testing import FakeServer, Fault
-from tests.recordings import FOLDER
 from tests.support.client.driver import Driver
+from tests.support.recordings import FOLDER
 
 SILENCE = np.zeros(8000, np.int16)
 RECORDING = FOLDER / "go-forward-ten-meters.wav"

@@ -15,7 +15,7 @@ import pytest
 import asr_client
 from asr_client import testing
 from asr_client.testing import FakeServer
-from tests.recordings import FOLDER
+from tests.support.recordings import FOLDER
 
 README = Path(__file__).parents[3] / "client_sdk" / "README.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)

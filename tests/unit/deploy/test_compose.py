@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from asr_backend.server import settings
-from tests.unit.deploy.dockerfile import read_stages
+from tests.support.dockerfile import read_stages
 
 ROOT = Path(__file__).parents[3]
 DEFAULTS = settings.Settings()

@@ -11,7 +11,7 @@ else:
     import tomli as tomllib
 
 from asr_backend.server import settings
-from tests.unit.deploy.dockerfile import Stage, read_stages
+from tests.support.dockerfile import Stage, read_stages
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"

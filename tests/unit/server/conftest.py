@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from asr_backend.server import supervisor
+from asr_backend.server.supervise import supervisor
 
 
 @pytest.fixture

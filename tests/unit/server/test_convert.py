@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from asr_backend.checkpoint import demo_checkpoint, load_checkpoint
-from asr_backend.convert import convert
+from asr_backend.checkpoint.convert import convert
+from asr_backend.checkpoint.description import demo_checkpoint, load_checkpoint
 from asr_backend.server import cli
-from tests.unit.server.commands import copy_of_demo
+from tests.support.commands import copy_of_demo
 
 pytestmark = pytest.mark.usefixtures("starts_nothing")
 
@@ -63,11 +63,11 @@ class TestConvert:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert list(target.iterdir()) == []
 
-    def test_a_process_that_is_killed_is_said(self, capsys, monkeypatch, tmp_path):
+    def test_a_process_that_is_killed_is_reported(self, capsys, monkeypatch, tmp_path):
         ended = subprocess.CompletedProcess([], -signal.SIGKILL)
         monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: ended)
         assert cli.main(["convert", str(tmp_path), str(tmp_path / "new")]) == 2
-        assert capsys.readouterr().err == "asr-server: convert was ended by SIGKILL\n"
+        assert capsys.readouterr().err == "asr-server: convert was killed by SIGKILL\n"
 
     def test_a_folder_without_pickles_is_refused(self, tmp_path):
         with pytest.raises(ValueError, match=r"has no pytorch_model\.bin"):

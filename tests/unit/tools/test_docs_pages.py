@@ -38,7 +38,8 @@ def test_the_reference_has_every_public_name(site: Path) -> None:
 
 
 def test_every_page_is_there_with_its_links_to_others(site: Path) -> None:
-    assert 'href="client_sdk/index.html#who-may-call"' in (site / "index.html").read_text()
+    assert 'href="client_sdk/index.html"' in (site / "index.html").read_text()
+    assert 'href="contract.html#readiness"' in (site / "docs" / "server.html").read_text()
     assert 'href="deploy/index.html"' in (site / "index.html").read_text()
     for name in ("client_sdk/index.html", "docs/contract.html", "examples/index.html"):
         assert (site / name).exists()

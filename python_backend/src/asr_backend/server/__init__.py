@@ -1,1 +1,1 @@
-"""The asr-server command: starts tritonserver with our models and stays as its supervisor."""
+"""The process asr-server: starts tritonserver with the models and supervises it."""

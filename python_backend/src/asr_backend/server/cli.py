@@ -13,23 +13,27 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from asr_backend.server import guard, ports, triton
-from asr_backend.server.access import Access, read_access, warnings
-from asr_backend.server.addresses import is_loopback, resolved
-from asr_backend.server.devices import Gpus, find_gpus
+from asr_backend.server.console import log, say
 from asr_backend.server.errors import StartError
-from asr_backend.server.hub import locate
-from asr_backend.server.output import log, say
-from asr_backend.server.run_directory import SHARED_MEMORY, packaged_repository, render_configs
+from asr_backend.server.prepare import guard, ports, tritonserver
+from asr_backend.server.prepare.addresses import is_loopback, resolved
+from asr_backend.server.prepare.checkpoint_source import locate
+from asr_backend.server.prepare.credentials import Access, read_access, warnings
+from asr_backend.server.prepare.devices import Gpus, find_gpus
+from asr_backend.server.prepare.run_directory import (
+    SHARED_MEMORY,
+    packaged_repository,
+    render_configs,
+)
 from asr_backend.server.settings import Parser, Settings, parse
-from asr_backend.server.supervisor import Supervisor
+from asr_backend.server.supervise.supervisor import Supervisor
 
-# A free port that is lost to another program is replaced so often.
+# How often a free port that another program takes is replaced.
 _PORT_TRIES = 3
 
 
 def main(argv: Sequence[str] | None = None, *, packaged: Path | None = None) -> int:
-    """Runs the command; returns its exit status, 2 for what is wrong before it serves.
+    """Runs the command; returns its exit status, 2 for an error before it serves.
 
     Args:
         argv: the arguments; None takes those of this process.
@@ -46,7 +50,7 @@ def main(argv: Sequence[str] | None = None, *, packaged: Path | None = None) -> 
     except StartError as error:
         print(f"asr-server: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:  # before the supervisor takes it for a stop, while it fetches say
+    except KeyboardInterrupt:  # Before the supervisor handles it, during a download for example.
         return 130
 
 
@@ -58,14 +62,14 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
         packaged: a model repository in place of the package's own, for tests.
 
     Raises:
-        StartError: for what is wrong before Triton starts.
+        StartError: for any error before Triton starts.
     """
     packaged = packaged or packaged_repository()
     settings = resolved(settings)
-    server = triton.find(settings.triton_root)
+    server = tritonserver.find(settings.triton_root)
     access = read_access(settings)
     gpus = _gpus(settings, server)
-    # What is wrong with a port is said before a checkpoint is fetched for minutes.
+    # Report a taken port before minutes of downloading a checkpoint.
     with ports.reserve(settings):
         source = locate(settings, fetch=True)
     configs = render_configs(packaged, settings, source, gpus=gpus.indices)
@@ -82,24 +86,24 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
             except ports.PortLostError as lost:
                 if tries == _PORT_TRIES or getattr(ports.asked(settings), lost.use):
                     raise
-                log(f"{lost}; starting again with another one")
+                log(f"{lost}; starting again with another port")
 
 
-def _warn(settings: Settings, server: triton.Triton, access: Access) -> None:
+def _warn(settings: Settings, server: tritonserver.Triton, access: Access) -> None:
     if server.has_published_holes and not is_loopback(settings.host):
         log(
-            "warning: this Triton is older than 25.07, which repaired published holes, and it "
-            f"listens beyond this machine ({settings.host}); let only trusted callers reach it, or "
-            "run a later release's image"
+            "warning: this Triton is older than 25.07 and has published security holes, and it "
+            f"listens on {settings.host}, beyond this machine; let only trusted callers reach it, "
+            "or run the image of a later release"
         )
     if why := _lack_of_guard(server):
-        log(f"warning: tritonserver runs without a guard, so any caller can end it: {why}")
+        log(f"warning: tritonserver runs without a guard, so any caller can crash it: {why}")
     for warning in warnings(settings, access):
         log(f"warning: {warning}")
     if (free := shutil.disk_usage(SHARED_MEMORY).free) < 2 * settings.max_audio_bytes:
         log(
             f"warning: {SHARED_MEMORY} has {free >> 20} MiB free, less than two files of "
-            f"--max-audio-bytes ({settings.max_audio_bytes >> 20} MiB); enlarge it or lower that"
+            f"--max-audio-bytes ({settings.max_audio_bytes >> 20} MiB); enlarge it, or lower that"
         )
 
 
@@ -107,16 +111,16 @@ def describe(settings: Settings) -> dict[str, object]:
     """What would run, as JSON values.
 
     Raises:
-        StartError: for what would keep it from running.
+        StartError: for anything that would keep the server from starting.
     """
     packaged = packaged_repository()
     settings = resolved(settings)
-    server = triton.find(settings.triton_root)
+    server = tritonserver.find(settings.triton_root)
     access = read_access(settings)
     gpus = _gpus(settings, server)
     source = locate(settings, fetch=False)
     run_dir = Path(settings.run_dir or "RUN_DIR").expanduser()
-    argv = triton.command_line(
+    argv = tritonserver.command_line(
         server,
         settings,
         ports.asked(settings),
@@ -126,7 +130,7 @@ def describe(settings: Settings) -> dict[str, object]:
         secret="RANDOM",
         access=dataclasses.replace(access, token="TOKEN" if access.token else ""),
     )
-    env = triton.environment(server, os.environ) | {"TMPDIR": str(run_dir)}
+    env = tritonserver.environment(server, os.environ) | {"TMPDIR": str(run_dir)}
     return {
         "settings": vars(settings),
         "checkpoint": {
@@ -141,18 +145,18 @@ def describe(settings: Settings) -> dict[str, object]:
     }
 
 
-def _lack_of_guard(server: triton.Triton) -> str | None:
+def _lack_of_guard(server: tritonserver.Triton) -> str | None:
     if server.is_guarded:
         return guard.problem()
     return (
-        "Triton has the check since 25.07, run such an image"
+        "run an image of 25.07 or later, which has the check itself"
         if server.has_published_holes
         else None
     )
 
 
-def _gpus(settings: Settings, server: triton.Triton) -> Gpus:
-    gpus = find_gpus(settings.device, triton.environment(server, os.environ))
+def _gpus(settings: Settings, server: tritonserver.Triton) -> Gpus:
+    gpus = find_gpus(settings.device, tritonserver.environment(server, os.environ))
     if gpus.indices and settings.precision == "int8":
         raise StartError("--precision int8 is for the CPU; a GPU takes bf16, fp16 or fp32")
     if settings.compile:
@@ -161,14 +165,13 @@ def _gpus(settings: Settings, server: triton.Triton) -> Gpus:
 
 
 def _check_compilation(settings: Settings, gpus: Gpus) -> None:
-    if not gpus.indices and settings.precision in ("auto", "int8"):
+    if not gpus.indices:
         raise StartError(
-            f"--compile with --precision {settings.precision}: a CPU compiles fp32, bf16 and fp16; "
-            "name one of them, or leave --compile out"
+            "--compile is for a GPU; on a CPU compiled layers are no faster, leave --compile out"
         )
     with tempfile.TemporaryDirectory() as nothing_kept:
         tried = subprocess.run(
-            [sys.executable, "-m", "asr_backend.engine.compilation"],
+            [sys.executable, "-m", "asr_backend.acoustic.engine.compilation"],
             env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": nothing_kept},
             capture_output=True,
             text=True,
@@ -176,7 +179,7 @@ def _check_compilation(settings: Settings, gpus: Gpus) -> None:
         )
     if tried.returncode:
         why = tried.stdout.strip() or f"exit status {tried.returncode}"
-        raise StartError(f"--compile: no working C++ compiler (g++, or what CXX names): {why}")
+        raise StartError(f"--compile: torch cannot compile for this GPU: {why}")
 
 
 def _convert(argv: Sequence[str]) -> int:
@@ -187,11 +190,11 @@ def _convert(argv: Sequence[str]) -> int:
     parser.add_argument("src", type=Path, metavar="SRC", help="folder with pytorch_model.bin")
     parser.add_argument("dst", type=Path, metavar="DST", help="new folder")
     args = parser.parse_args(argv)
-    # In a process of its own: what a pickle does, it does not do to a server.
-    command = [sys.executable, "-m", "asr_backend.convert", str(args.src), str(args.dst)]
+    # In a process of its own: a pickle may run code.
+    command = [sys.executable, "-m", "asr_backend.checkpoint.convert", str(args.src), str(args.dst)]
     status = subprocess.run(command, check=False).returncode
     if status < 0:
-        raise StartError(f"convert was ended by {signal.Signals(-status).name}")
+        raise StartError(f"convert was killed by {signal.Signals(-status).name}")
     return status
 
 

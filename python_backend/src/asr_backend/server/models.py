@@ -1,4 +1,4 @@
-"""The models of a server: what the supervisor has to know of each. A new model is one entry."""
+"""The models of a server, as the supervisor needs them. A new model is one entry in MODELS."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class ModelSpec:
     """One model of the repository.
 
     Attributes:
-        name: of its folder, and what callers name.
-        idle_s: an instance of an earlier load has no work left when it has used next to nothing of
-            the processor for so many seconds.
-        upstream: the model whose answers this one waits for, "" for none. It is drained later.
+        name: the model's folder in the repository, and its name in requests.
+        idle_s: an instance of an earlier load counts as idle, and is ended, after so many seconds
+            with next to no processor time.
+        upstream: the model whose answers this one waits for; "" for none. It is drained later.
     """
 
     name: str
@@ -22,9 +22,9 @@ class ModelSpec:
 
 
 MODELS = (
-    # A front that waits for windows uses a little of the processor at each; windows may be slow.
+    # A front uses processor time only when a window is answered, and windows may be slow.
     ModelSpec(name="transcribe", idle_s=120.0, upstream="wav2vec2"),
-    # The network is never still for long while it has work.
+    # While the network computes, it uses the processor all the time.
     ModelSpec(name="wav2vec2", idle_s=5.0),
 )
-"""In the order in which they are drained: nobody's upstream comes before it."""
+"""In the order in which they are drained: a model comes before its upstream."""

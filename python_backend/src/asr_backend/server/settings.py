@@ -1,4 +1,4 @@
-"""The flags of asr-server: one table gives defaults, the command line, ASR_* variables and docs."""
+"""The flags of asr-server: one table for defaults, command line, ASR_* variables and docs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from asr_backend import __version__
+from asr_backend.server.console import say
 from asr_backend.server.errors import StartError
-from asr_backend.server.output import say
 
 ENV_PREFIX = "ASR_"
 
@@ -44,7 +44,7 @@ def _port(default: int, help: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a server is started with.
+    """The settings of a server.
 
     A field `max_window_s` is the flag --max-window-s and the variable ASR_MAX_WINDOW_S; the flag
     wins over the variable.
@@ -90,21 +90,20 @@ class Settings:
     )
     compile: bool = _flag(
         False,
-        "compile the network's layers while it loads; needs a C++ compiler, and on a CPU "
-        "--precision fp32, bf16 or fp16",
+        "compile the network's layers while it loads; for a GPU, refused on a CPU",
         shown_default="off; the variable takes 1 and 0",
     )
     max_batch_size: int = _flag(32, "windows in one batch of wav2vec2", low=1, high=4096)
     max_batch_audio_s: float = _flag(
         0.0,
-        "seconds of audio in one forward, padding counted; a longer window goes alone",
+        "seconds of audio in one forward, padding included; a longer window goes alone",
         low=0,
         high=100_000,
         shown_default="0: 30 on a CPU, 320 on a GPU",
     )
     gpu_memory_fraction: float = _flag(
         0.9,
-        "share of each GPU's memory that the wav2vec2 processes on it may take together",
+        "share of each GPU's memory that all wav2vec2 processes on it together may take",
         low=0.01,
         high=1,
     )
@@ -117,12 +116,12 @@ class Settings:
     )
     max_queue_size: int = _flag(
         256,
-        "files that may wait in transcribe's queue; more are refused",
+        "recordings that may wait in transcribe's queue; more are refused",
         low=1,
         high=1_000_000,
     )
     max_window_s: float = _flag(
-        20.0, "seconds of audio that the network hears at once", low=1, high=600
+        20.0, "longest window, seconds of audio in one pass of the network", low=1, high=600
     )
     max_audio_s: float = _flag(
         7200.0, "longest audio of one call, seconds", low=0.1, high=1_000_000
@@ -132,18 +131,18 @@ class Settings:
     )
     max_audio_samples: int = _flag(
         2_147_483_648,
-        "most samples of one call: rate times channels times seconds",
+        "maximum samples of one call: rate times channels times seconds",
         low=1,
         high=1_000_000_000_000,
     )
     max_channels_audio_s: float = _flag(
         57_600.0,
-        "most channels times seconds of one call that keeps its channels apart",
+        "maximum channels times seconds of one call with separate channels",
         low=0.1,
         high=1_000_000_000,
     )
     max_beam_work: float = _flag(
-        720_000.0, "most beam width times seconds of one call", low=1, high=1_000_000_000
+        720_000.0, "maximum beam width times seconds of one call", low=1, high=1_000_000_000
     )
     host: str = _flag(
         "127.0.0.1", "address that gRPC and HTTP listen on: IPv4, IPv6, or a name of one"
@@ -159,27 +158,31 @@ class Settings:
         8003, "/livez, /readyz and /metrics of asr-server; 0 takes a free port"
     )
     tls_cert: str = _flag(
-        "", "PEM file with the server's certificate: gRPC by TLS alone", shown_default="no TLS"
+        "",
+        "PEM file with the server's certificate: gRPC then speaks TLS only",
+        shown_default="no TLS",
     )
-    tls_key: str = _flag("", "PEM file with the private key to it", shown_default="none")
+    tls_key: str = _flag(
+        "", "PEM file with the private key of that certificate", shown_default="none"
+    )
     tls_ca: str = _flag(
         "",
-        "PEM file with who signs callers' certificates, which they then must have",
+        "PEM file with the authorities that sign callers' certificates, which are then required",
         shown_default="callers need no certificate",
     )
     token_file: str = _flag(
         "",
-        "file with the token that callers must send; only its owner and, to read it, its group may "
-        "have access to it",
+        "file with the token that callers must send; its group may read it, others must have no "
+        "access",
         shown_default="no token",
     )
     exit_timeout_s: float = _flag(
-        60.0, "seconds that files in work may take to finish at a stop", low=0, high=86_400
+        60.0, "seconds that calls in flight may take to finish at a stop", low=0, high=86_400
     )
     run_dir: str = _flag(
         "",
-        "folder under which the server's private folder is made and removed; files of more than "
-        "1 MiB lie in it while they are in work",
+        "folder under which the server's private folder is made and removed; recordings of more "
+        "than 1 MiB lie in it while they are processed",
         shown_default="the system's temporary folder",
     )
     triton_root: str = _flag(
@@ -213,7 +216,7 @@ def env_name(field: dataclasses.Field[Any]) -> str:
 
 
 def core_count() -> int:
-    """CPU cores this process may use: its affinity, or a container's quota where that is less."""
+    """CPU cores this process may use: its affinity, or a container's quota if that is less."""
     cores = len(os.sched_getaffinity(0))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -231,7 +234,7 @@ class CommandLine:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaint is a StartError, not three lines and an exit."""
+    """A parser that raises StartError instead of printing usage and exiting."""
 
     def error(self, message: str) -> NoReturn:
         """What argparse calls for anything wrong."""

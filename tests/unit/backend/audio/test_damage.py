@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_backend.errors import AsrError, ErrorCode
-from tests.unit.backend.audio.decoded import KINDS, SECONDS, refusal, sample_file, samples_of
-from tests.unit.backend.audio.files import encode, s16, tone, wav
+from tests.support.backend.decoded import KINDS, SECONDS, refusal, sample_file, samples_of
+from tests.support.backend.files import encode, s16, tone, wav
 
 
 def test_empty() -> None:

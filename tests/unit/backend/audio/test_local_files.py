@@ -12,8 +12,8 @@ import pytest
 
 from asr_backend.audio import containers
 from asr_backend.errors import ErrorCode
-from tests.unit.backend.audio.decoded import refusal
-from tests.unit.backend.audio.files import encode, mov_with_samples_elsewhere, s16, tone, wav
+from tests.support.backend.decoded import refusal
+from tests.support.backend.files import encode, mov_with_samples_elsewhere, s16, tone, wav
 
 
 def naming_local_files(secret: str) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from asr_client.cli.auth import credentials
 from asr_client.cli.commands import app
 from asr_client.testing import FakeServer
-from tests.recordings import FOLDER
+from tests.support.recordings import FOLDER
 
 TOKEN = "hush-hush"
 CARD = str(FOLDER / "cards-003-seven-of-clubs.wav")

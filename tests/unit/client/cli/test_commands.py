@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from asr_client.cli.commands import app
 from asr_client.testing import FakeServer, Fault
-from tests.recordings import FOLDER
+from tests.support.recordings import FOLDER
 
 CARDS = [str(path) for path in sorted(FOLDER.glob("cards-*.wav"))[:3]]
 ASR = [sys.executable, "-c", "from asr_client.cli import main; main()"]

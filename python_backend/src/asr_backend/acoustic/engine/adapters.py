@@ -1,0 +1,75 @@
+"""Language adapters: small weights of a network that are exchanged between two forwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from asr_backend.acoustic.engine.weights import check_finite
+from asr_backend.checkpoint.description import Checkpoint
+from asr_backend.checkpoint.files import CheckpointError, adapter_file
+
+MAX_IN_MEMORY = 32
+"""Adapters that are kept; one of MMS takes 9 MB in fp32. Others are read when they are needed."""
+
+
+class Adapters:
+    """What makes a network hear one language or another.
+
+    Args:
+        checkpoint: whose languages they are.
+        model: Hugging Face's, on its device and in its precision; its default adapter is in it.
+
+    Raises:
+        CheckpointError: an adapter does not fit the network.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, model: Any) -> None:
+        self._checkpoint = checkpoint
+        self._parameters: dict[str, torch.nn.Parameter] = {
+            name: parameter
+            for name, parameter in model.named_parameters()
+            if ".adapter_layer." in name or name.startswith("lm_head.")
+        }
+        self._language = checkpoint.language
+        self._default = {name: parameter.data for name, parameter in self._parameters.items()}
+        for language in checkpoint.languages:
+            if language != checkpoint.language:
+                self._check(language)
+        self._read = lru_cache(MAX_IN_MEMORY)(self._load)
+
+    def use(self, language: str) -> None:
+        """Make the network hear this language from now on.
+
+        Raises:
+            CheckpointError: its adapter has weights that are NaN or infinite.
+        """
+        if language == self._language:
+            return
+        own = language == self._checkpoint.language
+        for name, weights in (self._default if own else self._read(language)).items():
+            self._parameters[name].data = weights
+        self._language = language
+
+    def _load(self, language: str) -> dict[str, torch.Tensor]:
+        path = adapter_file(self._checkpoint.path, language)
+        weights = load_file(path)
+        check_finite(path, weights)
+        return {name: weights[name].to(default) for name, default in self._default.items()}
+
+    def _check(self, language: str) -> None:
+        path = adapter_file(self._checkpoint.path, language)
+        with safe_open(path, framework="pt") as file:
+            names: Iterable[str] = file.keys()
+            shapes = {name: list(file.get_slice(name).get_shape()) for name in names}
+        for name, default in self._default.items():
+            wanted = list(default.shape)
+            if name.startswith("lm_head."):
+                wanted[0] = len(self._checkpoint.languages[language].vocabulary)
+            if shapes.get(name) != wanted:
+                raise CheckpointError(f"{path}: {name} is {shapes.get(name)}, not {wanted}")

@@ -1,0 +1,269 @@
+"""What runs the network, chosen by device, precision and checkpoint."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import AutoConfig, AutoModelForCTC
+from transformers.utils import logging as transformers_logging
+
+from asr_backend.acoustic.engine.probe import TOLERANCES, Probe
+from asr_backend.acoustic.engine.torch_engine import TorchEngine, fold_weight_norms
+from asr_backend.acoustic.engine.weights import check_finite
+from asr_backend.checkpoint.description import Checkpoint
+from asr_backend.checkpoint.files import CheckpointError
+
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+
+# Only training reads the embedding of masked spans, so many checkpoints leave it out.
+_FOR_TRAINING = "masked_spec_embed"
+_MORE_EXACT = {"int8": "bf16", "bf16": "fp32", "fp16": "fp32"}
+_logger = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """What runs the network.
+
+    Attributes:
+        checkpoint: whose weights it holds.
+        name: its arithmetic and library, for a person.
+        max_windows: the most windows that one forward takes; None for no such bound.
+        overflows: windows so far that overflowed the arithmetic and were computed again in fp32.
+    """
+
+    checkpoint: Checkpoint
+    name: str
+    max_windows: int | None
+    overflows: int
+
+    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+        """Run one padded forward in the language used last, at first the checkpoint's own.
+
+        The engine keeps no window, and nothing made from one, after the call.
+
+        Args:
+            windows: float32 [samples], 16 kHz mono with full scale 1, each at least the
+                checkpoint's receptive field long, of any lengths and in any order.
+
+        Returns:
+            For each window float32 [frames, vocabulary], the log-softmax that the clip would have
+            alone. It is not finite where the network overflows, in fp32 too.
+
+        Raises:
+            MemoryError: the batch does not fit; fewer windows may.
+            DeviceLost: no further forward of this process can succeed.
+        """
+        ...
+
+    def computed_samples(self, lengths: Sequence[int]) -> int:
+        """Samples that a forward of windows of these lengths computes, its padding counted."""
+        ...
+
+    def use_language(self, language: str) -> None:
+        """Hear one of the checkpoint's `languages` from now on.
+
+        Raises:
+            CheckpointError: the language's adapter has weights that are NaN or infinite.
+            MemoryError: there is no room for it.
+            DeviceLost: no further forward of this process can succeed.
+        """
+        ...
+
+
+def choose_device(setting: str, *, kind: str, device_id: int) -> str:
+    """The torch device of a Triton instance.
+
+    Args:
+        setting: `auto`, `cpu` or `cuda`. `auto` takes the GPU that Triton gave the instance, and
+            the CPU where there is none or this torch cannot use one.
+        kind: Triton's `model_instance_kind`, `CPU` or `GPU`.
+        device_id: Triton's `model_instance_device_id`.
+    """
+    gpu_there = kind == "GPU" and torch.cuda.is_available()
+    return f"cuda:{device_id}" if setting == "cuda" or (setting == "auto" and gpu_there) else "cpu"
+
+
+def choose_precision(setting: str, *, device: str) -> str:
+    """One of PRECISIONS for a setting that may be `auto`.
+
+    `auto` is, on a GPU, bf16 from compute capability 8.0 on, fp16 from 7.0 on and fp32 before; on a
+    CPU, int8 where it multiplies bf16 in hardware (AVX512-BF16 or AMX), and fp32 elsewhere.
+
+    Raises:
+        ValueError: an unknown precision, or one that the device does not have.
+    """
+    if setting not in (*PRECISIONS, "auto"):
+        raise ValueError(f"precision {setting!r} is none of auto, {', '.join(PRECISIONS)}")
+    if device == "cpu":
+        return setting if setting != "auto" else "int8" if cpu_has_bf16() else "fp32"
+    if setting == "int8":
+        raise ValueError("precision int8 is for the CPU")
+    if setting != "auto":
+        return setting
+    capability = torch.cuda.get_device_capability(device)
+    return "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "fp32"
+
+
+def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this CPU multiplies bf16 in hardware, with AVX-512 or AMX."""
+    flags = next(
+        (line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), ""
+    )
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
+
+
+CUDA_CONTEXT_BYTES = 768 << 20
+"""A process's memory on a GPU besides torch's: CUDA's context, the kernels' code, the libraries'
+handles and workspaces. An estimate; `make gpu` measures it."""
+
+
+def limit_gpu_memory(device: str, fraction: float, *, instances: int = 1) -> None:
+    """Bound what torch takes of a GPU's memory in this process.
+
+    Beyond it a forward raises MemoryError, as it does where the memory itself ends.
+
+    Args:
+        device: `cuda` or `cuda:N`.
+        fraction: of all its memory, in (0, 1], for all instances together.
+        instances: processes on this GPU. Each has a context, which comes out of its share.
+
+    Raises:
+        ValueError: the contexts leave nothing for the network.
+    """
+    total_bytes = torch.cuda.get_device_properties(device).total_memory
+    share_bytes = total_bytes * fraction / instances - CUDA_CONTEXT_BYTES
+    if share_bytes <= 0:
+        raise ValueError(
+            f"--gpu-memory-fraction {fraction:g} and {instances} instances of "
+            f"{total_bytes / 2**30:.1f} GiB on {device} leave less to each than CUDA's own "
+            f"{CUDA_CONTEXT_BYTES / 2**30:.2f} GiB"
+        )
+    torch.cuda.set_per_process_memory_fraction(share_bytes / total_bytes, device)
+
+
+def load_engine(
+    checkpoint: Checkpoint,
+    *,
+    device: str,
+    precision: str,
+    threads: int,
+    compiled: bool = False,
+    log: Callable[[str], None] = _logger.warning,
+) -> Engine:
+    """Load a checkpoint's weights, from local safetensors only.
+
+    On a CPU, bf16 and int8 run on OpenVINO where it is installed and knows the network, else on
+    torch, as all other does. All but fp32 is compared with fp32 on a second of sound (see
+    probe.py). What is too far off is refused; `auto` takes the next more exact
+    precision instead.
+
+    Args:
+        checkpoint: what `load_checkpoint` read.
+        device: `cpu`, `cuda` or `cuda:N`.
+        precision: one of PRECISIONS, or `auto`.
+        threads: for one operation on the CPU.
+        compiled: whether torch compiles the encoder's layers; a GPU's alone.
+        log: takes a line for a person, when `auto` gives a precision up.
+
+    Raises:
+        CheckpointError: the weights are not those of the network that config.json describes, are
+            NaN or infinite, or do not bear the precision.
+        ValueError: an unknown precision, one that the device does not have, or `compiled` on a CPU.
+    """
+    if compiled and device == "cpu":
+        raise ValueError("layers are compiled for a GPU only")
+    chosen = choose_precision(precision, device=device)
+    torch.set_num_threads(threads)
+    probe: Probe | None = None
+    while True:
+        model = load_model(checkpoint)
+        probe = probe or Probe(checkpoint, model)
+        engine = _engine(
+            checkpoint, model, device=device, precision=chosen, threads=threads, compiled=compiled
+        )
+        if chosen == "fp32":
+            return engine
+        deviation = probe.deviation(engine)
+        if deviation <= TOLERANCES[chosen]:
+            return engine
+        complaint = _complaint(checkpoint, engine, deviation, TOLERANCES[chosen])
+        exacter = _MORE_EXACT[chosen]
+        if precision != "auto":
+            raise CheckpointError(f"{complaint}; start with --precision {exacter}")
+        log(f"{complaint}; auto takes {exacter}")
+        # The next one's weights must not lie in memory beside these.
+        del engine, model
+        chosen = exacter
+
+
+def _complaint(checkpoint: Checkpoint, engine: Engine, deviation: float, limit: float) -> str:
+    """Why an arithmetic does not serve, in one line."""
+    if not math.isfinite(deviation):
+        return f"{checkpoint.path}: {engine.name} overflows on a second of test sound"
+    return (
+        f"{checkpoint.path}: {engine.name} is {deviation:.2f} standard deviations off fp32 on a "
+        f"second of test sound, the limit is {limit:g}"
+    )
+
+
+def _engine(
+    checkpoint: Checkpoint, model: Any, *, device: str, precision: str, threads: int, compiled: bool
+) -> Engine:
+    if device == "cpu" and precision in ("bf16", "int8") and _has_openvino():
+        from asr_backend.acoustic.engine import openvino_engine
+
+        if openvino_engine.reproduces(model.config):
+            return openvino_engine.OpenVinoEngine(
+                checkpoint, model, precision=precision, threads=threads
+            )
+    return TorchEngine(checkpoint, model, device=device, precision=precision, compiled=compiled)
+
+
+def _has_openvino() -> bool:
+    return importlib.util.find_spec("openvino") is not None
+
+
+def load_model(checkpoint: Checkpoint) -> Any:
+    """Hugging Face's model on the CPU, in fp32, its weight norms folded.
+
+    Raises:
+        CheckpointError: weights are missing, NaN or infinite.
+    """
+    transformers_logging.disable_progress_bar()
+    # Not what config.json says: it could name code on the Hub. The engine replaces WavLM's
+    # attention, which has no other implementation.
+    attention = "eager" if checkpoint.model_type == "wavlm" else "sdpa"
+    config = AutoConfig.from_pretrained(
+        checkpoint.path, local_files_only=True, trust_remote_code=False
+    )
+    config._attn_implementation = attention
+    model, report = AutoModelForCTC.from_pretrained(
+        checkpoint.path,
+        config=config,
+        attn_implementation=attention,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    missing = [key for key in report["missing_keys"] if not key.endswith(_FOR_TRAINING)]
+    if missing:
+        raise CheckpointError(
+            f"{checkpoint.path}: the weights lack {len(missing)} tensors of the network, "
+            f"{min(missing)} for one"
+        )
+    weights = model.state_dict()
+    check_finite(
+        checkpoint.path,
+        {name: weights[name] for name in weights if not name.endswith(_FOR_TRAINING)},
+    )
+    fold_weight_norms(model)
+    return model.float().eval()

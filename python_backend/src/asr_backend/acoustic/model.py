@@ -1,0 +1,309 @@
+"""The Triton model `wav2vec2`: windows of many callers in, each one's log-probabilities out.
+
+Triton's dynamic batcher hands over windows of unequal length. They are sorted and split into
+forwards under a budget; a window is answered when its forward is done, so that short ones do not
+wait for the batch's longest. A request that cannot be served fails alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asr_backend.acoustic.answers import Answers
+from asr_backend.acoustic.engine.device_lost import DeviceLost
+from asr_backend.acoustic.forward_plan import FORWARD_START_S, MAX_BATCH_AUDIO_S, plan_forwards
+from asr_backend.audio.format import SAMPLE_RATE_HZ
+from asr_backend.errors import AsrError, ErrorCode, rounded_up
+from asr_backend.triton_io.metrics import Metrics
+from asr_backend.triton_io.progress import Progress
+from asr_backend.triton_io.values import model_parameters, served_checkpoint
+
+if TYPE_CHECKING:
+    from asr_backend.acoustic.engine.loading import Engine
+
+LOUDEST = 1e6
+"""Amplitude, with full scale 1, beyond which a window that overflows is its caller's mistake."""
+
+DEVICE_LOST_STATUS = 70
+"""Exit status of a process whose device is lost."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """A request and its samples, float32 [samples], at least the receptive field long."""
+
+    request: Any
+    samples: npt.NDArray[np.float32]
+    language: str | None
+
+
+class AcousticModel:
+    """One instance of `wav2vec2`.
+
+    Args:
+        engine: runs the network.
+        pb_utils: Triton's module.
+        metrics: counters that Triton exports.
+        max_window_s: the longest window taken, in seconds.
+        max_batch_audio_s: the most padded seconds of one forward; a longer window goes alone.
+        forward_start_s: what a forward costs besides its padded audio, in seconds of audio.
+        progress: what asr-server is told of this process; None tells nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        pb_utils: Any,
+        metrics: Metrics,
+        max_window_s: float,
+        max_batch_audio_s: float,
+        forward_start_s: float = FORWARD_START_S["cpu"],
+        progress: Progress | None = None,
+    ) -> None:
+        self._engine = engine
+        self._pb_utils = pb_utils
+        self._metrics = metrics
+        self._max_window_s = max_window_s
+        self._max_padded = round(max_batch_audio_s * SAMPLE_RATE_HZ)
+        self._forward_start = round(forward_start_s * SAMPLE_RATE_HZ)
+        self._answers = Answers(pb_utils, metrics)
+        self._progress = progress or Progress(None)
+
+    @classmethod
+    def from_triton(cls, args: dict[str, str], pb_utils: Any) -> AcousticModel:
+        """Load the checkpoint that Triton's `initialize` arguments name.
+
+        Raises:
+            CheckpointError: it cannot be served.
+        """
+        try:
+            return cls._from_triton(args, pb_utils)
+        except Exception as error:
+            # Triton reports it as well, in the middle of a traceback and a table.
+            pb_utils.Logger.log_error(f"wav2vec2 cannot start: {error or repr(error)}")
+            raise
+
+    @classmethod
+    def _from_triton(cls, args: dict[str, str], pb_utils: Any) -> AcousticModel:
+        # Read once, when torch loads its OpenMP library. Threads that spin at a barrier while their
+        # fellows wait for a core made forwards 25 times slower on a machine with other work.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        # Else oneDNN keeps a thousand prepared operations, tens of megabytes for a small network.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+        from asr_backend.acoustic.engine.loading import choose_device, limit_gpu_memory, load_engine
+
+        parameters = model_parameters(args)
+        checkpoint = served_checkpoint(parameters)
+        device = choose_device(
+            parameters["device"],
+            kind=args["model_instance_kind"],
+            device_id=int(args["model_instance_device_id"]),
+        )
+        if device != "cpu":
+            limit_gpu_memory(
+                device,
+                float(parameters["gpu_memory_fraction"]),
+                instances=int(parameters["instances"]),
+            )
+        cores = len(os.sched_getaffinity(0))
+        engine = load_engine(
+            checkpoint,
+            device=device,
+            precision=parameters["precision"],
+            threads=int(parameters["threads"]) or max(1, cores // int(parameters["instances"])),
+            compiled=parameters["compile"] == "1",
+            log=pb_utils.Logger.log_warn,
+        )
+        pb_utils.Logger.log_info(f"wav2vec2 runs in {engine.name}")
+        budget_s = float(parameters["max_batch_audio_s"])
+        kind = device.partition(":")[0]
+        return cls(
+            engine=engine,
+            pb_utils=pb_utils,
+            metrics=Metrics(pb_utils),
+            max_window_s=float(parameters["max_window_s"]),
+            max_batch_audio_s=budget_s or MAX_BATCH_AUDIO_S[kind],
+            forward_start_s=FORWARD_START_S[kind],
+            progress=Progress.of_this_process(),
+        )
+
+    def execute(self, requests: Sequence[Any]) -> None:
+        """Answer every request through its own response sender.
+
+        Where the device is lost, all that are not answered yet get ENGINE_RESTARTING, and the
+        process ends: only a new one can use the device again.
+        """
+        self._answers.expect(requests)
+        overflows = self._engine.overflows
+        try:
+            with self._progress.work():
+                self._execute(requests)
+        except DeviceLost as lost:
+            self._end(lost)
+        if more := self._engine.overflows - overflows:
+            self._pb_utils.Logger.log_warn(
+                f"{more} windows overflowed {self._engine.name}; they were computed again in fp32"
+            )
+
+    def _execute(self, requests: Sequence[Any]) -> None:
+        windows = []
+        for request in requests:
+            try:
+                language = self._language(request)
+                windows.append(_Window(request, self._samples(request), language))
+            except Exception as error:
+                self._answers.fail(request, error)
+        forwards = [
+            forward
+            for language in dict.fromkeys(window.language for window in windows)
+            for forward in self._plan([window for window in windows if window.language == language])
+        ]
+        for forward in forwards:
+            self._run(forward)
+
+    def finalize(self) -> None:
+        """Nothing is held that the end of the process does not release."""
+
+    def _language(self, request: Any) -> str | None:
+        """The language that the request names, None for the checkpoint's own."""
+        given = json.loads(request.parameters() or "{}").get("language")
+        language = str(given) if given else None
+        return self._engine.checkpoint.in_language(language).language
+
+    def _samples(self, request: Any) -> npt.NDArray[np.float32]:
+        """The request's window, checked against the contract."""
+        samples: npt.NDArray[np.float32] = self._pb_utils.get_input_tensor_by_name(
+            request, "SAMPLES"
+        ).as_numpy()
+        if samples.ndim != 2 or samples.shape[0] != 1:
+            raise AsrError(
+                ErrorCode.BAD_SHAPE,
+                f"SAMPLES has shape {list(samples.shape)}, it must be [1, samples]: one window a "
+                "request; the server batches requests itself",
+            )
+        samples = samples[0]
+        if samples.size == 0:
+            raise AsrError(ErrorCode.EMPTY_AUDIO, "0 samples")
+        if samples.size > self._max_window_s * SAMPLE_RATE_HZ:
+            raise AsrError(
+                ErrorCode.AUDIO_TOO_LONG,
+                f"{rounded_up(samples.size / SAMPLE_RATE_HZ)} s, the limit of one window is "
+                f"{self._max_window_s:g} s",
+            )
+        finite = np.isfinite(samples)
+        if not finite.all():
+            raise AsrError(
+                ErrorCode.NON_FINITE_SAMPLES,
+                f"{samples.size - np.count_nonzero(finite)} of {samples.size} samples are NaN or "
+                f"infinite, the first at {finite.argmin()}",
+            )
+        short = self._engine.checkpoint.receptive_field_samples - samples.size
+        return np.pad(samples, (0, short)) if short > 0 else samples
+
+    def _plan(self, windows: list[_Window]) -> list[list[_Window]]:
+        """Windows of one language in as many forwards as the budget asks for."""
+        plan = plan_forwards(
+            [window.samples.size for window in windows],
+            max_padded=self._max_padded,
+            start=self._forward_start,
+            max_windows=self._engine.max_windows,
+        )
+        return [[windows[index] for index in forward] for forward in plan]
+
+    def _run(self, windows: list[_Window]) -> None:
+        """Run windows in one forward; where that fails, in halves, down to the one at fault."""
+        windows = [
+            window for window in windows if not self._answers.drop_if_cancelled(window.request)
+        ]
+        if not windows:
+            return
+        audio_s = len(windows) * max(window.samples.size for window in windows) / SAMPLE_RATE_HZ
+        self._progress.expect(audio_s)
+        started = time.perf_counter()
+        try:
+            log_probs = self._forward(windows)
+        except DeviceLost:
+            raise
+        except Exception as error:
+            if len(windows) == 1:
+                self._answers.fail(windows[0].request, _as_asr_error(error, windows[0]))
+                return
+            if isinstance(error, MemoryError):
+                self._metrics.add("asr_oom_splits_total")
+        else:
+            took_s = time.perf_counter() - started
+            self._progress.done(audio_s, took_s)
+            for window, output in zip(windows, log_probs, strict=True):
+                if np.isfinite(output).all():
+                    self._answers.send(window.request, output)
+                else:
+                    self._answers.fail(window.request, self._overflow(window))
+            # Behind the answers: each metric is a message to Triton and back.
+            self._count([window.samples.size for window in windows], took_s)
+            return
+        # Outside the except clause: the failed forward's tensors live as long as its traceback.
+        middle = len(windows) // 2
+        self._run(windows[:middle])
+        self._run(windows[middle:])
+
+    def _forward(self, windows: list[_Window]) -> list[npt.NDArray[np.float32]]:
+        if (language := windows[0].language) is not None:
+            self._engine.use_language(language)
+        return self._engine.forward([window.samples for window in windows])
+
+    def _count(self, lengths: list[int], took_s: float) -> None:
+        """Put a forward into the metrics."""
+        audio_s = sum(lengths) / SAMPLE_RATE_HZ
+        self._metrics.observe("asr_stage_seconds", took_s, stage="forward")
+        self._metrics.observe("asr_forward_windows", len(lengths))
+        self._metrics.observe("asr_forward_audio_seconds", audio_s)
+        self._metrics.add("asr_audio_seconds_total", audio_s)
+        computed_s = self._engine.computed_samples(lengths) / SAMPLE_RATE_HZ
+        self._metrics.add("asr_padded_seconds_total", computed_s)
+
+    def _overflow(self, window: _Window) -> Exception:
+        """Whose fault it is that finite samples gave an output that is not."""
+        loudest = float(np.abs(window.samples).max())
+        if loudest > LOUDEST and not self._engine.checkpoint.do_normalize:
+            return AsrError(
+                ErrorCode.NON_FINITE_SAMPLES,
+                f"amplitudes of up to {loudest:.1e} overflow the network; full scale is 1",
+            )
+        return FloatingPointError(
+            f"{self._engine.name}: NaN or infinity for {window.samples.size} finite samples with "
+            f"amplitudes of up to {loudest:.3g}"
+        )
+
+    def _end(self, lost: DeviceLost) -> None:
+        """Answer what is left, and end the process."""
+        try:
+            self._pb_utils.Logger.log_error(
+                f"the device is lost, this process ends and is to be replaced: {lost}"
+            )
+            detail = "the device failed, and its process starts again; try again"
+            self._answers.fail_the_rest(AsrError(ErrorCode.ENGINE_RESTARTING, detail))
+        finally:
+            # An answer that was sent is in Triton's hands, which gives no second one. So this
+            # end is not one in the middle of a message, which can end Triton too
+            # (docs/triton.md). An orderly exit would wait for the lost device.
+            os._exit(DEVICE_LOST_STATUS)
+
+
+def _as_asr_error(error: Exception, window: _Window) -> Exception:
+    """The error of a window that failed alone."""
+    if not isinstance(error, MemoryError):
+        return error
+    return AsrError(
+        ErrorCode.OUT_OF_MEMORY,
+        f"a window of {window.samples.size / SAMPLE_RATE_HZ:.1f} s does not fit the device's "
+        "memory by itself now",
+    )

@@ -1,0 +1,171 @@
+"""One recording as it was submitted: opened once, and decoded as it is asked for."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from typing import Protocol
+
+import numpy as np
+
+from asr_backend.audio.containers import Container
+from asr_backend.audio.format import SAMPLE_RATE_HZ, Channel, PcmFormat, Samples
+from asr_backend.audio.limits import AudioLimits
+from asr_backend.audio.pcm import RawPcm
+from asr_backend.audio.resampling import Resampler
+from asr_backend.audio.wav import as_pcm
+from asr_backend.errors import AsrError, ErrorCode
+
+
+class _Opened(Protocol):
+    """An open file or raw PCM."""
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def duration_s(self) -> float | None: ...
+
+    def pieces(
+        self, channel: Channel, limits: AudioLimits
+    ) -> Generator[tuple[int, Samples], None, None]: ...
+
+    def close(self) -> None: ...
+
+
+class Source:
+    """A file in memory, or raw PCM.
+
+    It is opened by whatever is asked first: `channels`, `duration_s` or the first block. Opening a
+    file takes a millisecond, so ask in a thread; libav releases the interpreter lock. One thread
+    uses it at a time.
+
+    Args:
+        data: the bytes as submitted; not copied.
+        pcm: the format of raw PCM; None for a file, which states its own.
+        max_bytes: more bytes than these are refused.
+    """
+
+    def __init__(
+        self,
+        data: bytes | memoryview | mmap.mmap,
+        *,
+        pcm: PcmFormat | None = None,
+        max_bytes: int,
+    ) -> None:
+        self._data = data
+        self._pcm = pcm
+        self._max_bytes = max_bytes
+        self._opened: _Opened | None = None
+
+    @property
+    def channels(self) -> int:
+        """Channels of the audio.
+
+        Raises:
+            AsrError: as blocks, for what opening finds.
+        """
+        return self._open().channels
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds of the audio, without decoding it.
+
+        Exact for raw PCM and plain WAV. The statement of another file is believed; None for a file
+        that states nothing.
+
+        Raises:
+            AsrError: as blocks, for what opening finds.
+        """
+        return self._open().duration_s
+
+    def blocks(self, channel: Channel, limits: AudioLimits) -> Generator[Samples, None, None]:
+        """Decode, mix and resample; once only.
+
+        The generator does its work between two blocks, holds a few seconds of audio at a time
+        whatever the file expands to, and closes the source when it ends or is closed.
+
+        Mixing takes the mean of all channels, as libav's own downmix weighs channels and drops
+        some. Audio at 16 kHz passes unchanged: 16-bit samples come out as `sample / 32768`.
+
+        A file that breaks off is decoded as far as it goes, whatever its header promises; audio
+        that stops decoding and goes on later is refused, with the second where it stopped. Raw AAC
+        keeps the encoder's delay, which only a container states.
+
+        Args:
+            channel: which one to take.
+            limits: more than these is refused; a file's length as soon as it is known.
+
+        Yields:
+            float32 [samples], mono, 16 kHz, full scale 1, about one second each. All of them
+            together have ceil(n * 16000 / rate) samples for n at the submitted rate.
+
+        Raises:
+            AsrError: EMPTY_AUDIO, AUDIO_TOO_LARGE, AUDIO_TOO_LONG, UNSUPPORTED_FORMAT,
+                CORRUPT_AUDIO, BAD_SAMPLE_RATE, NON_FINITE_SAMPLES, or BAD_OPTIONS for a channel
+                that the audio has not.
+        """
+        try:
+            with closing(self._open().pieces(channel, limits)) as pieces:
+                yield from _resampled(pieces, limits)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the bytes. Only what is known already may be asked afterwards."""
+        self._data = b""
+        if self._opened is not None:
+            self._opened.close()
+
+    def _open(self) -> _Opened:
+        if self._opened is None:
+            view = memoryview(self._data).cast("B")
+            if not view.nbytes:
+                raise AsrError(ErrorCode.EMPTY_AUDIO, "AUDIO has 0 bytes")
+            if view.nbytes > self._max_bytes:
+                raise AsrError(
+                    ErrorCode.AUDIO_TOO_LARGE,
+                    f"{view.nbytes} bytes, the limit is {self._max_bytes} bytes",
+                )
+            if self._pcm is not None:
+                self._opened = RawPcm(view, self._pcm)
+            elif (plain := as_pcm(view)) is not None:
+                self._opened = RawPcm(*plain)
+            else:
+                self._opened = Container(view)
+        return self._opened
+
+
+def _resampled(pieces: Iterator[tuple[int, Samples]], limits: AudioLimits) -> Iterator[Samples]:
+    """Bring pieces of any rates to 16 kHz, and hold the limit of seconds."""
+    resampler: Resampler | None = None
+    seconds = 0.0
+    sample_count = 0
+    for rate_hz, mono in pieces:
+        seconds += len(mono) / rate_hz
+        if seconds > limits.max_audio_s + 1e-6:
+            raise limits.too_long(f"more than {limits.max_audio_s:g}")
+        blocks = []
+        if resampler is None or resampler.rate_hz != rate_hz:
+            if resampler is not None:
+                blocks.append(resampler.finish())
+            resampler = Resampler(rate_hz)
+        blocks.append(resampler.push(mono))
+        for block in blocks:
+            if len(block):
+                yield _finite(block, sample_count)
+                sample_count += len(block)
+    last = resampler.finish() if resampler is not None else np.zeros(0, np.float32)
+    if len(last):
+        yield _finite(last, sample_count)
+        sample_count += len(last)
+    if not sample_count:
+        raise AsrError(ErrorCode.EMPTY_AUDIO, "the audio decodes to 0 samples")
+
+
+def _finite(block: Samples, position: int) -> Samples:
+    if not np.isfinite(block).all():
+        first = (position + int(np.argmin(np.isfinite(block)))) / SAMPLE_RATE_HZ
+        raise AsrError(ErrorCode.NON_FINITE_SAMPLES, f"NaN or infinity at {first:.2f} s")
+    return block

@@ -1,0 +1,1 @@
+"""A checkpoint's folder: what it says of itself, and its files."""

@@ -1,0 +1,303 @@
+"""What a folder in Hugging Face's format says about its model, read without torch.
+
+The fronts and the supervisor need a checkpoint's vocabulary and frame rate, and a clear word about
+a folder that cannot be served; neither needs the weights in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from asr_backend import __version__
+from asr_backend.audio.format import SAMPLE_RATE_HZ
+from asr_backend.checkpoint.files import (
+    CheckpointError,
+    adapter_file,
+    check_safetensors,
+    read_json,
+    read_json_if_there,
+)
+from asr_backend.errors import AsrError, ErrorCode
+
+MODEL_TYPES = frozenset(
+    {"wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat"}
+)
+
+# Defaults of the configuration, tokenizer and feature extractor classes of transformers, for files
+# that leave a key out.
+_CONV_KERNEL = (10, 3, 3, 3, 3, 2, 2)
+_CONV_STRIDE = (5, 2, 2, 2, 2, 2, 2)
+_VOCAB_SIZE = 32
+_SPECIAL_TOKENS = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "pad_token": "<pad>",
+}
+
+
+_SHOWN_LANGUAGES = 200
+"""A gRPC message of more would not fit the caller's limit for metadata."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Symbols:
+    """What the outputs of a network stand for; the attributes are those of Checkpoint."""
+
+    vocabulary: tuple[str, ...]
+    blank_id: int
+    word_delimiter_id: int | None
+    special_ids: frozenset[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A CTC checkpoint on disk.
+
+    Attributes:
+        path: the folder.
+        id: what a result reports as the model: "demo", or the folder's name unless given.
+        revision: the package's version for the demo, else "local" unless given.
+        model_type: `model_type` of config.json, one of MODEL_TYPES.
+        vocabulary: the symbol of each output of the network, by id; "" where no symbol has the id.
+        blank_id: id of the CTC blank, which is the padding token in this family.
+        word_delimiter_id: id of the symbol between words; None where the vocabulary has none.
+        special_ids: ids that never become text, the blank among them.
+        do_normalize: whether a window is brought to zero mean and unit variance.
+        sample_rate_hz: of the audio that the network hears; always 16000.
+        conv_kernel: widths of the feature extractor's convolutions.
+        conv_stride: strides of the same.
+        language: whose symbols these are; None where the checkpoint has no language adapters.
+        languages: the languages that it has adapters for, its default among them, each with the
+            symbols that its outputs stand for; empty where it has none.
+    """
+
+    path: Path
+    id: str
+    revision: str
+    model_type: str
+    vocabulary: tuple[str, ...]
+    blank_id: int
+    word_delimiter_id: int | None
+    special_ids: frozenset[int]
+    do_normalize: bool
+    sample_rate_hz: int
+    conv_kernel: tuple[int, ...]
+    conv_stride: tuple[int, ...]
+    language: str | None = None
+    languages: Mapping[str, Symbols] = field(default_factory=dict)
+
+    def in_language(self, language: str | None) -> Checkpoint:
+        """The same checkpoint with the symbols of a language; None is its default.
+
+        Raises:
+            AsrError: UNKNOWN_LANGUAGE, with the languages that there are.
+        """
+        if language in (None, self.language):
+            return self
+        if language not in self.languages:
+            shown = ", ".join(sorted(self.languages)[:_SHOWN_LANGUAGES])
+            more = max(0, len(self.languages) - _SHOWN_LANGUAGES)
+            raise AsrError(
+                ErrorCode.UNKNOWN_LANGUAGE,
+                f"{language[:40]!a} was asked for, this checkpoint has {len(self.languages)} "
+                f"language adapters{': ' * bool(shown)}{shown}{f' and {more} more' * bool(more)}",
+            )
+        symbols = self.languages[language]
+        return replace(self, language=language, **vars(symbols))
+
+    @property
+    def silent_ids(self) -> frozenset[int]:
+        """Ids that drop as blanks do: the blank, the special ones, those without a symbol."""
+        nameless = {id_ for id_, symbol in enumerate(self.vocabulary) if not symbol}
+        silent = {self.blank_id, *self.special_ids} - {self.word_delimiter_id}
+        return frozenset(silent | nameless)
+
+    @property
+    def stride_samples(self) -> int:
+        """Samples from one frame to the next, 320 (20 ms) for the published checkpoints."""
+        return math.prod(self.conv_stride)
+
+    @property
+    def receptive_field_samples(self) -> int:
+        """Samples that one frame sees, 400 for the published checkpoints."""
+        field = 1
+        for kernel, stride in zip(self.conv_kernel[::-1], self.conv_stride[::-1], strict=True):
+            field = (field - 1) * stride + kernel
+        return field
+
+    def frame_count(self, sample_count: int) -> int:
+        """Frames that the network gives for an unpadded clip of `sample_count` samples."""
+        count = sample_count
+        for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):
+            count = (count - kernel) // stride + 1 if count >= kernel else 0
+        return count
+
+
+def demo_checkpoint() -> Path:
+    """The folder of the checkpoint that the package carries."""
+    return Path(__file__).parents[1] / "demo_checkpoint"
+
+
+def load_checkpoint(
+    path: Path, *, id: str | None = None, revision: str | None = None
+) -> Checkpoint:
+    """Read a checkpoint's description.
+
+    Args:
+        path: a folder with config.json, vocab.json, a feature extractor's settings and safetensors.
+        id: reported instead of the folder's name.
+        revision: reported instead of "local".
+
+    Raises:
+        CheckpointError: the folder is missing, incomplete, not of a CTC model of this family, or
+            holds pickled weights only.
+    """
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such folder")
+    try:
+        return _read_checkpoint(path, id, revision)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: a setting is not as it should be: {error!r}") from error
+
+
+def _read_checkpoint(path: Path, id: str | None, revision: str | None) -> Checkpoint:
+    config = read_json(path / "config.json")
+    _check_model(path, config)
+    extractor = _feature_extractor(path)
+    _check_weights(path)
+    symbols, language, languages = _read_languages(path, config)
+    is_demo = path.resolve() == demo_checkpoint().resolve()
+    kernel = tuple(config.get("conv_kernel", _CONV_KERNEL))
+    stride = tuple(config.get("conv_stride", _CONV_STRIDE))
+    if len(kernel) != len(stride) or not all(isinstance(n, int) and n > 0 for n in kernel + stride):
+        raise ValueError(f"conv_kernel {kernel}, conv_stride {stride}")
+    return Checkpoint(
+        path=path,
+        id=id or ("demo" if is_demo else path.resolve().name),
+        revision=revision or (__version__ if is_demo else "local"),
+        model_type=config["model_type"],
+        **vars(symbols),
+        language=language,
+        languages=languages,
+        do_normalize=bool(extractor.get("do_normalize", True)),
+        sample_rate_hz=SAMPLE_RATE_HZ,
+        conv_kernel=kernel,
+        conv_stride=stride,
+    )
+
+
+def _check_model(path: Path, config: Mapping[str, Any]) -> None:
+    architectures = config.get("architectures") or []
+    if not any(str(name).endswith("ForCTC") for name in architectures):
+        found = ", ".join(map(str, architectures)) or "none named"
+        raise CheckpointError(f"{path}: not a CTC checkpoint (architectures: {found})")
+    if config.get("model_type") not in MODEL_TYPES:
+        known = ", ".join(sorted(MODEL_TYPES))
+        raise CheckpointError(f"{path}: model_type {config.get('model_type')!r} is none of {known}")
+    if config.get("add_adapter"):
+        raise CheckpointError(
+            f"{path}: a convolutional adapter behind the encoder (add_adapter) is not supported"
+        )
+
+
+def _feature_extractor(path: Path) -> dict[str, Any]:
+    """Settings of the feature extractor, from a file of its own or from the processor's."""
+    settings = read_json_if_there(path / "preprocessor_config.json")
+    settings = settings or read_json_if_there(path / "processor_config.json").get(
+        "feature_extractor", {}
+    )
+    if not settings:
+        raise CheckpointError(f"{path}: has no preprocessor_config.json")
+    rate = settings.get("sampling_rate", SAMPLE_RATE_HZ)
+    if rate != SAMPLE_RATE_HZ:
+        raise CheckpointError(f"{path}: wants audio at {rate} Hz, only {SAMPLE_RATE_HZ} is served")
+    return settings
+
+
+def _check_weights(path: Path) -> None:
+    if (path / "model.safetensors").is_file():
+        shards = {"model.safetensors"}
+    elif (path / "model.safetensors.index.json").is_file():
+        index = read_json(path / "model.safetensors.index.json")
+        shards = set(index.get("weight_map", {}).values())
+    elif any(path.glob("pytorch_model*.bin")):
+        raise CheckpointError(
+            f"{path}: has pickled weights only (pytorch_model.bin); "
+            f"make safetensors of them with: asr-server convert {path} DST"
+        )
+    else:
+        shards = set()
+    if not shards:
+        raise CheckpointError(f"{path}: has no weights (model.safetensors)")
+    for shard in sorted(shards):
+        check_safetensors(path / shard)
+
+
+def _read_languages(
+    path: Path, config: Mapping[str, Any]
+) -> tuple[Symbols, str | None, dict[str, Symbols]]:
+    """The default symbols, and the languages where vocab.json has a vocabulary for each.
+
+    A language is served when its adapter's file is there; the default one is in the weights.
+    """
+    vocabularies = read_json(path / "vocab.json")
+    size = config.get("vocab_size", _VOCAB_SIZE)
+    if not any(isinstance(value, dict) for value in vocabularies.values()):
+        return _read_symbols(path, config, vocabularies, size), None, {}
+    if config.get("adapter_attn_dim") is None:
+        raise CheckpointError(f"{path}: a vocabulary for each language, but no adapters")
+    default = read_json_if_there(path / "tokenizer_config.json").get("target_lang") or "eng"
+    if default not in vocabularies:
+        raise CheckpointError(f"{path}: vocab.json has nothing for its language {default!r}")
+    symbols = {default: _read_symbols(path, config, vocabularies[default], size)}
+    for language, ids in vocabularies.items():
+        file = adapter_file(path, language)
+        if language != default and file.exists():
+            outputs = check_safetensors(file)["lm_head.weight"]["shape"][0]
+            symbols[language] = _read_symbols(path, config, ids, outputs)
+    return symbols[default], default, symbols
+
+
+def _read_symbols(path: Path, config: Mapping[str, Any], ids: dict[str, int], size: int) -> Symbols:
+    """What `size` outputs stand for, by the vocabulary and the tokenizer's settings."""
+    tokenizer = {
+        **read_json_if_there(path / "special_tokens_map.json"),
+        **read_json_if_there(path / "tokenizer_config.json"),
+    }
+    added = {
+        str(_token(entry)): int(index)
+        for index, entry in tokenizer.get("added_tokens_decoder", {}).items()
+    }
+    ids = {**read_json_if_there(path / "added_tokens.json"), **added, **ids}
+    # Tokens that a tokenizer added behind the network's outputs can never be heard.
+    symbols = {index: symbol for symbol, index in ids.items() if 0 <= index < size}
+
+    special = {_token(tokenizer.get(key, token)) for key, token in _SPECIAL_TOKENS.items()}
+    blank_id = config.get("pad_token_id", 0)
+    if blank_id is None:
+        blank_id = ids.get(_token(tokenizer.get("pad_token", "<pad>")) or "")
+    if not isinstance(blank_id, int) or not 0 <= blank_id < size:
+        raise CheckpointError(
+            f"{path}: the blank (pad_token_id {blank_id}) is not one of the {size} outputs"
+        )
+    delimiter = _token(tokenizer.get("word_delimiter_token", "|"))
+    word_delimiter_id = ids.get(delimiter) if delimiter else None
+    special_ids = {
+        index for index in range(size) if index not in symbols or symbols[index] in special
+    }
+    return Symbols(
+        vocabulary=tuple(symbols.get(index, "") for index in range(size)),
+        blank_id=blank_id,
+        word_delimiter_id=word_delimiter_id if word_delimiter_id in symbols else None,
+        special_ids=frozenset(special_ids | {blank_id}),
+    )
+
+
+def _token(value: Any) -> str | None:
+    """A special token, which tokenizer files hold as text or as an object with `content`."""
+    return value.get("content") if isinstance(value, dict) else value

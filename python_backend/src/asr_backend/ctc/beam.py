@@ -1,0 +1,224 @@
+"""CTC beam search: the most probable text instead of the most probable path.
+
+Needs what the extra `beam` brings.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pyctcdecode import BeamSearchDecoderCTC
+from pyctcdecode.alphabet import Alphabet
+
+from asr_backend.checkpoint.description import Checkpoint
+from asr_backend.ctc.alignment import align
+from asr_backend.ctc.confidence import Silence
+from asr_backend.ctc.emissions import Emissions, Run
+from asr_backend.ctc.language_model import Ngrams, NoLanguageModel
+from asr_backend.ctc.ngram_files import NgramFiles
+from asr_backend.ctc.segments import Segments
+from asr_backend.ctc.transcription import Transcription, transcription
+from asr_backend.errors import AsrError, ErrorCode
+
+MIN_SEGMENT_S = 8.0
+"""The search copies the text that it has at every step, so a segment's cost grows faster than its
+length."""
+MAX_SEGMENT_S = 20.0
+
+
+class SearchStopped(Exception):
+    """The search was told to stop: nobody waits for its text."""
+
+
+class _StoppableSearch(BeamSearchDecoderCTC):  # type: ignore[misc]
+    """pyctcdecode's search, asked at each frame whether to go on: a segment may take a minute."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._thread = threading.local()
+
+    def find(self, is_stopped: Callable[[], bool], *args: Any, **options: Any) -> Any:
+        """What decode_beams returns, or SearchStopped once `is_stopped` says so."""
+        self._thread.is_stopped = is_stopped
+        return self.decode_beams(*args, **options)
+
+    def _get_lm_beams(self, *args: Any, **options: Any) -> Any:
+        # The search calls this once a frame.
+        if self._thread.is_stopped():
+            raise SearchStopped
+        return super()._get_lm_beams(*args, **options)
+
+
+class BeamSearch:
+    """What the recordings of a process share; safe to use from several threads.
+
+    Args:
+        checkpoint: whose emissions are searched.
+        ngrams: the language model to load; None for none.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, ngrams: NgramFiles | None = None) -> None:
+        self.checkpoint = checkpoint
+        silent = checkpoint.silent_ids
+        labels = [
+            "" if id_ in silent else symbol for id_, symbol in enumerate(checkpoint.vocabulary)
+        ]
+        if checkpoint.word_delimiter_id is not None:
+            labels[checkpoint.word_delimiter_id] = " "
+        self.silent_ids = sorted(silent)
+        self.delimiter_ids = [id_ for id_, label in enumerate(labels) if label == " "]
+        self.ids = {label: id_ for id_, label in enumerate(labels) if label.strip()}
+        self._letters = frozenset("".join(self.ids))
+        alphabet = Alphabet(labels, is_bpe=False)
+        model = NoLanguageModel() if ngrams is None else Ngrams(ngrams)
+        self._last = _StoppableSearch(alphabet, model)
+        self._not_last = _StoppableSearch(alphabet, model.unfinished())
+
+    def hotwords(self, given: Sequence[str]) -> list[str]:
+        """Hot words in the checkpoint's letters: its case where it has only one.
+
+        Raises:
+            AsrError: BAD_OPTIONS for a letter that the checkpoint never writes.
+        """
+        written: dict[str, str] = {}
+        words = [word for phrase in given for word in phrase.split()]
+        for word in words:
+            for letter in word:
+                if letter not in written:
+                    written[letter] = self._letter(letter, word)
+        return ["".join(map(written.__getitem__, word)) for word in words]
+
+    def search(
+        self,
+        emissions: Emissions,
+        *,
+        beam_width: int,
+        hotwords: Sequence[str],
+        hotword_weight: float,
+        state: Any,
+        last: bool,
+        is_stopped: Callable[[], bool],
+    ) -> tuple[list[list[Run]], Any]:
+        """Find the words of one segment, and the language model's state behind them.
+
+        Raises:
+            SearchStopped: `is_stopped` said so; it is asked at each frame.
+        """
+        decoder = self._last if last else self._not_last
+        text, state, *_ = decoder.find(
+            is_stopped,
+            emissions,
+            beam_width=beam_width,
+            prune_history=True,
+            hotwords=hotwords,
+            hotword_weight=hotword_weight,
+            lm_start_state=state,
+        )[0]
+        # The frames that pyctcdecode gives are those of whichever path met a text first.
+        words = align(
+            emissions,
+            [spell(word, self.ids) for word in text.split()],
+            silent_ids=self.silent_ids,
+            delimiter_ids=self.delimiter_ids,
+        )
+        return words, state
+
+    def _letter(self, letter: str, word: str) -> str:
+        for form in (letter, letter.upper(), letter.lower()):
+            if form in self._letters:
+                return form
+        raise AsrError(
+            ErrorCode.BAD_OPTIONS,
+            f"hotwords has {word[:40]!a}, and this checkpoint never writes {letter!a}",
+        )
+
+
+class BeamDecoder:
+    """The beam search's decoder for one recording.
+
+    Times and confidences are those of the most probable path that spells the text that was found,
+    so that they are greedy decoding's own where both find the same text.
+
+    Args:
+        search: what recordings share.
+        beam_width: texts that are kept at each frame.
+        hotwords: words that score `hotword_weight` more each time they are found.
+        hotword_weight: in units of natural log-probability.
+
+    Raises:
+        AsrError: BAD_OPTIONS for a hot word that the checkpoint cannot write.
+    """
+
+    def __init__(
+        self, search: BeamSearch, *, beam_width: int, hotwords: Sequence[str], hotword_weight: float
+    ) -> None:
+        checkpoint = search.checkpoint
+        frames_per_s = checkpoint.sample_rate_hz / checkpoint.stride_samples
+        self._search = search
+        self._options: dict[str, Any] = {
+            "beam_width": beam_width,
+            "hotwords": search.hotwords(hotwords),
+            "hotword_weight": hotword_weight,
+        }
+        self._segments = Segments(
+            checkpoint,
+            min_frames=round(MIN_SEGMENT_S * frames_per_s),
+            max_frames=round(MAX_SEGMENT_S * frames_per_s),
+        )
+        self._words: list[list[Run]] = []
+        self._state: Any = None
+        self._frame_count = 0
+        self._silence = Silence()
+        self._stopped = False
+
+    def push(self, emissions: Emissions) -> None:
+        """Take the next frames, float32 [any number, vocabulary], log-softmax."""
+        for segment in self._segments.push(emissions):
+            self._read(segment, last=False)
+
+    def finish(self, duration_s: float) -> Transcription:
+        """Return the transcript of all frames, with no time after `duration_s`."""
+        self._read(self._segments.finish(), last=True)
+        words = self._words
+        if not self._search.delimiter_ids:
+            words = [[run for word in words for run in word]] if words else []
+        return transcription(words, self._search.checkpoint, self._silence, duration_s)
+
+    def stop(self) -> None:
+        """Make a push or finish in another thread raise SearchStopped at its next frame."""
+        self._stopped = True
+
+    def _read(self, segment: Emissions, *, last: bool) -> None:
+        if not len(segment):
+            return
+        words, self._state = self._search.search(
+            segment,
+            state=self._state,
+            last=last,
+            is_stopped=lambda: self._stopped,
+            **self._options,
+        )
+        before = self._silence.frame_count
+        self._words += [
+            [Run(run.id, before + run.start, before + run.end, run.log_prob) for run in word]
+            for word in words
+        ]
+        self._silence.push(segment)
+
+
+def spell(word: str, ids: Mapping[str, int]) -> list[int]:
+    """The fewest symbols that make a word, by id."""
+    spelled: list[list[int] | None] = [[]]
+    longest = max(map(len, ids))
+    for end in range(1, len(word) + 1):
+        ways = [
+            [*before, ids[word[start:end]]]
+            for start in range(max(0, end - longest), end)
+            if (before := spelled[start]) is not None and word[start:end] in ids
+        ]
+        spelled.append(min(ways, key=len, default=None))
+    found = spelled[-1]
+    assert found is not None, f"{word!r} is not made of the vocabulary's symbols"
+    return found

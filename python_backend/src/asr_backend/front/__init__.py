@@ -1,0 +1,1 @@
+"""A process of the model `transcribe`: one recording a call."""

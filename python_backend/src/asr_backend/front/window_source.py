@@ -1,0 +1,74 @@
+"""The windows of one recording, decoded in threads and dropped at any moment."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Generator
+
+from asr_backend.audio.format import Samples
+from asr_backend.segmentation.windower import Window, Windower
+
+
+class WindowSource:
+    """Pulls windows out of a decoder.
+
+    A generator cannot be closed while another thread runs it. So, while a pull runs, `close` only
+    sets a flag: the pull ends at the decoder's next block and closes the decoder itself.
+
+    Args:
+        blocks: float32 [any number] each, mono, 16 kHz; closed with this one.
+        windower: cuts them into windows.
+    """
+
+    def __init__(self, blocks: Generator[Samples, None, None], windower: Windower) -> None:
+        self._blocks = blocks
+        self._windower = windower
+        self._ready: deque[Window] = deque()
+        self._lock = threading.Lock()
+        """Guards the three flags."""
+        self._is_pulling = self._is_closed = False
+        self.is_freed = False
+        """Whether the decoder is closed, or some thread is closing it."""
+
+    def pull(self) -> Window | None:
+        """The next window; None behind the last one, and once this is closed.
+
+        With the last window the decoder is closed. Called by one thread at a time.
+
+        Raises:
+            AsrError: the audio's fault.
+        """
+        with self._lock:
+            if self._is_closed or self.is_freed:
+                return None
+            self._is_pulling = True
+        window = None
+        try:
+            window = self._next()
+        finally:
+            with self._lock:
+                self._is_pulling = False
+                free = self.is_freed = self._is_closed or window is None or window.last
+            if free:
+                self._blocks.close()
+        return window
+
+    def close(self) -> None:
+        """Close the decoder, now or when the pull that runs ends. Safe from any thread."""
+        with self._lock:
+            self._is_closed = True
+            if self._is_pulling or self.is_freed:
+                return
+            self.is_freed = True
+        self._blocks.close()
+
+    def _next(self) -> Window | None:
+        while not self._ready:
+            block = next(self._blocks, None)
+            if self._is_closed:
+                return None
+            if block is None:
+                return self._windower.finish()
+            self._ready.extend(self._windower.push(block))
+        return self._ready.popleft()

@@ -1,0 +1,1 @@
+"""Where long audio is cut into windows, and how their words are joined again."""

@@ -1,0 +1,1 @@
+"""Everything before tritonserver starts: checkpoint, configurations, ports, certificates, GPUs."""

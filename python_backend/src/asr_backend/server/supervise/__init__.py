@@ -1,0 +1,1 @@
+"""A running tritonserver: its processes, their health and their replacement."""

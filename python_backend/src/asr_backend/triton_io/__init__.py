@@ -1,0 +1,1 @@
+"""What the processes share at Triton's edge."""

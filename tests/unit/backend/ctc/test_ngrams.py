@@ -1,0 +1,164 @@
+"""KenLM language models: how they are found, and what they change."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asr_backend.checkpoint.description import Checkpoint, load_checkpoint
+from asr_backend.checkpoint.files import CheckpointError
+from asr_backend.ctc.beam import BeamDecoder, BeamSearch
+from asr_backend.ctc.decoders import BeamSettings, Decoders
+from asr_backend.ctc.language_model import Ngrams
+from asr_backend.ctc.ngram_files import NgramFiles, find_ngrams
+from tests.support.backend.checkpoints import SHAPES, SYMBOLS, write_checkpoint
+from tests.support.backend.emissions import BASE_VOCABULARY, checkpoint, emissions
+from tests.support.ngrams import arpa
+from tests.unit.backend.ctc.test_beam import between, spoken
+
+BIGRAMS = {("BULS", "OF"): 0.5, ("SIX", "BUDS"): 0.9, ("TWO", "BULS"): 0.9}
+WORDS = ("BUDS", "BULS", "MAY", "OF", "SIX", "TWO")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.arpa"
+    path.write_text(arpa(dict.fromkeys(WORDS, 0.1), BIGRAMS))
+    return path
+
+
+def decoded(search: BeamSearch, frames: np.ndarray, **options: Any) -> str:
+    given = {"beam_width": 50, "hotwords": (), "hotword_weight": 10.0, **options}
+    decoder = BeamDecoder(search, **given)
+    decoder.push(frames)
+    return decoder.finish(len(frames) * 0.02).text
+
+
+def wavering(text: str) -> np.ndarray:
+    """Clear but for the third letter of BUDS, which may be an L."""
+    return between(spoken(text), 2 * text.index("BUDS") + 4, "D", "L")
+
+
+def test_words_that_follow_each_other_flip_the_result(model: Path) -> None:
+    search = BeamSearch(checkpoint(), NgramFiles(model=model))
+    assert decoded(BeamSearch(checkpoint()), wavering("TWO BUDS")) == "TWO BUDS"
+    assert decoded(search, wavering("TWO BUDS")) == "TWO BULS"
+    assert decoded(search, wavering("SIX BUDS")) == "SIX BUDS"
+    assert decoded(search, wavering("BUDS OF MAY")) == "BULS OF MAY"
+    assert decoded(search, wavering("SIX BUDS"), hotwords=("BULS",)) == "SIX BULS"
+
+
+def test_a_model_is_loaded_without_a_word(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Decoders(checkpoint(), NgramFiles(model=model))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_was_said_before_a_cut_still_counts(model: Path) -> None:
+    search = BeamSearch(checkpoint(), NgramFiles(model=model))
+    for before, after in (("SIX", "BUDS"), ("TWO", "BULS")):
+        first, pause = (
+            spoken(before),
+            emissions(["|", *["<pad>"] * 400], probabilities=[0.95] * 401),
+        )
+        frames = np.concatenate([first, pause, wavering("BUDS")])
+        assert decoded(search, frames) == f"{before} {after}"
+
+
+def test_only_the_end_of_a_text_is_scored_as_one(model: Path) -> None:
+    ngrams = Ngrams(NgramFiles(model=model))
+    start = ngrams.get_start_state()
+    plain, state = ngrams.score(start, "MAY")
+    ending, _ = ngrams.score(start, "MAY", is_last_word=True)
+    assert ending < plain
+    assert ngrams.unfinished().score(start, "MAY", is_last_word=True)[0] == plain
+    assert plain == pytest.approx(0.5 * math.log(0.1) + 1.5)
+    nothing, same = ngrams.unfinished().score(state, "", is_last_word=True)
+    assert (nothing, same) == (0, state)
+    assert ngrams.score_partial_token("MA") == 0
+    assert ngrams.score_partial_token("QQ") < 0
+
+
+def test_a_model_whose_words_nobody_knows_punishes_no_beginning(model: Path, tmp_path: Path):
+    empty = tmp_path / "unigrams.txt"
+    empty.write_text("")
+    ngrams = Ngrams(NgramFiles(model=model, unigrams=empty))
+    assert ngrams.score_partial_token("QQ") == 0
+    assert ngrams.score(ngrams.get_start_state(), "QQ")[0] < -5
+
+
+def test_the_layout_that_hugging_face_writes(model: Path, tmp_path: Path) -> None:
+    from pyctcdecode import build_ctcdecoder
+    from transformers import (
+        Wav2Vec2CTCTokenizer,
+        Wav2Vec2FeatureExtractor,
+        Wav2Vec2ProcessorWithLM,
+    )
+
+    folder = write_checkpoint(tmp_path / "checkpoint", next(iter(SHAPES)))
+    search = build_ctcdecoder(list(SYMBOLS), str(model), WORDS, alpha=0.7, beta=0.5)
+    processor = Wav2Vec2ProcessorWithLM(
+        feature_extractor=Wav2Vec2FeatureExtractor.from_pretrained(folder),
+        tokenizer=Wav2Vec2CTCTokenizer.from_pretrained(folder),
+        decoder=search,
+    )
+    processor.save_pretrained(folder)
+    served = load_checkpoint(folder)
+    files = find_ngrams(served, "")
+    assert files is not None
+    assert (files.alpha, files.beta, files.score_boundary) == (0.7, 0.5, True)
+    assert sorted(files.words()) == sorted(WORDS)
+    decoders = Decoders(served, files)
+    assert BASE_VOCABULARY == SYMBOLS
+    for text in ("TWO BUDS", "SIX BUDS", "BUDS OF MAY"):
+        frames = wavering(text)
+        decoder = decoders.decoder(None, BeamSettings())
+        decoder.push(frames)
+        assert decoder.finish(9).text == processor.decode(frames).text
+
+
+def test_what_lm_names(model: Path, tmp_path: Path) -> None:
+    served = checkpoint()
+    assert find_ngrams(served, "") is None
+    for named in (model, model.parent):
+        files = find_ngrams(served, str(named))
+        assert files is not None
+        assert files.model == model
+        assert tuple(files.words()) == WORDS
+    folder = tmp_path / "other" / "language_model"
+    folder.mkdir(parents=True)
+    model.rename(folder / "x.arpa")
+    (folder / "unigrams.txt").write_text("OF\nMAY\n")
+    (folder / "attrs.json").write_text(json.dumps({"alpha": 1, "beta": 0.0}))
+    files = find_ngrams(served, str(folder.parent))
+    assert files is not None
+    assert (files.alpha, files.beta, files.unk_score_offset) == (1.0, 0.0, -10.0)
+    assert tuple(files.words()) == ("OF", "MAY")
+
+
+def refusal(served: Checkpoint, path: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        find_ngrams(served, str(path))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_is_no_language_model_is_one_line(model: Path, tmp_path: Path) -> None:
+    served = checkpoint()
+    assert "no such file" in refusal(served, tmp_path / "absent.arpa")
+    (tmp_path / "text.bin").write_text("a text")
+    assert "neither an ARPA file nor" in refusal(served, tmp_path / "text.bin")
+    assert "has 2 language models" in refusal(served, tmp_path)
+    (tmp_path / "text.bin").unlink()
+    (tmp_path / "attrs.json").write_text('{"gamma": 1}')
+    assert "cannot be read" in refusal(served, tmp_path)
+    (tmp_path / "attrs.json").unlink()
+    (tmp_path.parent / "alphabet.json").write_text(json.dumps({"labels": ["", "A"]}))
+    assert "whose symbol 5 is 'E'" in refusal(served, tmp_path)
+    (tmp_path.parent / "alphabet.json").unlink()
+    model.write_text(arpa({"buds": 0.5, "MAY": 0.1, "of": 0.1}, {}))
+    assert "2 of its first 3 words have letters" in refusal(served, model)
