@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from asr_client.testing import FakeServer
-from tests.unit.client.waiting import wait_until
+from tests.support.client.waiting import wait_until
 
 PROGRAM = Path(sys.executable).with_name("asr-gateway")
 

@@ -10,8 +10,8 @@ import pytest
 from asr_client.testing import FakeServer
 from asr_gateway import connections, uploads
 from asr_gateway.metrics import Metrics
+from tests.support.client.waiting import wait_until
 from tests.support.gateway.running import running
-from tests.unit.client.waiting import wait_until
 
 
 def test_connections_beyond_the_bound_are_refused_and_the_others_served(server: FakeServer):

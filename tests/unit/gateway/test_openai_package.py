@@ -11,9 +11,9 @@ import openai
 import pytest
 
 from asr_client.testing import FakeServer, Fault
+from tests.support.client.waiting import wait_until
 from tests.support.gateway.running import RunningGateway, running
 from tests.support.recordings import FOLDER
-from tests.unit.client.waiting import wait_until
 
 PATH = FOLDER / "cards-001-ten-of-clubs.wav"
 
