@@ -8,6 +8,7 @@ import inspect
 import itertools
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar
 
 from asr_client._types import Channel, Decoder, Encoding, Timestamps
@@ -41,6 +42,22 @@ class TranscribeOptions(TypedDict, total=False):
     """For checkpoints with language adapters."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class RecordingOptions:
+    """The same options as fields of a `Recording`; None means that it does not set them."""
+
+    sample_rate: int | None = None
+    channels: int | None = None
+    encoding: Encoding | None = None
+    timestamps: Timestamps | None = None
+    channel: Channel | None = None
+    decoder: Decoder | None = None
+    beam_width: int | None = None
+    hotwords: Sequence[str] | None = None
+    hotword_weight: float | None = None
+    language: str | None = None
+
+
 DEFAULTS: TranscribeOptions = {
     "encoding": "container",
     "timestamps": "word",
@@ -50,6 +67,8 @@ DEFAULTS: TranscribeOptions = {
 """All other options are None, which leaves them to the server."""
 
 NAMES = tuple(TranscribeOptions.__annotations__)
+_KNOWN = frozenset(NAMES)
+_BASE = {**dict.fromkeys(NAMES), **DEFAULTS}
 _PLACE = "    **options: as `TranscribeOptions` lists them."
 
 
@@ -59,12 +78,12 @@ def with_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         TypeError: an option is unknown. Python does not check this for a method with `**options`.
     """
-    if unknown := options.keys() - set(NAMES):
+    if unknown := options.keys() - _KNOWN:
         raise TypeError(
             f"got an unexpected keyword argument {min(unknown)!r}; "
             f"the options are {', '.join(NAMES)}"
         )
-    return {**dict.fromkeys(NAMES), **DEFAULTS, **options}
+    return {**_BASE, **options}
 
 
 def takes_options(method: _MethodT) -> _MethodT:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from asr_client._options import NAMES
-from asr_client._types import Audio, Channel, Decoder, Encoding, Timestamps, Transcript
+from asr_client._options import NAMES, RecordingOptions
+from asr_client._types import Audio, Transcript
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Recording:
+class Recording(RecordingOptions):
     """Audio with a name and its own options; None means the option of `transcribe_many`.
 
     An outcome refers to the same object, so a subclass may have more fields.
@@ -23,20 +22,11 @@ class Recording:
     _: KW_ONLY
     id: str | None = None
     """The caller's name for the recording; not sent to the server."""
-    sample_rate: int | None = None
-    """In Hz."""
-    channels: int | None = None
-    encoding: Encoding | None = None
-    timestamps: Timestamps | None = None
-    channel: Channel | None = None
-    decoder: Decoder | None = None
-    beam_width: int | None = None
-    hotwords: Sequence[str] | None = None
-    hotword_weight: float | None = None
-    language: str | None = None
 
     def __repr__(self) -> str:
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        # The options come last.
+        names = sorted((field.name for field in fields(self)), key=lambda name: name in NAMES)
+        given = {name: getattr(self, name) for name in names}
         shown = [f"{name}={_short(value)}" for name, value in given.items() if value is not None]
         return f"{type(self).__name__}({', '.join(shown)})"
 
