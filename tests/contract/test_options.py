@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from asr_backend.contract import Options
+from asr_backend.front.options import Options
 from asr_client import Decoder, Encoding, Timestamps, _options
 from asr_client.testing._model import RULES
 
