@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,19 +15,19 @@ from rich.console import Console
 
 from benchmarks.checkpoint import SIZES, make_checkpoint
 from benchmarks.clips import MIXES
-from benchmarks.machine import describe
 from benchmarks.reference import reference_texts
 from benchmarks.registry import SYSTEMS, TOGETHER
 from benchmarks.report import draw, markdown, write_csv
 from benchmarks.runner import Mix, Plan, Results, measure_together
-from load_tests.flags import count, seconds
+from tools.command import count, make_parser, run, seconds
+from tools.machine import describe
 
 BUILD = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, and write the table, the CSV file and the plot."""
-    options = make_parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     # Threads of one system that spin while they wait would be paid for by all of them.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -82,13 +80,9 @@ def _groups(names: Sequence[str]) -> list[list[str]]:
     return groups
 
 
-def make_parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks",
-        description="Speed, memory and correctness of the service beside its peers.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = make_parser("benchmarks", __doc__)
     add = parser.add_argument
     add("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), help="what to measure")
     add("--mixes", nargs="+", choices=MIXES, default=list(MIXES), help="clips to measure with")
@@ -105,10 +99,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    # An exit, so that the servers of this run are stopped; the default would leave them behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("benchmarks: stopped", file=sys.stderr)
-        sys.exit(130)
+    run(main, "benchmarks: stopped")

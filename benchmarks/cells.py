@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from benchmarks.clips import Clip
-from benchmarks.memory import cpu_s
 from benchmarks.systems.base import Padding, System
+from tools.processes import cpu_s
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,17 +6,26 @@ still shows whether a neighbour changed it.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 SYMBOLS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ")
-_NEVER_HEARD = slice(1, 4)
-"""Special symbols, which decoders treat unlike each other; a trained network never says them."""
+_SPECIAL = slice(1, 4)
+"""Symbols that decoders treat differently; a trained network never writes them."""
 
 BASE: dict[str, Any] = {}
 """Transformers' defaults are base-960h's shape."""
+LARGE: dict[str, Any] = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "feat_extract_norm": "layer",
+    "do_stable_layer_norm": True,
+    "conv_bias": True,
+}
+"""The shape of large-960h-lv60-self."""
 TINY: dict[str, Any] = {
     "hidden_size": 48,
     "num_hidden_layers": 2,
@@ -25,7 +34,7 @@ TINY: dict[str, Any] = {
     "conv_dim": (32,) * 7,
     "num_conv_pos_embedding_groups": 4,
 }
-SIZES = {"base": BASE, "tiny": TINY}
+SIZES: dict[str, dict[str, Any]] = {"base": BASE, "large": LARGE, "tiny": TINY}
 
 
 def make_checkpoint(folder: Path, size: str) -> Path:
@@ -42,39 +51,14 @@ def make_checkpoint(folder: Path, size: str) -> Path:
     from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
     from transformers.utils import logging
 
+    from tools.demo_model import export
+
     logging.disable_progress_bar()
     torch.manual_seed(0)
-    config = Wav2Vec2Config(vocab_size=len(SYMBOLS), pad_token_id=0, **SIZES[size])
-    model = Wav2Vec2ForCTC(config)
+    model = Wav2Vec2ForCTC(Wav2Vec2Config(vocab_size=len(SYMBOLS), pad_token_id=0, **SIZES[size]))
     with torch.no_grad():
-        model.lm_head.bias[_NEVER_HEARD] = -20.0
+        model.lm_head.bias[_SPECIAL] = -20.0
     unfinished = folder / f"{size}.part"
     shutil.rmtree(unfinished, ignore_errors=True)
-    model.save_pretrained(unfinished)
-    for name, content in _SETTINGS.items():
-        (unfinished / name).write_text(json.dumps(content))
+    export(model, unfinished, attention_mask=False)
     return unfinished.rename(target)
-
-
-# Those of facebook/wav2vec2-base-960h: audio is normalised, padding is not masked.
-_SETTINGS: dict[str, Any] = {
-    "vocab.json": {symbol: index for index, symbol in enumerate(SYMBOLS)},
-    "tokenizer_config.json": {
-        "tokenizer_class": "Wav2Vec2CTCTokenizer",
-        "word_delimiter_token": "|",
-        "pad_token": "<pad>",
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "unk_token": "<unk>",
-    },
-    "preprocessor_config.json": {
-        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-        "processor_class": "Wav2Vec2Processor",
-        "do_normalize": True,
-        "feature_size": 1,
-        "padding_side": "right",
-        "padding_value": 0.0,
-        "return_attention_mask": False,
-        "sampling_rate": 16_000,
-    },
-}

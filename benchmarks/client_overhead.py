@@ -7,14 +7,11 @@ most of the time.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import multiprocessing
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -22,7 +19,7 @@ import tritonclient.grpc
 import tritonclient.grpc.aio
 
 from asr_client import AsyncClient, Client
-from asr_client.testing import FakeServer
+from tools.processes import child, serve_fake
 
 OPTIONS = {
     "encoding": "pcm_s16le",
@@ -69,7 +66,7 @@ class Times:
 def threads(calls: int, *, audio_s: float = 1.0) -> Times:
     """`Client` and tritonclient's client for threads, one call at a time."""
     pcm = np.zeros(int(audio_s * 16_000), np.int16)
-    with _server() as url, Client(url) as sdk:
+    with child(serve_fake) as pipe, Client(url := pipe.recv()) as sdk:
         raw = tritonclient.grpc.InferenceServerClient(url)
 
         async def by_raw() -> None:
@@ -99,8 +96,8 @@ def tasks(calls: int, *, audio_s: float = 1.0) -> Times:
 
             return await _in_turn(calls, by_raw, by_sdk)
 
-    with _server() as url:
-        return asyncio.run(run(url))
+    with child(serve_fake) as pipe:
+        return asyncio.run(run(pipe.recv()))
 
 
 async def _in_turn(
@@ -126,23 +123,3 @@ def _inputs(pcm: Any) -> list[Any]:
         tensor.set_data_from_numpy(np.array([[value]], np.object_))
         made.append(tensor)
     return made
-
-
-@contextlib.contextmanager
-def _server() -> Iterator[str]:
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
-    process.start()
-    try:
-        yield ours.recv()
-        ours.send("end")
-        process.join(30)
-    finally:
-        process.kill()
-
-
-def _serve(pipe: Connection) -> None:
-    with FakeServer() as server:
-        pipe.send(server.url)
-        pipe.recv()

@@ -1,17 +1,15 @@
-"""The clips that every system hears: real speech, of seeded lengths."""
+"""The clips that every system gets: real speech, of seeded lengths."""
 
 from __future__ import annotations
 
-import io
 import math
 import random
-import wave
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import NormalDist
 
-RECORDINGS = Path(__file__).resolve().parents[1] / "tests" / "data"
+from tools.recordings import read_pcm, transcripts, wav
+
 RATE_HZ = 16_000
 _PAUSE_S = 0.2
 
@@ -34,7 +32,7 @@ class Clip:
     duration_s: float
 
 
-def librispeech_like(count: int, *, seed: int) -> list[Clip]:
+def librispeech_like(count: int, seed: int) -> list[Clip]:
     """Clips of 1 to 35 s whose lengths spread as those of read sentences do.
 
     The lengths are the quantiles of a log-normal distribution, so that a few clips stand for it;
@@ -47,7 +45,7 @@ def librispeech_like(count: int, *, seed: int) -> list[Clip]:
     return _clips(lengths, seed)
 
 
-def commands(count: int, *, seed: int) -> list[Clip]:
+def commands(count: int, seed: int) -> list[Clip]:
     """Clips of 1 to 3 s, evenly spread."""
     shortest, longest = _COMMAND_S
     step = (longest - shortest) / max(1, count - 1)
@@ -55,8 +53,8 @@ def commands(count: int, *, seed: int) -> list[Clip]:
 
 
 MIXES: Mapping[str, Callable[[int, int], list[Clip]]] = {
-    "librispeech": lambda count, seed: librispeech_like(count, seed=seed),
-    "commands": lambda count, seed: commands(count, seed=seed),
+    "librispeech": librispeech_like,
+    "commands": commands,
 }
 """Makers of clips by name, called with a count and a seed."""
 
@@ -64,7 +62,8 @@ MIXES: Mapping[str, Callable[[int, int], list[Clip]]] = {
 def _clips(lengths_s: list[float], seed: int) -> list[Clip]:
     """Speech of the given lengths, give or take 10 ms, in shuffled order."""
     generator = random.Random(seed)
-    speech = _joined_recordings()
+    paths = sorted(path for path, _ in transcripts())
+    speech = bytes(2 * round(_PAUSE_S * RATE_HZ)).join(read_pcm(path)[0] for path in paths)
     generator.shuffle(lengths_s)
     clips = []
     for length_s in lengths_s:
@@ -72,26 +71,5 @@ def _clips(lengths_s: list[float], seed: int) -> list[Clip]:
         samples = round(length_s * RATE_HZ) - generator.randrange(160)
         start = generator.randrange(len(speech) // 2)
         pcm = (speech[2 * start :] + speech * (2 * samples // len(speech) + 1))[: 2 * samples]
-        clips.append(Clip(wav=_wav(pcm), duration_s=samples / RATE_HZ))
+        clips.append(Clip(wav=wav(pcm, RATE_HZ), duration_s=samples / RATE_HZ))
     return clips
-
-
-def _joined_recordings() -> bytes:
-    pause = bytes(2 * round(_PAUSE_S * RATE_HZ))
-    parts = []
-    for path in sorted(RECORDINGS.glob("*.wav")):
-        with wave.open(str(path)) as file:
-            if (file.getnchannels(), file.getsampwidth(), file.getframerate()) != (1, 2, RATE_HZ):
-                raise ValueError(f"{path} is not 16-bit mono at {RATE_HZ} Hz")
-            parts.append(file.readframes(file.getnframes()))
-    return pause.join(parts)
-
-
-def _wav(pcm: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
-        file.writeframes(pcm)
-    return buffer.getvalue()

@@ -5,7 +5,6 @@ Clips of unequal lengths and loudness in one forward, against each clip alone in
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -16,7 +15,9 @@ import numpy as np
 from asr_backend.checkpoint.description import load_checkpoint
 from benchmarks.checkpoint import SIZES, make_checkpoint
 from benchmarks.engine import BUILD, clip
-from benchmarks.machine import describe
+from tools.command import make_parser
+from tools.machine import describe
+from tools.markdown import head, row
 
 if TYPE_CHECKING:
     from asr_backend.acoustic.engine.loading import Engine
@@ -26,9 +27,7 @@ LENGTHS_S = (0.025, 1.0, 2.5, 4.0, 6.0)
 
 def main(arguments: list[str] | None = None) -> int:
     """Print Markdown."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.company", description=(__doc__ or "").split("\n\n")[0]
-    )
+    parser = make_parser("benchmarks.company", __doc__)
     parser.add_argument("--size", choices=SIZES, default="base")
     parser.add_argument("--build", type=Path, default=BUILD, help="where checkpoints are kept")
     options = parser.parse_args(arguments)
@@ -44,8 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = load_engine(checkpoint, device="cpu", precision=precision, threads=threads)
         engines |= {engine.name: engine for engine in (on_torch, chosen)}
     print(f"{options.size}, {len(LENGTHS_S)} clips in a forward; {describe()}\n")
-    print("| engine | largest deviation of a log-probability | frames with another symbol |")
-    print("|---|---|---|")
+    print(head("engine", "largest deviation of a log-probability", "frames with another symbol"))
     windows = [clip(seconds, seed) for seed, seconds in enumerate(LENGTHS_S)]
     windows = [window * (0.05, 5.0)[place % 2] for place, window in enumerate(windows)]
     for name, engine in engines.items():
@@ -55,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         largest = max(float(np.abs(one - other).max() / other.std()) for one, other in pairs)
         others = sum(int((one.argmax(-1) != other.argmax(-1)).sum()) for one, other in pairs)
         frames = sum(len(each) for each in alone)
-        print(f"| {name} | {largest:.1e} of the standard deviation | {others} of {frames} |")
+        print(row(name, f"{largest:.1e} of the standard deviation", f"{others} of {frames}"))
     return 0
 
 

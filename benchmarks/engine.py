@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +28,10 @@ from asr_backend.acoustic.forward_plan import FORWARD_START_S, MAX_BATCH_AUDIO_S
 from asr_backend.checkpoint.description import load_checkpoint
 from asr_client import Client
 from benchmarks.checkpoint import SIZES, make_checkpoint
-from benchmarks.machine import describe
+from tools.command import make_parser
 from tools.local_server import local_server
+from tools.machine import describe
+from tools.markdown import table
 
 if TYPE_CHECKING:
     from asr_backend.acoustic.engine.loading import Engine
@@ -41,11 +43,12 @@ STARTS_S = (0.0, 0.5, 1.0, 2.0, 4.0)
 REFERENCE = "Hugging Face, fp32 eager"
 PEER = "OpenVINO's conversion, bf16"
 Samples = npt.NDArray[np.float32]
+Key = TypeVar("Key")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print Markdown; the exit status is 0 when the run came about."""
-    options = make_parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     # As the server sets it: threads that spin slow down whatever runs beside them.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     folder = make_checkpoint(options.build / "checkpoints", options.size)
@@ -63,11 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def make_parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.engine", description=(__doc__ or "").split("\n\n")[0]
-    )
+    parser = make_parser("benchmarks.engine", __doc__)
     parser.add_argument("--size", choices=SIZES, default="base")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--seconds", nargs="+", type=float, default=[1.0, 3.0, 10.0, 30.0])
@@ -151,9 +152,9 @@ class Cost:
     processor_s: float
 
 
-def in_turn(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Cost]:
+def in_turn(runs: Mapping[Key, Callable[[], Any]], rounds: int) -> dict[Key, Cost]:
     """What a call of each costs, after one that does not count."""
-    costs: dict[str, list[Cost]] = {name: [] for name in runs}
+    costs: dict[Key, list[Cost]] = {name: [] for name in runs}
     for run in runs.values():
         run()
     for _, (name, run) in itertools.product(range(rounds), runs.items()):
@@ -173,50 +174,50 @@ def clips_table(
     runs: Mapping[str, Callable[[Samples], Any]], lengths_s: Sequence[float], rounds: int
 ) -> str:
     """Seconds of one forward, and how many times faster than the reference and the peer."""
-    lines = [
-        f"One clip at a time, medians of {rounds} runs in turn. Processor seconds are those of all",
-        "cores together, which other work on the machine changes less than seconds by the clock.",
-        "",
-        f"| audio | engine | seconds | {REFERENCE} / it | {PEER} / it | processor seconds "
-        f"| {REFERENCE} / it |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for seconds in lengths_s:
         samples = clip(seconds)
         costs = in_turn({name: partial(run, samples) for name, run in runs.items()}, rounds)
         reference, peer = costs[REFERENCE], costs[PEER]
         for name, cost in costs.items():
-            lines.append(
-                f"| {seconds:g} s | {name} | {cost.wall_s:.3f} "
-                f"| {reference.wall_s / cost.wall_s:.2f} | {peer.wall_s / cost.wall_s:.2f} "
-                f"| {cost.processor_s:.3f} | {reference.processor_s / cost.processor_s:.2f} |"
+            rows.append(
+                (
+                    f"{seconds:g} s",
+                    name,
+                    f"{cost.wall_s:.3f}",
+                    f"{reference.wall_s / cost.wall_s:.2f}",
+                    f"{peer.wall_s / cost.wall_s:.2f}",
+                    f"{cost.processor_s:.3f}",
+                    f"{reference.processor_s / cost.processor_s:.2f}",
+                )
             )
-    return "\n".join(lines) + "\n"
+    titles = ("audio", "engine", "seconds", f"{REFERENCE} / it", f"{PEER} / it")
+    return (
+        f"One clip at a time, medians of {rounds} runs in turn. Processor seconds are those of\n"
+        "all cores together; other work on the machine changes them less than seconds by the\n"
+        "clock.\n\n"
+        f"{table([*titles, 'processor seconds', f'{REFERENCE} / it'], rows)}\n"
+    )
 
 
 def new_lengths(runs: Mapping[str, Callable[[Samples], Any]]) -> str:
-    """What the first forward of a length costs beyond the next ones."""
-    lines = [
-        "Fifteen lengths of 1 to 12 s, each for the first time and then twice more; medians.",
-        "",
-        "| engine | first, s | later, s | first beyond later |",
-        "|---|---|---|---|",
-    ]
+    """Cost of the first forward of a length, beside the next ones."""
+    rows = []
     lengths = np.random.default_rng(2).uniform(1, 12, 15)
     for name, run in runs.items():
         run(clip(5.0))
         first, later = [], []
         for seconds in lengths:
             samples = clip(seconds)
-            took = [in_seconds(run, samples) for _ in range(3)]
-            first.append(took[0])
-            later.append(min(took[1:]))
-        extra = sum(first) / sum(later) - 1
-        lines.append(
-            f"| {name} | {statistics.median(first):.3f} | {statistics.median(later):.3f} "
-            f"| {extra:+.1%} |"
-        )
-    return "\n".join(lines) + "\n"
+            took_s = [in_seconds(partial(run, samples)) for _ in range(3)]
+            first.append(took_s[0])
+            later.append(min(took_s[1:]))
+        medians = (f"{statistics.median(each):.3f}" for each in (first, later))
+        rows.append((name, *medians, f"{sum(first) / sum(later) - 1:+.1%}"))
+    return (
+        "Fifteen lengths of 1 to 12 s, each for the first time and then twice more; medians.\n\n"
+        f"{table(('engine', 'first, s', 'later, s', 'first beyond later'), rows)}\n"
+    )
 
 
 def budgets(folder: Path, threads: int, rounds: int) -> str:
@@ -235,33 +236,23 @@ def budgets(folder: Path, threads: int, rounds: int) -> str:
 
     plans = [(each, FORWARD_START_S["cpu"]) for each in BUDGETS_S]
     plans += [(MAX_BATCH_AUDIO_S["cpu"], each) for each in STARTS_S]
-    costs = in_turn(
-        {f"{budget:g} | {start:g}": partial(run, budget, start) for budget, start in plans}, rounds
-    )
     seconds = sum(lengths) / 16_000
-    rows = [
-        f"| {name} | {seconds / cost.wall_s:.1f} | {cost.processor_s / seconds:.3f} |"
-        for name, cost in costs.items()
-    ]
-    head = ["Sixteen windows of 1 to 4 s, fp32 on torch, by how their forwards are planned.", ""]
+    costs = in_turn({plan: partial(run, *plan) for plan in plans}, rounds)
+    rows = []
+    for (budget_s, start_s), cost in costs.items():
+        speed, work = seconds / cost.wall_s, cost.processor_s / seconds
+        rows.append((f"{budget_s:g}", f"{start_s:g}", f"{speed:.1f}", f"{work:.3f}"))
+    titles = ("--max-batch-audio-s", "a start, s of audio", "audio a second, s")
     return (
-        "\n".join(
-            [
-                *head,
-                "| --max-batch-audio-s | a start, s of audio | audio a second, s "
-                "| processor seconds a second |",
-                "|---|---|---|---|",
-                *rows,
-            ]
-        )
-        + "\n"
+        "Sixteen windows of 1 to 4 s, fp32 on torch, by how their forwards are planned.\n\n"
+        f"{table([*titles, 'processor seconds a second'], rows)}\n"
     )
 
 
-def in_seconds(run: Callable[[Samples], Any], samples: Samples) -> float:
+def in_seconds(run: Callable[[], object]) -> float:
     """Seconds of one call."""
     started = time.perf_counter()
-    run(samples)
+    run()
     return time.perf_counter() - started
 
 
@@ -288,9 +279,7 @@ def through_grpc(folder: Path, run: Callable[[Samples], Any], callers: int) -> s
         service()
         for _ in range(3):
             for name, turn in (("reference", alone), ("service", service)):
-                started = time.perf_counter()
-                turn()
-                rates[name].append(sum(lengths) / (time.perf_counter() - started))
+                rates[name].append(sum(lengths) / in_seconds(turn))
     reference_rate, rate = (statistics.median(each) for each in rates.values())
     return (
         f"{callers} callers through gRPC, {len(lengths)} clips of 1 to 12 s, three turns: "

@@ -8,7 +8,6 @@ Healing is counted from SIGKILL until `/readyz` says ready again.
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import time
@@ -16,8 +15,10 @@ from collections.abc import Iterator
 
 import psutil
 
-from benchmarks.machine import describe
+from tools.command import make_parser
 from tools.local_server import LocalServer, local_server
+from tools.machine import describe
+from tools.markdown import head, row
 
 MODELS = ("wav2vec2", "transcribe")
 STARTS = 3
@@ -65,14 +66,15 @@ def rows(kills: int) -> Iterator[tuple[str, list[float]]]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = make_parser("benchmarks.healing", __doc__)
     parser.add_argument(
         "--kills", type=int, default=3, help="of each model; the server pauses before a fourth heal"
     )
     arguments = parser.parse_args()
-    print(f"{describe()}\n\n| | median, s | longest, s |\n|---|---|---|")
+    print(f"{describe()}\n\n{head('', 'median, s', 'longest, s')}")
     for name, values in rows(arguments.kills):
-        print(f"| {name} | {statistics.median(values):.1f} | {max(values):.1f} |", flush=True)
+        median, longest = statistics.median(values), max(values)
+        print(row(name, f"{median:.1f}", f"{longest:.1f}"), flush=True)
 
 
 if __name__ == "__main__":

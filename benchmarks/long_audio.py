@@ -15,18 +15,15 @@ Starts a server of its own with the demo checkpoint and two fronts, and prints a
 
 from __future__ import annotations
 
-import argparse
 import io
 import multiprocessing
 import os
 import statistics
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -36,8 +33,11 @@ import numpy.typing as npt
 import psutil
 
 from asr_client import Client
-from load_tests.corpus import Clip, build_corpus
+from benchmarks.engine import in_seconds
+from load_tests.run.corpus import Clip, build_corpus
+from tools.command import make_parser
 from tools.local_server import LocalServer, local_server
+from tools.processes import repeated
 from tools.word_errors import word_error_rate
 
 RATE_HZ = 16_000
@@ -115,31 +115,17 @@ def peak_above(
 ) -> Iterator[list[float]]:
     """The most MiB that any process held above its idle figure while the block ran."""
     peak = [0.0]
-    done = threading.Event()
 
-    def watch() -> None:
-        while not done.wait(0.05):
-            peak[0] = max(peak[0], *(anonymous_mib(p) - before for p, before in idle.items()))
+    def look() -> None:
+        peak[0] = max(peak[0], *(anonymous_mib(p) - before for p, before in idle.items()))
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
+    with repeated(look, 0.05):
         yield peak
-    finally:
-        done.set()
-        thread.join()
-
-
-def seconds(call: Callable[[], object]) -> float:
-    """How long a call takes."""
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
 
 
 def latency(client: Client, clip: bytes) -> float:
     """Seconds that a clip takes."""
-    return seconds(lambda: client.transcribe(clip))
+    return in_seconds(lambda: client.transcribe(clip))
 
 
 def latencies(client: Client, clip: bytes) -> list[float]:
@@ -196,7 +182,7 @@ def _cost(client: Client, whole: Recording, part: Recording) -> Iterator[str]:
     costs: dict[str, list[float]] = {"a sixth of it": [], "the whole": []}
     for _ in range(ROUNDS):
         for name, recording, times in (("a sixth of it", part, 6), ("the whole", whole, 1)):
-            took_s = sum(seconds(partial(client.transcribe, recording.flac)) for _ in range(times))
+            took_s = sum(latency(client, recording.flac) for _ in range(times))
             costs[name].append(took_s / (times * recording.duration_s))
     for name, values in costs.items():
         yield f"work for a second of audio, {name} | {1000 * statistics.median(values):.2f} ms"
@@ -248,7 +234,7 @@ def _clip(utterances: Sequence[Clip], length_s: int) -> bytes:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = make_parser("benchmarks.long_audio", __doc__)
     parser.add_argument("--minutes", type=float, default=60, help="of the long recording")
     parser.add_argument("--files", type=int, default=10, help="long recordings at once")
     parser.add_argument("--seed", type=int, default=1)

@@ -1,16 +1,17 @@
-"""The memory and the processor time of a process and all its children."""
+"""A limit on the memory of a system's processes, and the maximum that they used."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
-from types import TracebackType
+from collections.abc import Iterator
 
 import psutil
 
+from tools.processes import memory_bytes, repeated
+
 PERIOD_S = 2.0
 CAP = 0.9
-"""The share of the memory which is free at a start that one process may take."""
+"""The share of the memory that is free at a start which one process may take."""
 
 
 def cap_memory(pid: int) -> None:
@@ -24,63 +25,10 @@ def cap_memory(pid: int) -> None:
         psutil.Process(pid).rlimit(psutil.RLIMIT_DATA, (limit, limit))
 
 
-def processes(pid: int) -> list[psutil.Process]:
-    """A process and all its children; none where it has ended."""
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def cpu_s(pid: int) -> float:
-    """Seconds of processor time that the living processes of a tree have used."""
-    total = 0.0
-    for process in processes(pid):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            total += times.user + times.system
-    return total
-
-
-class PeakMemory:
-    """Watches a process tree from a thread while the `with` block lasts.
-
-    A page that several processes share counts once (proportional set size).
-
-    Args:
-        pid: of the tree's root.
-    """
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.bytes = 0
-
-    def __enter__(self) -> PeakMemory:
-        self._sample()
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-        self._sample()
-
-    def _watch(self) -> None:
-        while not self._over.wait(PERIOD_S):
-            self._sample()
-
-    def _sample(self) -> None:
-        total = 0
-        for process in processes(self._pid):
-            # One that ends while it is looked at holds nothing any more.
-            with contextlib.suppress(psutil.NoSuchProcess):
-                total += process.memory_full_info().pss
-        self.bytes = max(self.bytes, total)
+@contextlib.contextmanager
+def peak_memory(pid: int) -> Iterator[list[int]]:
+    """Look at a process tree while the block runs; yields a list that holds its bytes each time."""
+    seen = [memory_bytes(pid)]
+    with repeated(lambda: seen.append(memory_bytes(pid)), PERIOD_S):
+        yield seen
+    seen.append(memory_bytes(pid))

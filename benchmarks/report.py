@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.rows import COLUMNS, Row
 from benchmarks.runner import Results
 from benchmarks.verdicts import verdicts
+from tools.markdown import table
 
 _TITLES = (
     "system",
@@ -46,18 +47,14 @@ def markdown(results: Results, *, machine: str) -> str:
     rows = results.rows
     parts = [f"Machine: {machine}."]
     for mix in dict.fromkeys(row.mix for row in rows):
-        parts += [f"### {mix}", _table([row for row in rows if row.mix == mix])]
+        cells = [_cells(row) for row in rows if row.mix == mix]
+        parts += [f"### {mix}", table(_TITLES, cells, numbers=True)]
     notes = dict.fromkeys(f"- {row.system}: {row.note}" for row in rows if row.note)
     if notes:
         parts += ["### Not measured, or not all of it", "\n".join(notes)]
     if lines := verdicts(results.cells):
         parts += ["### What it comes to", "\n".join(f"- {line}" for line in lines)]
     return "\n\n".join(parts) + "\n"
-
-
-def _table(rows: Sequence[Row]) -> str:
-    lines = [_line(_TITLES), "|---|" + "---:|" * (len(_TITLES) - 1)]
-    return "\n".join(lines + [_line(_cells(row)) for row in rows])
 
 
 def _cells(row: Row) -> list[str]:
@@ -75,10 +72,6 @@ def _cells(row: Row) -> list[str]:
         "" if row.same_as_alone is None else f"{row.same_as_alone:.0%}",
         f"{row.character_errors:.1%}",
     ]
-
-
-def _line(values: Sequence[str]) -> str:
-    return "| " + " | ".join(values) + " |"
 
 
 def draw(rows: Sequence[Row], path: Path, *, machine: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.cells import Cell, run_in_turn
 from benchmarks.clips import Clip
-from benchmarks.memory import PeakMemory
+from benchmarks.memory import peak_memory
 from benchmarks.rows import Row, row_of
 from benchmarks.systems.base import CannotRun, System
 
@@ -110,7 +110,7 @@ def _measure(running: Mapping[System, int], mix: Mix, plan: Plan, results: Resul
     ]
     plan.log(f"{mix.name}: " + ", ".join(f"{c.system.name} ({c.at_once})" for c in cells))
     with contextlib.ExitStack() as stack:
-        peaks = {system: stack.enter_context(PeakMemory(pid)) for system, pid in running.items()}
+        peaks = {system: stack.enter_context(peak_memory(pid)) for system, pid in running.items()}
         run_in_turn(cells, mix.clips, budget_s=plan.budget_s)
     alone = {cell.system: cell for cell in cells if cell.at_once == 1}
     for cell in cells:
@@ -118,7 +118,7 @@ def _measure(running: Mapping[System, int], mix: Mix, plan: Plan, results: Resul
             cell,
             reference=mix.reference,
             alone=alone.get(cell.system),
-            peak_bytes=peaks[cell.system].bytes,
+            peak_bytes=max(peaks[cell.system]),
         )
         results.rows.append(row)
         if row.rtfx is not None:

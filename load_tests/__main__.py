@@ -13,10 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from load_tests.arrivals import FORMS, Arrivals
 from load_tests.flags import count, count_or_none, seconds, seconds_or_none, writable
-from load_tests.scenarios import SCENARIOS
-from load_tests.slo import DEFAULT_SLO, parse_slo
+from load_tests.report.slo import DEFAULT_SLO, parse_slo
+from load_tests.run.arrivals import FORMS, Arrivals
+from load_tests.run.scenarios import SCENARIOS
 from tools.local_server import LocalServer, free_ports, local_server
 
 _ROOT = Path(__file__).resolve().parents[1]

@@ -6,18 +6,15 @@ rising rates, then a closed one as fast as it goes. All of it shares this machin
 
 from __future__ import annotations
 
-import argparse
 import json
-import multiprocessing
 import subprocess
 import sys
 import tempfile
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from asr_client.testing import FakeServer
-from load_tests.flags import count, seconds
+from tools.command import count, make_parser, seconds
+from tools.processes import child, serve_fake
 
 _ROOT = Path(__file__).resolve().parents[1]
 _MARGIN_S = 120.0
@@ -25,9 +22,7 @@ _MARGIN_S = 120.0
 
 def main(arguments: list[str] | None = None) -> int:
     """Print one line for each rate; 1 when one was not achieved to 2 %."""
-    parser = argparse.ArgumentParser(
-        prog="python -m load_tests.generator", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = make_parser("load_tests.generator", __doc__)
     add = parser.add_argument
     add("--rates", default="250,500,1000", help="calls a second of the open loops")
     add("--callers", type=count, default=32, help="of the closed loop")
@@ -56,34 +51,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(loop: tuple[str, str], processes: int, duration_s: float) -> tuple[dict[str, Any], float]:
     """The figures of one run, and how late its calls were sent."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    server = context.Process(target=_serve, args=(there,), daemon=True)
-    server.start()
-    with tempfile.TemporaryDirectory() as folder:
+    with child(serve_fake, 100) as server, tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "run.json"
         command = [
-            *(sys.executable, "-m", "load_tests", "--url", here.recv(), "--scenario", "seconds"),
+            *(sys.executable, "-m", "load_tests", "--url", server.recv(), "--scenario", "seconds"),
             *("--processes", str(processes), "--duration-s", str(duration_s), *loop),
             *("--output", str(output), "--slo", "rps>0"),
         ]
-        try:
-            done = subprocess.run(
-                command, cwd=_ROOT, capture_output=True, text=True, timeout=duration_s + _MARGIN_S
-            )
-        finally:
-            here.send(None)
-            server.join()
+        done = subprocess.run(
+            command, cwd=_ROOT, capture_output=True, text=True, timeout=duration_s + _MARGIN_S
+        )
         if done.returncode:
             raise RuntimeError(done.stderr.strip() or f"a run ended with {done.returncode}")
         run = json.loads(output.read_text())
     return run["figures"], run["late_p99_s"]
-
-
-def _serve(pipe: Connection) -> None:
-    with FakeServer(keep=100) as server:
-        pipe.send(server.url)
-        pipe.recv()
 
 
 if __name__ == "__main__":

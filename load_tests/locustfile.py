@@ -4,8 +4,8 @@ They hold for `python -m load_tests` and for `locust -f` with its web page, in o
 distributed, alike.
 """
 
-from load_tests.users import CALLERS, Caller, ScheduledCaller  # isort: skip  # patches first
-from load_tests.users import (  # isort: skip  # Locust looks for them here
+from load_tests.run.users import CALLERS, Caller, ScheduledCaller  # isort: skip  # patches first
+from load_tests.run.users import (  # isort: skip  # Locust looks for them here
     CommandsCaller as CommandsCaller,
     MeetingsCaller as MeetingsCaller,
     SecondsCaller as SecondsCaller,
@@ -28,18 +28,18 @@ from locust.argument_parser import LocustArgumentParser
 from locust.runners import WorkerRunner
 
 from asr_client import AsrError, Client
-from load_tests.arrivals import FORMS, Arrivals
 from load_tests.flags import writable
-from load_tests.lead import BEGIN, Lead, Target, begun
-from load_tests.run import Plan
-from load_tests.scenarios import SCENARIOS
-from load_tests.slo import DEFAULT_SLO, parse_slo
-from load_tests.summary import Cells
-from load_tests.web_page import extend
+from load_tests.report.slo import DEFAULT_SLO, parse_slo
+from load_tests.report.summary import Cells
+from load_tests.run.arrivals import FORMS, Arrivals
+from load_tests.run.coordinator import BEGIN, Coordinator, Target, begun
+from load_tests.run.scenarios import SCENARIOS
+from load_tests.run.web_page import extend
+from load_tests.run.worker import Plan
 
-_leads: list[Lead] = []
+_running: list[Coordinator] = []
 """The run that is on, if any."""
-_ended: list[Lead] = []
+_ended: list[Coordinator] = []
 """Those that were concluded."""
 _fixed: dict[str, Any] = {}
 """What names a server or a file: the command line's, whatever is sent to the web page."""
@@ -145,13 +145,13 @@ class Stages(LoadTestShape):
         """Users, and how many may come or go in a second; None ends the run."""
         assert self.runner is not None
         environment = self.runner.environment
-        if not _leads and not _begin(environment):
+        if not _running and not _begin(environment):
             return None
-        users = _leads[0].users()
+        users = _running[0].users()
         if users is None:
             _conclude(environment)
             return None
-        return users, float(max(1, users, _leads[0].plan.users))
+        return users, float(max(1, users, _running[0].plan.users))
 
 
 def _begin(environment: Any) -> bool:
@@ -167,14 +167,15 @@ def _begin(environment: Any) -> bool:
             for caller in environment.user_classes:
                 caller.weight = callers[caller.sends]
         gates = parse_slo(options.slo)
-        lead = Lead(environment.runner, _fixed["target"], plan, gates, _fixed["output"])
+        target, output = _fixed["target"], _fixed["output"]
+        coordinator = Coordinator(environment.runner, target, plan, gates, output)
     except (AsrError, OSError, ValueError) as error:
         words = getattr(error, "server_message", "")
         print(f"gate broken: the run did not begin: {error} {words}", file=sys.stderr, flush=True)
         environment.process_exit_code = 1
         return False
-    _leads.append(lead)
-    Caller.load, Caller.url = lead.run, _fixed["target"].url
+    _running.append(coordinator)
+    Caller.load, Caller.url = coordinator.run, target.url
     return True
 
 
@@ -190,16 +191,16 @@ def _report(data: dict[str, Any], **_: Any) -> None:
 
 @events.worker_report.add_listener  # type: ignore[untyped-decorator]
 def _take_report(client_id: str, data: dict[str, Any]) -> None:
-    if _leads:
-        _leads[0].take_report(client_id, data.get("load_tests", {}))
+    if _running:
+        _running[0].take_report(client_id, data.get("load_tests", {}))
 
 
 @events.test_stop.add_listener  # type: ignore[untyped-decorator]
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
 def _conclude(environment: Any, **_: Any) -> None:
     """Judge the run that is on: it may also be stopped by hand, or by a signal."""
-    if _leads:
-        _ended.append(_leads.pop())
+    if _running:
+        _ended.append(_running.pop())
         environment.process_exit_code = _ended[-1].conclude()
         if environment.parsed_options.headless:
             # After Locust's own tables, so that the verdict is the last that is read.
@@ -215,14 +216,14 @@ def _say(**_: Any) -> None:
 
 def _rows() -> list[Cells]:
     """The table of the run that is on, or of the last one."""
-    lead = next(iter(_leads or _ended[-1:]), None)
-    return lead.summary().cells() if lead else []
+    coordinator = next(iter(_running or _ended[-1:]), None)
+    return coordinator.summary().cells() if coordinator else []
 
 
 def _text() -> str:
     """The run that is on, or what the last one came to."""
-    if _leads:
-        return _leads[0].summary().text()
+    if _running:
+        return _running[0].summary().text()
     return f"{_ended[-1].text}\n{_ended[-1].verdict}" if _ended else "no run has ended yet"
 
 

@@ -3,7 +3,7 @@
 Its `--input-data` takes a JSON file whose tensors are in base64. An element of a BYTES tensor is
 there what it is on the wire: its length in four bytes, little-endian, and then itself.
 
-The clips are in the order in which `load_tests.measure` sends them, so that the same lengths are in
+The clips are in the order in which `run.closed_loop` sends them, so that the same lengths are in
 flight together; the corpus itself is sorted by kind.
 """
 
@@ -19,8 +19,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from load_tests.corpus import Clip, build_corpus
-from load_tests.measure import endless
+from load_tests.run.closed_loop import endless
+from load_tests.run.corpus import Clip, build_corpus
 
 ROUNDS = 4
 """How often each clip is in the file, each time among others."""
@@ -34,7 +34,7 @@ def input_data(corpus: Iterable[Clip]) -> dict[str, Any]:
 
 
 def as_sent(corpus: Sequence[Clip], seed: int) -> list[Clip]:
-    """The clips of the first ROUNDS rounds of `measure` with this seed."""
+    """The clips of the first ROUNDS rounds of `closed_loop` with this seed."""
     return list(itertools.islice(endless(corpus, seed), ROUNDS * len(corpus)))
 
 

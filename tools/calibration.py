@@ -18,29 +18,6 @@ class Bin:
     """The share of them that were said."""
 
 
-def said(reference: str, hypothesis: str) -> list[bool]:
-    """For each word of a hypothesis, whether the best alignment (Levenshtein) finds it said."""
-    wanted, got = reference.split(), hypothesis.split()
-    costs = [list(range(len(got) + 1))]
-    for row, word in enumerate(wanted, 1):
-        costs.append([row])
-        for column, other in enumerate(got, 1):
-            replaced = costs[-2][column - 1] + (word != other)
-            costs[-1].append(min(replaced, costs[-2][column] + 1, costs[-1][-1] + 1))
-    right = [False] * len(got)
-    row, column = len(wanted), len(got)
-    while row and column:
-        same = wanted[row - 1] == got[column - 1]
-        if costs[row][column] == costs[row - 1][column - 1] + (not same):
-            row, column = row - 1, column - 1
-            right[column] = same
-        elif costs[row][column] == costs[row][column - 1] + 1:
-            column -= 1
-        else:
-            row -= 1
-    return right
-
-
 def reliability(words: Sequence[tuple[float, bool]]) -> list[Bin | None]:
     """Words (confidence, right) in BINS bins of equal width; None for an empty one."""
     parts: list[list[tuple[float, bool]]] = [[] for _ in range(BINS)]

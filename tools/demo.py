@@ -8,7 +8,6 @@ the checkpoint's language model, as it is there.
 from __future__ import annotations
 
 import contextlib
-import csv
 import sys
 import tempfile
 import time
@@ -21,10 +20,10 @@ from rich.table import Table
 
 from asr_client import AsrError, Client
 from tools.local_server import local_server
+from tools.recordings import transcripts
 from tools.word_errors import word_error_rate
 
 ROOT = Path(__file__).resolve().parents[1]
-RECORDINGS = ROOT / "tests" / "data"
 MODEL_CARD = ROOT / "python_backend/src/asr_backend/demo_checkpoint/README.md"
 TOLERANCE = 0.05
 """Word error rate above the model card's that is still accepted."""
@@ -39,14 +38,6 @@ def stated_word_error_rate(card: Path) -> float:
     raise ValueError(f"{card} states no word error rate for the tests/data recordings")
 
 
-def recordings() -> list[tuple[Path, str]]:
-    """The recordings and their true words."""
-    with (RECORDINGS / "transcripts.tsv").open(encoding="utf-8", newline="") as file:
-        return [
-            (RECORDINGS / row["file"], row["text"]) for row in csv.DictReader(file, delimiter="\t")
-        ]
-
-
 def transcribe_all(client: Client, console: Console) -> tuple[list[tuple[str, str]], int]:
     """Show a row for each recording; returns (true words, heard words) and the failed calls."""
     table = Table()
@@ -57,7 +48,7 @@ def transcribe_all(client: Client, console: Console) -> tuple[list[tuple[str, st
     pairs = []
     failed = 0
     with Live(table, console=console) as live:
-        for path, said in recordings():
+        for path, said in transcripts():
             started = time.perf_counter()
             try:
                 transcript = client.transcribe(path, decoder="beam", timeout_s=120)

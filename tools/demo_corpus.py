@@ -9,7 +9,6 @@ environment that has them, `piper` and `kokoro`.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import tempfile
@@ -17,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+from tools.command import make_parser
 from tools.demo_grammar import sample_distinct
 from tools.demo_voices import ENGINES, Utterance
 from tools.pcm import Clip, read_audio, trim, write_shard
@@ -55,7 +55,7 @@ def synthesise(voice: str, clips: int, seed: int, neural_python: Path | None) ->
 
 def main() -> None:
     """Synthesise one voice's shard."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = make_parser("tools.demo_corpus", __doc__)
     parser.add_argument("--output", type=Path, required=True, help="the corpus folder")
     parser.add_argument("--voice", required=True, help="flite:NAME, espeak, festival:NAME, ...")
     parser.add_argument("--clips", type=int, required=True)

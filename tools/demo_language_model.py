@@ -10,7 +10,6 @@ Language Modeling", 1998, section 2.4.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import math
@@ -19,6 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
+from tools.command import make_parser
 from tools.demo_grammar import GROUPS, sample
 from tools.demo_model import SYMBOLS
 
@@ -81,7 +81,7 @@ def write_language_model(folder: Path) -> None:
 
 def main() -> None:
     """Write it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = make_parser("tools.demo_language_model", __doc__)
     parser.add_argument("folder", type=Path, help="a checkpoint with the demo's vocabulary")
     write_language_model(parser.parse_args().folder)
 

@@ -68,8 +68,14 @@ def decode(ids: list[int]) -> str:
     return " ".join(text.replace("|", " ").lower().split())
 
 
-def export(model: Wav2Vec2ForCTC, folder: Path) -> None:
-    """Write config, fp32 weights, tokenizer and feature extractor; the card is not touched."""
+def export(model: Wav2Vec2ForCTC, folder: Path, *, attention_mask: bool = True) -> None:
+    """Write config, fp32 weights, tokenizer and feature extractor; the card is not touched.
+
+    Args:
+        model: with SYMBOLS as its vocabulary.
+        folder: is made where it is missing.
+        attention_mask: whether the feature extractor masks padding; base-960h's does not.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     model.config.architectures = ["Wav2Vec2ForCTC"]
     with torch.no_grad():
@@ -92,7 +98,7 @@ def export(model: Wav2Vec2ForCTC, folder: Path) -> None:
         "padding_side": "right",
         "padding_value": 0.0,
         "do_normalize": True,
-        "return_attention_mask": True,
+        "return_attention_mask": attention_mask,
     }
     _write_json(folder / "preprocessor_config.json", extractor)
 

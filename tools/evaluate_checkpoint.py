@@ -8,31 +8,28 @@ Each clip goes alone and unpadded through `Wav2Vec2ForCTC`; the decoder is greed
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
 from transformers import Wav2Vec2ForCTC
 
-from tools.evaluation_sets import evaluation_sets, transcribe
+from tools.command import make_parser
+from tools.evaluation_sets import add_set_flags, evaluation_sets, transcribe
 from tools.word_errors import word_error_rate
 
 
 def main() -> None:
     """Print each set's clips, words and word error rate."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = make_parser("tools.evaluate_checkpoint", __doc__)
     parser.add_argument("checkpoint", type=Path, help="folder in Hugging Face format")
-    parser.add_argument("--recordings", type=Path, help="folder with a transcripts.tsv")
-    parser.add_argument("--synthetic", type=Path, help="folder of shards")
-    parser.add_argument("--spoken-digits", type=Path, help="folder of {digit}_{speaker}_{n}.wav")
+    add_set_flags(parser)
     parser.add_argument("--speakers", nargs="*", default=[], help="speakers to judge")
     parser.add_argument("--show", action="store_true", help="print wrong clips too")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     model = Wav2Vec2ForCTC.from_pretrained(arguments.checkpoint).eval()
-    digits = arguments.spoken_digits if arguments.speakers else None
-    sets = evaluation_sets(arguments.recordings, arguments.synthetic, digits, arguments.speakers)
+    sets = evaluation_sets(arguments, arguments.speakers)
     for name, clips in sets.items():
         pairs = transcribe(lambda samples: model(samples).logits, clips)
         if arguments.show:

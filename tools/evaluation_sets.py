@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,34 +13,41 @@ from tools.augmentation import normalise
 from tools.demo_model import decode
 from tools.pcm import Clip, read_audio, read_shards
 from tools.real_digits import judging_clips, read_spoken_digits
+from tools.recordings import transcripts
 from tools.word_errors import word_error_rate
 
 Hypothesise = Callable[[torch.Tensor], torch.Tensor]
 """Normalised samples [1, n] to logits [1, frames, symbols]."""
 
 
-def recordings(folder: Path) -> list[Clip]:
-    """A folder of recordings with a `transcripts.tsv` (header, then file, tab, words)."""
-    lines = (folder / "transcripts.tsv").read_text(encoding="utf-8").splitlines()[1:]
-    pairs = [line.split("\t") for line in lines]
-    return [Clip("recordings", "unknown", text, read_audio(folder / name)) for name, text in pairs]
+def add_set_flags(parser: argparse.ArgumentParser, recordings: Path | None = None) -> None:
+    """Flags for the folders of the sets; `recordings` is the default of the first."""
+    add = parser.add_argument
+    add("--recordings", type=Path, default=recordings, help="a folder with a transcripts.tsv")
+    add("--synthetic", type=Path, help="shards of a held-out voice")
+    add("--spoken-digits", type=Path, help="folder of {digit}_{speaker}_{n}.wav")
 
 
 def evaluation_sets(
-    recordings_folder: Path | None,
-    synthetic_folder: Path | None,
-    spoken_digits_folder: Path | None,
-    speakers: Sequence[str] = (),
+    arguments: argparse.Namespace, speakers: Sequence[str] = ()
 ) -> dict[str, list[Clip]]:
-    """The sets of the folders that are given, by name."""
+    """The sets by name.
+
+    Args:
+        arguments: the values of `add_set_flags`.
+        speakers: of the spoken digits.
+    """
     sets: dict[str, list[Clip]] = defaultdict(list)
-    if recordings_folder is not None:
-        sets["recordings"] = recordings(recordings_folder)
-    if synthetic_folder is not None:
-        for clip in read_shards(synthetic_folder):
+    if arguments.recordings is not None:
+        sets["recordings"] = [
+            Clip("recordings", "unknown", text, read_audio(path))
+            for path, text in transcripts(arguments.recordings)
+        ]
+    if arguments.synthetic is not None:
+        for clip in read_shards(arguments.synthetic):
             sets[f"synthetic {clip.voice}"].append(clip)
-    if spoken_digits_folder is not None:
-        words = read_spoken_digits(spoken_digits_folder, speakers)
+    if arguments.spoken_digits is not None and speakers:
+        words = read_spoken_digits(arguments.spoken_digits, speakers)
         for speaker in speakers:
             for clip in judging_clips(words[speaker], speaker):
                 sets[f"{clip.group} digits {speaker}"].append(clip)

@@ -1,6 +1,6 @@
 """Kills and stops each kind of process of a real server, idle and under load, at random moments.
 
-    python -m tools.faults [--times 5] [--full-queue-s 120]
+    python -m tools.faults [--times 5] [--processes wav2vec2] [--full-queue-s 120]
 
 Prints a Markdown table, a row for each kind of process and fault: how often `asr-server` lived on,
 how soon `/readyz` told it, how soon the server was whole again, how many calls the SDK could not
@@ -30,9 +30,9 @@ import psutil
 
 from asr_client import AsrError, Client
 from benchmarks.checkpoint import make_checkpoint
-from benchmarks.machine import describe
 from tests.support import recordings
 from tools.local_server import LocalServer, local_server
+from tools.machine import describe
 
 KINDS = ("wav2vec2", "transcribe", "tritonserver")
 FAULTS = ("SIGKILL", "SIGSTOP", "SIGSTOP, SIGCONT after 2 s")
@@ -109,9 +109,11 @@ def counted(page: str, *names: str) -> int:
 
 
 def victim(server: LocalServer, kind: str) -> psutil.Process:
-    """A process of this kind, taken at random."""
+    """A process of this kind that takes new calls, chosen at random."""
     if kind != "tritonserver":
-        return random.choice(server.stubs(kind))
+        # Processes of an earlier load finish their calls beside the present ones.
+        count = server.health()[1]["models"][kind]["instances"]
+        return random.choice(sorted(server.stubs(kind), key=psutil.Process.create_time)[-count:])
     children = psutil.Process(server.process.pid).children()
     return next(child for child in children if child.name() == "tritonserver")
 
@@ -200,6 +202,7 @@ def main() -> int:
     """Print the table; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--times", type=int, default=5, help="faults a row")
+    parser.add_argument("--processes", nargs="+", default=KINDS, choices=KINDS)
     parser.add_argument("--full-queue-s", type=float, default=120.0, help="0 leaves it out")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     args = parser.parse_args()
@@ -211,7 +214,7 @@ def main() -> int:
         "| wrong | left in shared memory |\n|---|---|---|---|---|---|---|---|---|---|"
     )
     good = True
-    for kind in KINDS:
+    for kind in args.processes:
         for fault in FAULTS:
             for loaded in (False, True):
                 row, load_s = run(kind, fault, loaded=loaded, times=args.times, clip=clip)

@@ -9,14 +9,12 @@ median of runs taken in turn over all clips.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import statistics
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -24,28 +22,31 @@ import psutil
 
 from asr_backend.acoustic.engine.loading import load_engine
 from asr_backend.checkpoint.description import demo_checkpoint, load_checkpoint
-from asr_backend.ctc.greedy import Transcription
+from asr_backend.ctc.decoders import BeamSettings, Decoders
 from asr_backend.ctc.ngram_files import find_ngrams
-from asr_backend.front.contract import Options
-from asr_backend.front.decoders import Decoders
-from tools.calibration import BINS, expected_calibration_error, reliability, said
-from tools.evaluation_sets import evaluation_sets
+from asr_backend.ctc.transcription import Transcription
+from tools.calibration import BINS, expected_calibration_error, reliability
+from tools.command import make_parser
+from tools.evaluation_sets import add_set_flags, evaluation_sets
+from tools.markdown import head, row, table
 from tools.pcm import Clip
-from tools.word_errors import word_errors
+from tools.recordings import RECORDINGS
+from tools.word_errors import right_words, word_errors
 
 Emissions = npt.NDArray[np.float32]
 
 RUNS = 5
+COST = "CPU ms per second of audio"
 FRAME_S = 0.02
 HOUR_FRAMES = round(3600 / FRAME_S)
-BEAM = Options(decoder="beam", beam_width=100)
+BEAM = BeamSettings(width=100)
 DECODERS = {
-    "greedy": (Options(), False),
+    "greedy": (None, False),
     "beam": (BEAM, False),
     "beam, language model": (BEAM, True),
-    "the same, width 10": (Options(decoder="beam", beam_width=10), True),
+    "the same, width 10": (BeamSettings(width=10), True),
 }
-"""Options, and whether the language model takes part."""
+"""Settings of beam search, None for greedy decoding, and whether the language model takes part."""
 
 
 @dataclass
@@ -61,14 +62,11 @@ class Measured:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--recordings", type=Path, default=Path("tests/data"))
-    parser.add_argument("--synthetic", type=Path, help="shards of a held-out voice")
-    parser.add_argument("--spoken-digits", type=Path, help="folder of {digit}_{speaker}_{n}.wav")
+    parser = make_parser("tools.measure_decoding", __doc__)
+    add_set_flags(parser, RECORDINGS)
     parser.add_argument("--speakers", nargs="*", default=[], help="speakers to judge")
     arguments = parser.parse_args()
-    digits = arguments.spoken_digits if arguments.speakers else None
-    sets = evaluation_sets(arguments.recordings, arguments.synthetic, digits, arguments.speakers)
+    sets = evaluation_sets(arguments, arguments.speakers)
     clips = [clip for part in sets.values() for clip in part]
     checkpoint = load_checkpoint(demo_checkpoint())
     engine = load_engine(checkpoint, device="cpu", precision="fp32", threads=1)
@@ -81,25 +79,21 @@ def main() -> None:
     said_words = {name: sum(len(clip.text.split()) for clip in part) for name, part in sets.items()}
     audio_s = sum(clip.duration_s for clip in clips)
     print(f"{len(clips)} clips, {sum(said_words.values())} words, {audio_s:.0f} s\n")
-    print(f"| word error rate | {' | '.join(DECODERS)} |")
-    print("|---|" + "---|" * len(DECODERS))
+    print(head("word error rate", *DECODERS))
     for name, count in said_words.items():
         rates = [f"{one.errors[name] / count:.3f}" for one in measured.values()]
-        print(f"| {name} ({count} words) | {' | '.join(rates)} |")
-    print("\n| decoder | expected calibration error | CPU ms per second of audio |")
-    print("|---|---|---|")
+        print(row(f"{name} ({count} words)", *rates))
+    print("\n" + head("decoder", "expected calibration error", COST))
     for name, one in measured.items():
         error = expected_calibration_error(reliability(one.words))
-        cost_ms = 1000 * statistics.median(one.times_s) / audio_s
-        print(f"| {name} | {error:.3f} | {cost_ms:.2f} |")
+        print(row(name, f"{error:.3f}", f"{1000 * statistics.median(one.times_s) / audio_s:.2f}"))
     print("\n" + reliability_table(measured))
     print("\nAn hour of them, one after the other:\n")
-    print("| decoder | CPU ms per second of audio | memory grows by at most |")
-    print("|---|---|---|")
+    print(head("decoder", COST, "memory grows by at most"))
     everything = [log_probs for part in emissions.values() for log_probs in part]
-    for name, (options, _) in DECODERS.items():
-        cost_ms, grown = an_hour(decoders[name], options, everything)
-        print(f"| {name} | {cost_ms:.2f} | {grown / 2**20:.0f} MiB |")
+    for name, (beam, _) in DECODERS.items():
+        cost_ms, grown = an_hour(decoders[name], beam, everything)
+        print(row(name, f"{cost_ms:.2f}", f"{grown / 2**20:.0f} MiB"))
 
 
 def measure(
@@ -109,11 +103,11 @@ def measure(
 ) -> dict[str, Measured]:
     """Decode all clips with each decoder, RUNS times in turn."""
     measured = {name: Measured() for name in DECODERS}
-    for run, (name, (options, _)) in itertools.product(range(RUNS), DECODERS.items()):
+    for run, (name, (beam, _)) in itertools.product(range(RUNS), DECODERS.items()):
         one = measured[name]
         started = time.process_time()
         heard = {
-            part: [decode(decoders[name], options, log_probs) for log_probs in emissions[part]]
+            part: [decode(decoders[name], beam, log_probs) for log_probs in emissions[part]]
             for part in sets
         }
         one.times_s.append(time.process_time() - started)
@@ -124,17 +118,17 @@ def measure(
                 text = transcription.text.lower()
                 one.errors[part] += word_errors(clip.text, text)
                 confidences = [word.confidence for word in transcription.words]
-                one.words += zip(confidences, said(clip.text, text), strict=True)
+                one.words += zip(confidences, right_words(clip.text, text), strict=True)
     return measured
 
 
 def an_hour(
-    decoders: Decoders, options: Options, emissions: Sequence[Emissions]
+    decoders: Decoders, beam: BeamSettings | None, emissions: Sequence[Emissions]
 ) -> tuple[float, int]:
     """Milliseconds of CPU per second of audio, and the most bytes that the process grew by."""
     process = psutil.Process()
     before = most = process.memory_info().rss
-    decoder = decoders.decoder(options)
+    decoder = decoders.decoder(None, beam)
     started = time.process_time()
     frames = 0
     for log_probs in itertools.cycle(emissions):
@@ -148,27 +142,24 @@ def an_hour(
     return 1000 * (time.process_time() - started) / (frames * FRAME_S), most - before
 
 
-def decode(decoders: Decoders, options: Options, log_probs: Emissions) -> Transcription:
+def decode(decoders: Decoders, beam: BeamSettings | None, log_probs: Emissions) -> Transcription:
     """One clip's transcript."""
-    decoder = decoders.decoder(options)
+    decoder = decoders.decoder(None, beam)
     decoder.push(log_probs)
     return decoder.finish(len(log_probs))
 
 
 def reliability_table(measured: dict[str, Measured]) -> str:
     """Of each tenth of [0, 1]: words heard, their mean confidence, and how many were said."""
-    rows = [
-        "| confidence | " + " | ".join(f"{name}: words, mean, right" for name in measured) + " |",
-        "|---|" + "---|" * len(measured),
-    ]
     bins = [reliability(one.words) for one in measured.values()]
+    rows = []
     for index in range(BINS):
         cells = [
             "" if part is None else f"{part.words}, {part.mean_confidence:.2f}, {part.right:.2f}"
             for part in (column[index] for column in bins)
         ]
-        rows.append(f"| {index / BINS:.1f} to {(index + 1) / BINS:.1f} | {' | '.join(cells)} |")
-    return "\n".join(rows)
+        rows.append([f"{index / BINS:.1f} to {(index + 1) / BINS:.1f}", *cells])
+    return table(["confidence", *(f"{name}: words, mean, right" for name in measured)], rows)
 
 
 if __name__ == "__main__":

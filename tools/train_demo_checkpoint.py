@@ -24,6 +24,7 @@ from torch import distributed, multiprocessing
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import Wav2Vec2ForCTC
 
+from tools.command import make_parser
 from tools.demo_batches import LONGEST_S, Mixture, batches
 from tools.demo_model import export
 from tools.demo_training import (
@@ -36,7 +37,7 @@ from tools.demo_training import (
     load_state,
     save_state,
 )
-from tools.evaluation_sets import evaluation_sets, report
+from tools.evaluation_sets import add_set_flags, evaluation_sets, report
 from tools.pcm import Clip, read_shards
 from tools.real_digits import read_prompts, read_spoken_digits
 
@@ -80,10 +81,7 @@ class Run:
         self.mixture = Mixture(read_shards(arguments.corpus), prompts, digits)
         self.sets: dict[str, list[Clip]] = {}
         if rank == 0:
-            folder = arguments.spoken_digits if arguments.hold_out else None
-            self.sets = evaluation_sets(
-                arguments.recordings, arguments.synthetic, folder, arguments.hold_out
-            )
+            self.sets = evaluation_sets(arguments, arguments.hold_out)
         self.trainer = DemoTrainer()
         self.step = 0
         self.elapsed_s = self.shared_s = 0.0
@@ -218,15 +216,13 @@ def _work(rank: int, arguments: argparse.Namespace, rendezvous: str) -> None:
 
 def main() -> None:
     """Train a stage, then export the averaged weights if a folder is given."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = make_parser("tools.train_demo_checkpoint", __doc__)
+    add_set_flags(parser)
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--minutes", type=float, required=True, help="0 only exports the state")
     parser.add_argument("--corpus", type=Path, required=True, help="folder of shards")
     parser.add_argument("--prompts", type=Path, help="folder of G.722 prompts")
-    parser.add_argument("--spoken-digits", type=Path, help="folder of {digit}_{speaker}_{n}.wav")
     parser.add_argument("--hold-out", nargs="*", default=[], help="speakers kept for evaluation")
-    parser.add_argument("--recordings", type=Path, help="evaluation: a folder like tests/data")
-    parser.add_argument("--synthetic", type=Path, help="evaluation: shards of a held-out voice")
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--start", type=Path, help="state whose averaged weights to start from")
     start.add_argument("--join", type=Path, nargs=2, help="states of encoder and front")

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import urllib3
+
 from benchmarks.systems.peer import MAX_BATCH_SIZE, Peer
 
 _BOUNDARY = "3f1c9e5d7b2a4c68"
@@ -19,25 +21,19 @@ class Bento(Peer):
 
     name = "BentoML"
     requirements = ("bentoml==1.4.40",)
+    ready_path = "/readyz"
     content_type = f"multipart/form-data; boundary={_BOUNDARY}"
 
     def encode(self, wav: bytes) -> bytes:
         """See Peer."""
-        head = (
-            f"--{_BOUNDARY}\r\n"
-            'Content-Disposition: form-data; name="wavs"; filename="clip.wav"\r\n'
-            "Content-Type: audio/wav\r\n\r\n"
-        )
-        return head.encode() + wav + f"\r\n--{_BOUNDARY}--\r\n".encode()
+        fields = {"wavs": ("clip.wav", wav, "audio/wav")}
+        body, _ = urllib3.encode_multipart_formdata(fields, _BOUNDARY)
+        return body
 
     def decode(self, body: bytes) -> str:
         """See Peer."""
         (text,) = json.loads(body)
         return str(text)
-
-    def is_ready(self) -> bool:
-        """See Peer."""
-        return self.get("/readyz") == 200
 
     def command(self, python: Path, checkpoint: Path) -> list[str]:
         """See Peer."""

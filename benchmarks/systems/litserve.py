@@ -24,10 +24,6 @@ class LitServe(Peer):
         """See Peer."""
         return str(json.loads(body)["text"])
 
-    def is_ready(self) -> bool:
-        """See Peer."""
-        return self.get("/health") == 200
-
 
 # Its workers import this file by the second name.
 if __name__ in ("__main__", "__mp_main__"):

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.systems import triton_calls
-from benchmarks.systems.peer import CALL_TIMEOUT_S, Peer
+from benchmarks.systems.triton_calls import TritonPeer
 from tools.local_server import free_ports
 
 REPOSITORY = Path(__file__).resolve().parents[1] / "naive_triton"
 
 
-class NaiveTriton(Peer):
+class NaiveTriton(TritonPeer):
     """See System."""
 
     name = "naive Triton model"
     requirements = ()
-
-    def is_ready(self) -> bool:
-        """See Peer."""
-        return triton_calls.is_ready(self.port)
-
-    def send(self, wav: bytes) -> str:
-        """See Peer."""
-        return triton_calls.transcribe(self.port, wav, timeout_s=CALL_TIMEOUT_S)
 
     def command(self, python: Path, checkpoint: Path) -> list[str]:
         """See Peer."""
@@ -45,11 +35,6 @@ class NaiveTriton(Peer):
             "metrics-port": metrics_port,
         }
         return [str(server.program), *(f"--{key}={value}" for key, value in options.items())]
-
-    def environment(self, python: Path, checkpoint: Path) -> Mapping[str, str]:
-        """See Peer."""
-        own = super().environment(python, checkpoint)
-        return {**own, "LD_LIBRARY_PATH": triton_calls.library_path(own)}
 
     def _repository(self, checkpoint: Path) -> Path:
         """A copy of the model repository that says where the checkpoint is."""

@@ -16,7 +16,8 @@ def load(checkpoint: Path, precision: str) -> Transcriber:
     """The engine, whole clips, planned into forwards as the model `wav2vec2` plans them."""
     from asr_backend.acoustic.engine.loading import load_engine
     from asr_backend.acoustic.forward_plan import FORWARD_START_S, MAX_BATCH_AUDIO_S, plan_forwards
-    from asr_backend.checkpoint.description import SAMPLE_RATE_HZ, load_checkpoint
+    from asr_backend.audio.format import SAMPLE_RATE_HZ
+    from asr_backend.checkpoint.description import load_checkpoint
     from asr_backend.ctc.greedy import GreedyDecoder
     from benchmarks.systems.tutorial import read_wav
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
+import urllib3
 
 from benchmarks.environments import NotInstalled, python_with
-from benchmarks.memory import cap_memory, processes
+from benchmarks.memory import cap_memory
 from benchmarks.systems.base import Answer, CannotRun, Padding
 from tools.local_server import free_ports
+from tools.processes import tree
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 180.0
@@ -25,6 +25,7 @@ STOP_TIMEOUT_S = 20.0
 CALL_TIMEOUT_S = 300.0
 MAX_BATCH_SIZE = 8
 """The most clips that a peer puts into one forward: 16 of them, padded to 35 s, take 11 GB."""
+MAX_CALLERS = 64
 BATCH_WAIT_S = 0.01
 """How long a peer waits for a batch to fill."""
 
@@ -38,6 +39,7 @@ class Peer:
     Attributes:
         requirements: what pip installs there.
         path: where a clip is posted to.
+        ready_path: answers 200 once the server is ready.
         content_type: of what `encode` gives.
         port: where the server listens, on loopback.
         padding_log: where its recogniser writes the size of each batch.
@@ -49,6 +51,7 @@ class Peer:
     name: str
     requirements: Sequence[str]
     path = "/transcribe"
+    ready_path = "/health"
     content_type = "audio/wav"
 
     def __init__(self) -> None:
@@ -56,7 +59,9 @@ class Peer:
         self.padding_log = Path(os.devnull)
         self._log = Path(os.devnull)
         self._process: subprocess.Popen[bytes] | None = None
-        self._thread = threading.local()
+        self._pool = urllib3.HTTPConnectionPool(
+            "127.0.0.1", self.port, maxsize=MAX_CALLERS, timeout=CALL_TIMEOUT_S, retries=False
+        )
 
     def start(self, checkpoint: Path, work: Path) -> int:
         """See System."""
@@ -97,16 +102,17 @@ class Peer:
         if self._process is None:
             return
         # Some leave workers behind that a signal to the server does not reach.
-        tree = processes(self._process.pid)
+        processes = tree(self._process.pid)
         self._process.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs(tree, timeout=STOP_TIMEOUT_S)
+        _, alive = psutil.wait_procs(processes, timeout=STOP_TIMEOUT_S)
         for process in alive:
             process.kill()
         self._process.wait()
+        self._pool.close()
 
     def is_ready(self) -> bool:
-        """Whether a call would be answered; may raise what http.client does."""
-        raise NotImplementedError
+        """Whether a call would be answered; may raise what urllib3 does."""
+        return self._pool.request("GET", self.ready_path, timeout=2).status == 200
 
     def encode(self, wav: bytes) -> bytes:
         """The body of a request."""
@@ -141,7 +147,7 @@ class Peer:
     def _answers(self) -> bool:
         try:
             return self.is_ready()
-        except (OSError, http.client.HTTPException):
+        except (OSError, urllib3.exceptions.HTTPError):
             return False
 
     def _last_words(self) -> str:
@@ -149,27 +155,13 @@ class Peer:
         return lines[-1].strip() if lines else "it said nothing"
 
     def send(self, wav: bytes) -> str:
-        """Transcribe one clip; each thread keeps a connection."""
-        if not hasattr(self._thread, "connection"):
-            self._thread.connection = http.client.HTTPConnection(
-                "127.0.0.1", self.port, timeout=CALL_TIMEOUT_S
-            )
-        connection: http.client.HTTPConnection = self._thread.connection
-        connection.request("POST", self.path, self.encode(wav), {"Content-Type": self.content_type})
-        response = connection.getresponse()
-        body = response.read()
+        """Transcribe one clip, from any thread."""
+        headers = {"Content-Type": self.content_type}
+        response = self._pool.request("POST", self.path, self.encode(wav), headers=headers)
         if response.status != 200:
-            raise RuntimeError(f"status {response.status}: {body[:200].decode(errors='replace')}")
-        return self.decode(body)
-
-    def get(self, path: str) -> int:
-        """The status that a path answers."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status
-        finally:
-            connection.close()
+            message = response.data[:200].decode(errors="replace")
+            raise RuntimeError(f"status {response.status}: {message}")
+        return self.decode(response.data)
 
 
 def serve_arguments() -> tuple[int, str, str]:

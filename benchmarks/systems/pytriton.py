@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.systems import triton_calls
 from benchmarks.systems.peer import (
     BATCH_WAIT_S,
-    CALL_TIMEOUT_S,
     MAX_BATCH_SIZE,
-    Peer,
     serve_arguments,
 )
+from benchmarks.systems.triton_calls import MODEL, TritonPeer
 from tools.local_server import free_ports
 
 
-class PyTriton(Peer):
+class PyTriton(TritonPeer):
     """See System."""
 
     name = "PyTriton"
     requirements = ("nvidia-pytriton==0.7.0",)
-
-    def is_ready(self) -> bool:
-        """See Peer."""
-        return triton_calls.is_ready(self.port)
-
-    def environment(self, python: Path, checkpoint: Path) -> Mapping[str, str]:
-        """See Peer."""
-        # It looks for the wheel's libraries in its own environment, which sees another's.
-        own = super().environment(python, checkpoint)
-        return {**own, "LD_LIBRARY_PATH": triton_calls.library_path(own)}
-
-    def send(self, wav: bytes) -> str:
-        """See Peer."""
-        return triton_calls.transcribe(self.port, wav, timeout_s=CALL_TIMEOUT_S)
 
 
 def serve() -> None:
@@ -68,7 +49,7 @@ def serve() -> None:
     batcher = DynamicBatcher(max_queue_delay_microseconds=round(1e6 * BATCH_WAIT_S))
     with Triton(config=config) as triton:
         triton.bind(
-            model_name=triton_calls.MODEL,
+            model_name=MODEL,
             infer_func=transcribe,
             inputs=[Tensor(name="audio", dtype=bytes, shape=(1,))],
             outputs=[Tensor(name="text", dtype=bytes, shape=(1,))],

@@ -14,10 +14,7 @@ class RayServe(Peer):
 
     name = "Ray Serve"
     requirements = ("ray[serve]==2.60.0",)
-
-    def is_ready(self) -> bool:
-        """See Peer."""
-        return self.get("/-/healthz") == 200
+    ready_path = "/-/healthz"
 
 
 def serve() -> None:

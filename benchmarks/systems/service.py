@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from asr_client import Client, RetryPolicy
 from benchmarks.systems.base import Answer, CannotRun, Padding
+from load_tests.report.metrics_page import MetricsPage
 from tools.local_server import LocalServer, local_server
 
 NAME = "this service, {}"
@@ -51,17 +51,12 @@ class Service:
     def padding(self) -> Padding:
         """See System."""
         assert self._server is not None
-        page = self._server.metrics()
+        page = MetricsPage.scrape(self._server.metrics_url)
         return Padding(
-            audio_s=_value(page, "asr_audio_seconds_total"),
-            padded_s=_value(page, "asr_padded_seconds_total"),
+            audio_s=page.value("asr_audio_seconds_total"),
+            padded_s=page.value("asr_padded_seconds_total"),
         )
 
     def stop(self) -> None:
         """See System."""
         self._stack.close()
-
-
-def _value(page: str, metric: str) -> float:
-    """The sum of a metric over its labels."""
-    return sum(map(float, re.findall(rf"^{metric}(?:{{.*}})? (\S+)$", page, re.MULTILINE)))

@@ -1,41 +1,47 @@
-"""Calls of a model `transcribe` with one input `audio` and one output `text`, by tritonclient."""
+"""Peers on a tritonserver: a model `transcribe` with one input `audio` and one output `text`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.systems.peer import CALL_TIMEOUT_S, Peer
+
 MODEL = "transcribe"
 
 
-def is_ready(port: int) -> bool:
-    """Whether the model answers."""
-    from tritonclient.utils import InferenceServerException
+class TritonPeer(Peer):
+    """See Peer. Calls go over gRPC, through tritonclient."""
 
-    try:
-        return bool(_client(port).is_model_ready(MODEL))
-    except InferenceServerException:
-        return False
+    def is_ready(self) -> bool:
+        """See Peer."""
+        from tritonclient.utils import InferenceServerException
 
+        try:
+            return bool(_client(self.port).is_model_ready(MODEL))
+        except InferenceServerException:
+            return False
 
-def transcribe(port: int, wav: bytes, *, timeout_s: float) -> str:
-    """The text of one WAV file."""
-    from tritonclient.grpc import InferInput
+    def send(self, wav: bytes) -> str:
+        """See Peer."""
+        from tritonclient.grpc import InferInput
 
-    audio = InferInput("audio", [1, 1], "BYTES")
-    audio.set_data_from_numpy(np.array([[wav]], dtype=object))
-    result = _client(port).infer(MODEL, [audio], client_timeout=timeout_s)
-    return str(result.as_numpy("text")[0, 0].decode())
+        audio = InferInput("audio", [1, 1], "BYTES")
+        audio.set_data_from_numpy(np.array([[wav]], dtype=object))
+        result = _client(self.port).infer(MODEL, [audio], client_timeout=CALL_TIMEOUT_S)
+        return str(result.as_numpy("text")[0, 0].decode())
 
+    def environment(self, python: Path, checkpoint: Path) -> Mapping[str, str]:
+        """See Peer. Adds the folders of the libraries that the wheel's tritonserver needs."""
+        from asr_backend.server.prepare import tritonserver
 
-def library_path(base: Mapping[str, str]) -> str:
-    """LD_LIBRARY_PATH with the folders that the wheel's tritonserver needs."""
-    from asr_backend.server.prepare import tritonserver
-
-    return tritonserver.environment(tritonserver.find(""), base)["LD_LIBRARY_PATH"]
+        own = super().environment(python, checkpoint)
+        folders = tritonserver.environment(tritonserver.find(""), own)["LD_LIBRARY_PATH"]
+        return {**own, "LD_LIBRARY_PATH": folders}
 
 
 @cache

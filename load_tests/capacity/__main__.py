@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from asr_backend.acoustic.forward_plan import MAX_BATCH_AUDIO_S
 from load_tests import flags
 from load_tests.capacity.heldout import Prediction, calibrate, leave_out, typical
 from load_tests.capacity.planning import enough_fronts, greatest_load, machines_for
 from load_tests.capacity.scenario import Machine
 from load_tests.capacity.service import Gpu, Service, read_gpu
-from load_tests.corpus import build_corpus
+from load_tests.run.corpus import build_corpus
 from load_tests.sweep.store import Sweep, read_sweep
 
 GROUPS = {
@@ -153,7 +154,7 @@ def _gpu_machine(
         gpus=gpus,
         gpu_forward_s=gpu.forward_s,
         gpu_rtfx=gpu.rtfx,
-        max_forward_s=320.0,
+        max_forward_s=MAX_BATCH_AUDIO_S["cuda"],
     )
     fitted = enough_fronts(machine, service, lengths_s)
     return replace(fitted, fronts=options.fronts) if options.fronts else fitted

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from asr_backend.acoustic.forward_plan import MAX_BATCH_AUDIO_S
+from load_tests.report.tally import percentile
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
@@ -23,7 +26,7 @@ class Machine:
 
     max_batch_size: int = 32
     max_queue_delay_us: int = 2000
-    max_forward_s: float = 30.0
+    max_forward_s: float = MAX_BATCH_AUDIO_S["cpu"]
     """Most padded seconds of one forward."""
 
     gpu_forward_s: float = 0.0
@@ -74,5 +77,4 @@ class Outcome:
 
     def percentile_s(self, share: float) -> float:
         """Of the time from a call to its answer; 0 without calls."""
-        ordered = sorted(self.latencies_s)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+        return percentile(self.latencies_s, share)

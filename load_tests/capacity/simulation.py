@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from asr_backend.acoustic.forward_plan import FORWARD_START_S, plan_forwards
 from load_tests.capacity.events import Clock, Processors
 from load_tests.capacity.scenario import Load, Machine, Outcome
 from load_tests.capacity.service import Service
 
 MAX_WINDOW_S = 20.0
 OVERLAP_S = 2.0
-MAX_WASTE = 0.2
-FREE_WASTE_S = 1.0
-FORWARD_START_S = {"cpu": 0.5, "cuda": 20.0}
 """The server's own constants."""
+RATE_HZ = 16_000
 
 
 @dataclass(kw_only=True)
@@ -177,9 +176,13 @@ class _Server:
                 self._clock.at(ready_at, self._fill_instances)
                 return
             batch = [self._windows.popleft() for _ in range(min(size, len(self._windows)))]
-            most = None if self._gpus else self._service.max_forward_windows
-            start_s = FORWARD_START_S["cuda" if self._gpus else "cpu"]
-            plan = plan_forwards(batch, self._machine.max_forward_s, start_s, most)
+            forwards = plan_forwards(
+                [round(window.length_s * RATE_HZ) for window in batch],
+                max_padded=round(self._machine.max_forward_s * RATE_HZ),
+                start=round(FORWARD_START_S["cuda" if self._gpus else "cpu"] * RATE_HZ),
+                max_windows=None if self._gpus else self._service.max_forward_windows,
+            )
+            plan = deque([batch[index] for index in forward] for forward in forwards)
             self._forward(self._idle.pop(), plan)
 
     def _forward(self, device: Processors, plan: deque[list[_Window]]) -> None:
@@ -235,34 +238,3 @@ def windows_of(length_s: float) -> list[float]:
         lengths.append(MAX_WINDOW_S)
         length_s = max(length_s - MAX_WINDOW_S + OVERLAP_S, MAX_WINDOW_S / 2)
     return [*lengths, length_s]
-
-
-def plan_forwards(
-    batch: Sequence[_Window],
-    max_forward_s: float,
-    start_s: float,
-    max_windows: int | None = None,
-) -> deque[list[_Window]]:
-    """Split a batch as the server does: the shortest first, the cheapest plan within a budget."""
-    windows = sorted(batch, key=lambda window: window.length_s)
-    cheapest = [(0.0, 0)]
-    for end, last in enumerate(windows, 1):
-        cost, begin = cheapest[-1][0] + start_s + last.length_s, end - 1
-        own = last.length_s
-        for earlier in range(end - 2, -1, -1):
-            own += windows[earlier].length_s
-            count = end - earlier
-            padded = count * last.length_s
-            if padded > max_forward_s or (max_windows is not None and count > max_windows):
-                break
-            together = cheapest[earlier][0] + start_s + padded
-            if together < cost and padded - own <= max(MAX_WASTE * padded, FREE_WASTE_S):
-                cost, begin = together, earlier
-        cheapest.append((cost, begin))
-    plan: deque[list[_Window]] = deque()
-    end = len(windows)
-    while end:
-        begin = cheapest[end][1]
-        plan.appendleft(windows[begin:end])
-        end = begin
-    return plan

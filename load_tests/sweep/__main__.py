@@ -17,17 +17,17 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any
 
-from load_tests.corpus import Clip, build_corpus, digest
 from load_tests.flags import count, count_or_none, seconds, seconds_or_none, several
+from load_tests.run.corpus import Clip, build_corpus, digest
 from load_tests.sweep.budget import STOP_S, Budget
-from load_tests.sweep.machine import describe_machine
 from load_tests.sweep.plan import Defaults, ask_for_defaults, plan
 from load_tests.sweep.recommendation import Target, recommend
-from load_tests.sweep.run import NoTime, Runner, take_slice
+from load_tests.sweep.runner import NoTime, Runner, take_slice
 from load_tests.sweep.settings import DEVICES, ServerSetting
 from load_tests.sweep.stability import StabilityRule
 from load_tests.sweep.store import OtherSweep, Store, Sweep, read_sweep
 from tools.local_server import READY_S, LocalServer, local_server
+from tools.machine import machine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,7 +110,7 @@ def _conditions(
     for clip in corpus:
         kinds[clip.kind] += 1
     return {
-        "machine": describe_machine(),
+        "machine": machine(),
         "checkpoint": defaults.checkpoint,
         "fronts": defaults.fronts,
         "clips": f"{', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}, "

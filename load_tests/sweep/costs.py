@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from load_tests.metrics_page import MetricsPage
+from load_tests.report.metrics_page import MetricsPage
+from tools.processes import tree
 
 KINDS = ("wav2vec2", "transcribe", "triton", "callers", "others")
 """The network, the fronts, the server itself with its supervisor, who calls it from here, and what
@@ -70,12 +71,11 @@ class CostMeter:
 
     Raises:
         OSError: nobody answers there.
-        psutil.NoSuchProcess: there is no such process.
     """
 
     def __init__(self, metrics_url: str, server_pid: int) -> None:
         self._url = metrics_url
-        self._server = psutil.Process(server_pid)
+        self._pid = server_pid
         self._began = time.perf_counter()
         self._page = MetricsPage.scrape(metrics_url)
         self._ticks = self._processor_seconds()
@@ -86,7 +86,6 @@ class CostMeter:
 
         Raises:
             OSError: nobody answers any more.
-            psutil.NoSuchProcess: the server has ended.
         """
         seconds = time.perf_counter() - self._began
         counted = (MetricsPage.scrape(self._url) - self._page).value
@@ -109,7 +108,7 @@ class CostMeter:
         """By process, its start and its kind; a process that is replaced is another one."""
         found = {}
         callers = psutil.Process(os.getpid())
-        for process in (self._server, *self._server.children(recursive=True), callers):
+        for process in (*tree(self._pid), callers):
             with contextlib.suppress(psutil.NoSuchProcess):
                 kind = "callers" if process == callers else _kind(process.cmdline())
                 times = process.cpu_times()

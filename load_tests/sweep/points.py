@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from load_tests.corpus import Clip
-from load_tests.figures import figures
-from load_tests.measure import Stretch
+from load_tests.report.report_numbers import figures
+from load_tests.report.tally import Tally
+from load_tests.run.closed_loop import Stretch
+from load_tests.run.corpus import Clip
 from load_tests.sweep.costs import Costs
 from load_tests.sweep.settings import ServerSetting
-from load_tests.tally import Tally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Measured:
     forwards: Mapping[str, int]
     """Forwards by the windows in them; a key is the bucket's upper bound, the last `inf`."""
 
-    memory_bytes: float
+    memory_bytes: int
     """Most memory of all the server's processes, shared pages counted once."""
 
     costs: Costs

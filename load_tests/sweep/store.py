@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from load_tests.sweep.costs import Costs
-from load_tests.sweep.points import Measured, Point
+from pydantic import TypeAdapter, ValidationError
+
+from load_tests.sweep.points import Point
 from load_tests.sweep.recommendation import Target, knees, recommend
-from load_tests.sweep.settings import ServerSetting
 
 FORMAT = 1
 
@@ -118,18 +118,18 @@ def read_sweep(path: Path) -> Sweep:
     Raises:
         ValueError: it is none, or one of another format.
     """
-    held = json.loads(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
     try:
-        if held["format"] != FORMAT:
-            raise ValueError(f"{path}: format {held['format']}, this program reads {FORMAT}")
-        return Sweep(
-            conditions=held["conditions"],
-            points=tuple(_point(each) for each in held["points"]),
-            target=Target(**held["target"]),
-            date=held["date"],
-        )
-    except (LookupError, TypeError, AttributeError) as error:
+        kind = json.loads(text)["format"]
+        if kind != FORMAT:
+            raise ValueError(f"{path}: format {kind}, this program reads {FORMAT}")
+        return TypeAdapter(Sweep).validate_json(text)
+    except (LookupError, TypeError) as error:
         raise ValueError(f"{path}: not what a sweep writes ({error!r})") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{path}: not what a sweep writes ({where}: {first['msg']})") from None
 
 
 def as_csv(points: Sequence[Point]) -> str:
@@ -160,20 +160,6 @@ def _columns(name: str, value: Any) -> dict[str, Any]:
         for key, held in value.items()
         for column, part in _columns(f"{name}_{key}", held).items()
     }
-
-
-def _point(held: Mapping[str, Any]) -> Point:
-    measured = held["measured"]
-    return Point(
-        setting=ServerSetting(**held["setting"]),
-        concurrency=held["concurrency"],
-        measured=None if measured is None else _measured(measured),
-        error=held["error"],
-    )
-
-
-def _measured(held: Mapping[str, Any]) -> Measured:
-    return Measured(**(dict(held) | {"costs": Costs(**held["costs"])}))
 
 
 def _replace(path: Path, text: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from asr_client import AsrError, Client
-from load_tests.bad_inputs import BAD_INPUTS
+from load_tests.run.bad_inputs import BAD_INPUTS
 
 
 @pytest.mark.parametrize("clip", BAD_INPUTS, ids=lambda clip: clip.name)

@@ -16,17 +16,13 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from asr_backend.audio.containers import DEMUXERS
-from asr_backend.ctc.greedy import Span, Transcription
+from asr_backend.ctc.transcription import Span, Transcription
 from asr_backend.errors import UNAVAILABLE_CODES, ErrorCode
-from asr_backend.front.contract import (
-    CONTRACT_VERSION,
-    MAX_OPTIONS_BYTES,
-    Options,
-    encode_result,
-)
+from asr_backend.front.options import MAX_OPTIONS_BYTES, Options
+from asr_backend.front.result import CONTRACT_VERSION, encode_result
 from asr_backend.server.settings import Settings
-from asr_client._retry import RETRIES_PER_CALL
-from asr_client._statuses import classify
+from asr_client._transport.retry import RETRIES_PER_CALL
+from asr_client._transport.statuses import classify
 from tests.support import recordings
 
 ROOT = Path(__file__).parents[2]

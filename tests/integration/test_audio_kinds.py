@@ -102,7 +102,7 @@ def test_a_header_that_claims_4_gb(client: Client):
     assert client.transcribe(audio).text == client.transcribe(recordings.wav(WORDS)).text
 
 
-def test_an_hour_of_silence(client: Client):
-    transcript = client.transcribe(silence_file(3600))
-    assert transcript.duration_s == pytest.approx(3600, abs=0.01)
+def test_long_silence(client: Client):
+    transcript = client.transcribe(silence_file(1200))
+    assert transcript.duration_s == pytest.approx(1200, abs=0.01)
     assert (transcript.text, transcript.words) == ("", ())

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import psutil
 import pytest
 
-from asr_backend.segmentation.windower import windows
 from asr_client import Client, DeadlineExceeded
 from tests.support import recordings
+from tests.support.backend.cutting import cut_into_windows
 from tests.support.server import metrics_page
 from tests.support.server.long_recordings import long_recording
 from tools.local_server import LocalServer
@@ -54,8 +54,7 @@ def anonymous_bytes(process: psutil.Process) -> int:
 def windows_of(utterances: Sequence[npt.NDArray[np.int16]]) -> list[npt.NDArray[np.float32]]:
     """The windows of a file of these utterances, cut in the silence after each."""
     samples = np.concatenate(utterances).astype(np.float32) / 32768
-    made = windows([samples], max_window_s=20, overlap_s=2, stride_samples=320)
-    return [window.samples for window in made]
+    return [window.samples for window in cut_into_windows([samples])]
 
 
 def in_work(server: LocalServer) -> int:
@@ -94,7 +93,7 @@ def test_ten_minutes_have_their_utterances_in_order_and_in_flat_memory(
 
 
 def test_long_files_on_every_front_do_not_keep_a_clip_waiting(client: Client, server: LocalServer):
-    audio, _ = long_recording(900)
+    audio, _ = long_recording(500)
     clip = recordings.wav(recordings.pcm("cards-004-five-five.wav"))
     alone = client.transcribe(clip).text
     count = 2 * len(server.stubs("transcribe"))

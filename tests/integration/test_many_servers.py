@@ -19,8 +19,7 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
 CALLERS = 16
 FEW_CALLERS, CALLS = 4, 200
-SHORT_S = 4.0
-"""A deadline that is short, and long beside the time that a call takes."""
+MIN_DEADLINE_S = 4.0
 MOST_FAILED = 2
 CLIP = recordings.wav(recordings.pcm("cards-004-five-five.wav"))
 FLAGS = ("--frontends=1", "--threads=1")
@@ -63,9 +62,9 @@ class Load:
                 self.errors.append(error)
 
 
-def test_a_server_that_is_killed_and_comes_back_costs_no_call() -> None:
+def test_a_server_that_is_killed_and_comes_back_costs_no_call(server: LocalServer) -> None:
+    lasting, already = server, answered(server)
     with (
-        local_server(*FLAGS) as lasting,
         local_server(*FLAGS) as killed,
         Client([lasting.url, killed.url], timeout_s=120) as client,
         ThreadPoolExecutor(CALLERS) as pool,
@@ -73,7 +72,8 @@ def test_a_server_that_is_killed_and_comes_back_costs_no_call() -> None:
         load = Load(client)
         try:
             callers = [pool.submit(load) for _ in range(CALLERS)]
-            until(lambda: min(answered(lasting), answered(killed)) > CALLERS, "no load on both")
+            until(lambda: answered(lasting) > already + CALLERS, "no load on the one")
+            until(lambda: answered(killed) > CALLERS, "no load on the other")
             kill(killed)
             without = len(load.texts)
             until(lambda: len(load.texts) > without + 2 * CALLERS, "no calls with one server")
@@ -89,6 +89,18 @@ def test_a_server_that_is_killed_and_comes_back_costs_no_call() -> None:
             load.stop.set()
     assert load.errors == []
     assert len(set(load.texts)) == 1
+
+
+def short_deadline_s(server: LocalServer) -> float:
+    """A deadline far longer than a call takes on this machine, however busy it is."""
+
+    def took_s(_: int) -> float:
+        began_s = time.monotonic()
+        client.transcribe(CLIP)
+        return time.monotonic() - began_s
+
+    with Client(server.url) as client, ThreadPoolExecutor(FEW_CALLERS) as pool:
+        return max(MIN_DEADLINE_S, 8 * max(pool.map(took_s, range(5 * FEW_CALLERS))))
 
 
 def failures(client: Client) -> list[bool]:
@@ -114,7 +126,7 @@ def check(failed: list[bool]) -> None:
 def test_a_server_that_stands_still_costs_two_of_200_calls_at_most(server: LocalServer) -> None:
     with (
         local_server(*FLAGS) as hung,
-        Client([server.url, hung.url], timeout_s=SHORT_S) as client,
+        Client([server.url, hung.url], timeout_s=short_deadline_s(hung)) as client,
     ):
         supervisor = psutil.Process(hung.process.pid)
         (triton,) = (one for one in supervisor.children() if one.name() == "tritonserver")

@@ -32,8 +32,9 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from asr_backend.errors import AsrError
+from asr_backend.triton_io.errors import triton_error
 from asr_backend.triton_io.shared_memory import SharedMemory
-from asr_backend.triton_io.values import model_parameters, triton_error
+from asr_backend.triton_io.values import model_parameters
 
 
 class Watched(SharedMemory):

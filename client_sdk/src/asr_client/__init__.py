@@ -8,7 +8,6 @@ with Client("localhost:8001") as client:
 ```
 """
 
-from asr_client._access import Pem, TlsConfig
 from asr_client._async_client import AsyncClient
 from asr_client._client import Client
 from asr_client._errors import (
@@ -29,8 +28,10 @@ from asr_client._errors import (
     ServerFault,
     ServerUnavailable,
 )
-from asr_client._items import Item, Outcome, Recording
-from asr_client._retry import RetryPolicy
+from asr_client._recording import Item, Outcome, Recording
+from asr_client._telemetry import Attempt, OnAttempt
+from asr_client._tls import Pem, TlsConfig
+from asr_client._transport.retry import RetryPolicy
 from asr_client._types import (
     Audio,
     Channel,
@@ -51,7 +52,6 @@ from asr_client._types import (
     Transcript,
     Word,
 )
-from asr_client._watch import Attempt, OnAttempt
 
 __all__ = [
     "AsrError",

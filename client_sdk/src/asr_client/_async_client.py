@@ -5,26 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from asr_client import _audio, _base, _core, _errors, _items, _many, _wire
-from asr_client._access import TlsConfig
-from asr_client._async_sender import AsyncSender
-from asr_client._items import ItemT
+from asr_client import _audio, _base, _errors, _many, _recording, _wire
 from asr_client._many import AsyncItems as Items
 from asr_client._many import AsyncOutcomes as Outcomes
-from asr_client._retry import RetryPolicy
-from asr_client._types import (
-    Audio,
-    Channel,
-    Compression,
-    Decoder,
-    Encoding,
-    ServerStatus,
-    Timestamps,
-    Transcript,
-)
-from asr_client._watch import OnAttempt
+from asr_client._options import TranscribeOptions, takes_options, with_defaults
+from asr_client._recording import ItemT
+from asr_client._telemetry import OnAttempt
+from asr_client._tls import TlsConfig
+from asr_client._transport.async_sender import AsyncSender
+from asr_client._transport.call import Call
+from asr_client._transport.retry import RetryPolicy
+from asr_client._types import Audio, Compression, ServerStatus, Transcript
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _T = TypeVar("_T")
 
@@ -77,22 +73,14 @@ class AsyncClient(_base.BaseClient):
         )
         self._sender = AsyncSender(self._servers, self._access, self._compression)
 
+    @takes_options
     async def transcribe(
         self,
         audio: Audio,
         *,
-        sample_rate: int | None = None,
-        channels: int | None = None,
-        encoding: Encoding = "container",
-        timestamps: Timestamps = "word",
-        channel: Channel = "mix",
-        decoder: Decoder = "greedy",
-        beam_width: int | None = None,
-        hotwords: Sequence[str] | None = None,
-        hotword_weight: float | None = None,
-        language: str | None = None,
         retry: RetryPolicy | None = None,
         timeout_s: float | None = None,
+        **options: Unpack[TranscribeOptions],
     ) -> Transcript:
         """Transcribe one recording.
 
@@ -100,63 +88,31 @@ class AsyncClient(_base.BaseClient):
             audio: a path, the bytes of an audio file, a file object opened in binary mode, or a
                 numpy array of samples, `[samples]` or `[samples, channels]`, of any integer or
                 float dtype. Full scale is 1 for floats and the dtype's range for integers.
-            sample_rate: in Hz; needed for arrays and raw samples, refused for audio files.
-            channels: needed for raw samples, refused for all else.
-            encoding: "container" for audio files; "pcm_s16le" or "pcm_f32le" says that bytes or
-                a file are raw samples, channels interleaved.
-            timestamps: "none", "word", or "char" for words and characters.
-            channel: "mix" for the mean of all channels, a channel's index, or "separate".
-            decoder: "greedy" or "beam".
-            beam_width: texts that the beam decoder keeps at each frame, 1 to 1000; else 100.
-            hotwords: words that the beam decoder should prefer, at most 100 of at most 200 letters.
-            hotword_weight: what each adds to a text's log-probability, 0 to 100; else 10.
-            language: for checkpoints with language adapters.
             retry: how this call is retried; None is the client's way.
             timeout_s: bounds the whole call in seconds, reading, retries and waits included; None
                 is the client's. The server drops the work when it is over.
+            **options: as `TranscribeOptions` lists them.
 
         Raises:
             AsrError: the call failed; its subclasses say how.
             TypeError, ValueError: the arguments do not fit together; nothing was sent.
             OSError: the file cannot be read; nothing was sent.
         """
+        chosen = with_defaults(options)
         call = self._call(timeout_s, retry)
         with call.watch.call(call.request_id):
-            request = await self._prepared(
-                call,
-                audio,
-                {
-                    "timestamps": timestamps,
-                    "channel": channel,
-                    "decoder": decoder,
-                    "beam_width": beam_width,
-                    "hotwords": hotwords,
-                    "hotword_weight": hotword_weight,
-                    "language": language,
-                },
-                sample_rate=sample_rate,
-                channels=channels,
-                encoding=encoding,
-            )
+            request = await self._prepared(call, audio, chosen)
             return self._transcript(call, await self._sender.send(call, "ModelInfer", request))
 
+    @takes_options
     def transcribe_many(
         self,
         items: Items[ItemT],
         *,
         concurrency: int = _many.DEFAULT_CONCURRENCY,
-        sample_rate: int | None = None,
-        channels: int | None = None,
-        encoding: Encoding = "container",
-        timestamps: Timestamps = "word",
-        channel: Channel = "mix",
-        decoder: Decoder = "greedy",
-        beam_width: int | None = None,
-        hotwords: Sequence[str] | None = None,
-        hotword_weight: float | None = None,
-        language: str | None = None,
         retry: RetryPolicy | None = None,
         timeout_s: float | None = None,
+        **options: Unpack[TranscribeOptions],
     ) -> Outcomes[ItemT]:
         """Transcribe many recordings, some of them at once, and yield results as they finish.
 
@@ -175,39 +131,18 @@ class AsyncClient(_base.BaseClient):
                 for them in the caller's thread. `AsyncClient` takes asynchronous iterables too, and
                 should where the next item may have to be waited for.
             concurrency: the most recordings in flight.
-            sample_rate: this and the following are those of `transcribe`, for every item; what a
-                `Recording` has of its own goes first.
-            channels: as above.
-            encoding: as above.
-            timestamps: as above.
-            channel: as above.
-            decoder: as above.
-            beam_width: as above.
-            hotwords: as above.
-            hotword_weight: as above.
-            language: as above.
             retry: how each recording is retried; None is the client's way.
             timeout_s: bounds each recording in seconds, from when it is sent; one that the server
                 was too busy for has it anew when it is sent again.
+            **options: those of `transcribe`, for every item. An option that a `Recording` has of
+                its own comes first.
 
         Raises:
             ValueError: concurrency or timeout_s is not a positive number.
             TypeError: items cannot be iterated.
             RuntimeError: the client is closed.
         """
-        settings = {
-            "sample_rate": sample_rate,
-            "channels": channels,
-            "encoding": encoding,
-            "timestamps": timestamps,
-            "channel": channel,
-            "decoder": decoder,
-            "beam_width": beam_width,
-            "hotwords": hotwords,
-            "hotword_weight": hotword_weight,
-            "language": language,
-        }
-        plan: _many.Plan[ItemT] = self._plan(concurrency, settings, retry, timeout_s)
+        plan: _many.Plan[ItemT] = self._plan(concurrency, with_defaults(options), retry, timeout_s)
         return _many.in_tasks(_many.iterator(items), plan, self._send_job)
 
     async def is_ready(self, *, timeout_s: float = _base.DEFAULT_STATUS_TIMEOUT_S) -> bool:
@@ -267,14 +202,10 @@ class AsyncClient(_base.BaseClient):
     ) -> None:
         await self.close()
 
-    async def _prepared(
-        self, call: _core.Call, audio: Audio, options: dict[str, object], **form: Any
-    ) -> Any:
+    async def _prepared(self, call: Call, audio: Audio, options: dict[str, Any]) -> Any:
         if not _audio.may_block(audio):
-            return self._infer_request(call, audio, options, **form)
-        work = asyncio.ensure_future(
-            asyncio.to_thread(self._infer_request, call, audio, options, **form)
-        )
+            return self._infer_request(call, audio, options)
+        work = asyncio.ensure_future(asyncio.to_thread(self._infer_request, call, audio, options))
         try:
             # Before Python 3.12 `wait_for` loses a cancellation that comes as the work ends.
             while not work.done():
@@ -286,13 +217,13 @@ class AsyncClient(_base.BaseClient):
     async def _send_job(self, job: _many.Job[Any]) -> Transcript:
         with job.call.watch.call(job.call.request_id):
             if job.request is None:
-                audio, options, form = _items.split(job.item, job.settings)
-                job.request = await self._prepared(job.call, audio, options, **form)
+                audio, options = _recording.merged(job.item, job.options)
+                job.request = await self._prepared(job.call, audio, options)
             return self._transcript(
                 job.call, await self._sender.send(job.call, "ModelInfer", job.request)
             )
 
-    async def _any_ready(self, call: _core.Call) -> bool:
+    async def _any_ready(self, call: Call) -> bool:
         await self._sender.find_servers(call)
         for turn in self._one_by_one(call):
             ready = False
@@ -304,13 +235,13 @@ class AsyncClient(_base.BaseClient):
                     # Its caller's patience may be less than a healthy server needs.
                     self._servers.doubt(turn.address)
                     continue
-            self._servers.said(turn.address, ready=ready)
+            self._servers.note_ready(turn.address, ready=ready)
             if ready:
                 return True
         call.raise_last()
         return False
 
-    async def _run(self, call: _core.Call, steps: _base.Steps[_T]) -> _T:
+    async def _run(self, call: Call, steps: _base.Steps[_T]) -> _T:
         response = None
         try:
             while True:

@@ -6,23 +6,24 @@ import operator
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, get_args
 
-from asr_client import _audio, _core, _documents, _errors, _many, _wire
-from asr_client._access import Access, TlsConfig
-from asr_client._budget import RetryBudget
-from asr_client._items import ItemT
-from asr_client._pace import Pace
-from asr_client._retry import RetryPolicy
-from asr_client._servers import Servers
+from asr_client import _audio, _errors, _json, _many, _wire
+from asr_client._recording import ItemT
+from asr_client._telemetry import OnAttempt, Watch, Watcher, log_server
+from asr_client._tls import TlsConfig
+from asr_client._transport.budget import RetryBudget
+from asr_client._transport.call import Call, check_timeout
+from asr_client._transport.channels import Access
+from asr_client._transport.pace import Pace
+from asr_client._transport.retry import RetryPolicy
+from asr_client._transport.servers import Servers
 from asr_client._types import (
     Audio,
     Compression,
-    Encoding,
     ModelStatus,
     ServerHealth,
     ServerStatus,
     Transcript,
 )
-from asr_client._watch import OnAttempt, Watch, Watcher, log_server
 
 DEFAULT_TIMEOUT_S = 300.0
 DEFAULT_STATUS_TIMEOUT_S = 5.0
@@ -57,7 +58,7 @@ class BaseClient:
         on_attempt: OnAttempt | None = None,
     ) -> None:
         targets = _targets(url)
-        _core.check_timeout(timeout_s)
+        check_timeout(timeout_s)
         if operator.index(max_audio_bytes) < 1:
             raise ValueError(f"max_audio_bytes is {max_audio_bytes}, at least 1 is needed")
         if compression not in (None, *get_args(Compression)):
@@ -92,9 +93,9 @@ class BaseClient:
 
     def _call(
         self, timeout_s: float | None, retry: RetryPolicy | None, watch: Watch | None = None
-    ) -> _core.Call:
+    ) -> Call:
         self._check_open()
-        return _core.Call(
+        return Call(
             address=self._url,
             timeout_s=self._timeout_s if timeout_s is None else timeout_s,
             policy=retry or self._retry,
@@ -103,20 +104,20 @@ class BaseClient:
             watch=watch or self._watcher.watch(),
         )
 
-    def _status_call(self, timeout_s: float) -> _core.Call:
+    def _status_call(self, timeout_s: float) -> Call:
         return self._call(timeout_s, _ONCE, Watch())
 
-    def _one_by_one(self, call: _core.Call) -> Iterator[_core.Call]:
+    def _one_by_one(self, call: Call) -> Iterator[Call]:
         """A call to each server, which share the time that is left."""
         addresses = self._servers.addresses
         for position, address in enumerate(addresses):
             share_s = call.remaining_s() / (len(addresses) - position)
-            yield _core.Call(address=address, timeout_s=share_s, policy=_ONCE)
+            yield Call(address=address, timeout_s=share_s, policy=_ONCE)
 
     def _plan(
         self,
         concurrency: int,
-        settings: dict[str, Any],
+        options: dict[str, Any],
         retry: RetryPolicy | None,
         timeout_s: float | None,
     ) -> _many.Plan[ItemT]:
@@ -124,35 +125,31 @@ class BaseClient:
         self._check_open()
         policy = retry or self._retry
         patience_s = self._timeout_s if timeout_s is None else timeout_s
-        _core.check_timeout(patience_s)
+        check_timeout(patience_s)
         if operator.index(concurrency) < 1:
             raise ValueError(f"concurrency is {concurrency}, at least 1 is needed")
 
         def job(item: ItemT) -> _many.Job[ItemT]:
             call = self._call(timeout_s, retry)
-            call.gives_way = policy.max_attempts > 1
-            return _many.Job(item=item, call=call, settings=settings)
+            call.yield_on_busy = policy.max_attempts > 1
+            return _many.Job(item=item, call=call, options=options)
 
         pace = Pace(concurrency, policy=policy, patience_s=patience_s)
         return _many.Plan(concurrency=concurrency, pace=pace, job=job, check=self._check_open)
 
     def _infer_request(
         self,
-        call: _core.Call,
+        call: Call,
         audio: Audio,
-        options: Mapping[str, object],
-        *,
-        sample_rate: int | None,
-        channels: int | None,
-        encoding: Encoding,
+        options: Mapping[str, Any],
     ) -> Any:
         """Read and encode the audio; slow for large ones."""
         try:
             payload = _audio.load(
                 audio,
-                sample_rate=sample_rate,
-                channels=channels,
-                encoding=encoding,
+                sample_rate=options["sample_rate"],
+                channels=options["channels"],
+                encoding=options["encoding"],
                 max_bytes=self._max_audio_bytes,
             )
         except _audio.TooLarge as error:
@@ -163,12 +160,12 @@ class BaseClient:
         return _wire.infer_request(
             request_id=call.request_id,
             audio=payload.data,
-            options=_documents.options_json(payload, options),
+            options=_json.options_json(payload, options),
         )
 
-    def _transcript(self, call: _core.Call, response: Any) -> Transcript:
+    def _transcript(self, call: Call, response: Any) -> Transcript:
         try:
-            return _documents.transcript(_wire.result(response), request_id=call.request_id)
+            return _json.transcript(_wire.result(response), request_id=call.request_id)
         except _wire.ContractError as error:
             raise call.error(_errors.InvalidResponse, "OK", str(error)) from error
 

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from asr_client import _base, _core, _errors, _items, _many, _wire
-from asr_client._access import TlsConfig
-from asr_client._items import ItemT
+from asr_client import _base, _errors, _many, _recording, _wire
 from asr_client._many import Items, Outcomes
-from asr_client._retry import RetryPolicy
-from asr_client._sender import Sender
-from asr_client._types import (
-    Audio,
-    Channel,
-    Compression,
-    Decoder,
-    Encoding,
-    ServerStatus,
-    Timestamps,
-    Transcript,
-)
-from asr_client._watch import OnAttempt
+from asr_client._options import TranscribeOptions, takes_options, with_defaults
+from asr_client._recording import ItemT
+from asr_client._telemetry import OnAttempt
+from asr_client._tls import TlsConfig
+from asr_client._transport.call import Call
+from asr_client._transport.retry import RetryPolicy
+from asr_client._transport.sender import Sender
+from asr_client._types import Audio, Compression, ServerStatus, Transcript
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _T = TypeVar("_T")
 
@@ -76,22 +72,14 @@ class Client(_base.BaseClient):
         )
         self._sender = Sender(self._servers, self._access, self._compression)
 
+    @takes_options
     def transcribe(
         self,
         audio: Audio,
         *,
-        sample_rate: int | None = None,
-        channels: int | None = None,
-        encoding: Encoding = "container",
-        timestamps: Timestamps = "word",
-        channel: Channel = "mix",
-        decoder: Decoder = "greedy",
-        beam_width: int | None = None,
-        hotwords: Sequence[str] | None = None,
-        hotword_weight: float | None = None,
-        language: str | None = None,
         retry: RetryPolicy | None = None,
         timeout_s: float | None = None,
+        **options: Unpack[TranscribeOptions],
     ) -> Transcript:
         """Transcribe one recording.
 
@@ -99,63 +87,31 @@ class Client(_base.BaseClient):
             audio: a path, the bytes of an audio file, a file object opened in binary mode, or a
                 numpy array of samples, `[samples]` or `[samples, channels]`, of any integer or
                 float dtype. Full scale is 1 for floats and the dtype's range for integers.
-            sample_rate: in Hz; needed for arrays and raw samples, refused for audio files.
-            channels: needed for raw samples, refused for all else.
-            encoding: "container" for audio files; "pcm_s16le" or "pcm_f32le" says that bytes or
-                a file are raw samples, channels interleaved.
-            timestamps: "none", "word", or "char" for words and characters.
-            channel: "mix" for the mean of all channels, a channel's index, or "separate".
-            decoder: "greedy" or "beam".
-            beam_width: texts that the beam decoder keeps at each frame, 1 to 1000; else 100.
-            hotwords: words that the beam decoder should prefer, at most 100 of at most 200 letters.
-            hotword_weight: what each adds to a text's log-probability, 0 to 100; else 10.
-            language: for checkpoints with language adapters.
             retry: how this call is retried; None is the client's way.
             timeout_s: bounds the whole call in seconds, reading, retries and waits included; None
                 is the client's. The server drops the work when it is over.
+            **options: as `TranscribeOptions` lists them.
 
         Raises:
             AsrError: the call failed; its subclasses say how.
             TypeError, ValueError: the arguments do not fit together; nothing was sent.
             OSError: the file cannot be read; nothing was sent.
         """
+        chosen = with_defaults(options)
         call = self._call(timeout_s, retry)
         with call.watch.call(call.request_id):
-            request = self._infer_request(
-                call,
-                audio,
-                {
-                    "timestamps": timestamps,
-                    "channel": channel,
-                    "decoder": decoder,
-                    "beam_width": beam_width,
-                    "hotwords": hotwords,
-                    "hotword_weight": hotword_weight,
-                    "language": language,
-                },
-                sample_rate=sample_rate,
-                channels=channels,
-                encoding=encoding,
-            )
+            request = self._infer_request(call, audio, chosen)
             return self._transcript(call, self._sender.send(call, "ModelInfer", request))
 
+    @takes_options
     def transcribe_many(
         self,
         items: Items[ItemT],
         *,
         concurrency: int = _many.DEFAULT_CONCURRENCY,
-        sample_rate: int | None = None,
-        channels: int | None = None,
-        encoding: Encoding = "container",
-        timestamps: Timestamps = "word",
-        channel: Channel = "mix",
-        decoder: Decoder = "greedy",
-        beam_width: int | None = None,
-        hotwords: Sequence[str] | None = None,
-        hotword_weight: float | None = None,
-        language: str | None = None,
         retry: RetryPolicy | None = None,
         timeout_s: float | None = None,
+        **options: Unpack[TranscribeOptions],
     ) -> Outcomes[ItemT]:
         """Transcribe many recordings, some of them at once, and yield results as they finish.
 
@@ -174,39 +130,18 @@ class Client(_base.BaseClient):
                 for them in the caller's thread. `AsyncClient` takes asynchronous iterables too, and
                 should where the next item may have to be waited for.
             concurrency: the most recordings in flight.
-            sample_rate: this and the following are those of `transcribe`, for every item; what a
-                `Recording` has of its own goes first.
-            channels: as above.
-            encoding: as above.
-            timestamps: as above.
-            channel: as above.
-            decoder: as above.
-            beam_width: as above.
-            hotwords: as above.
-            hotword_weight: as above.
-            language: as above.
             retry: how each recording is retried; None is the client's way.
             timeout_s: bounds each recording in seconds, from when it is sent; one that the server
                 was too busy for has it anew when it is sent again.
+            **options: those of `transcribe`, for every item. An option that a `Recording` has of
+                its own comes first.
 
         Raises:
             ValueError: concurrency or timeout_s is not a positive number.
             TypeError: items cannot be iterated.
             RuntimeError: the client is closed.
         """
-        settings = {
-            "sample_rate": sample_rate,
-            "channels": channels,
-            "encoding": encoding,
-            "timestamps": timestamps,
-            "channel": channel,
-            "decoder": decoder,
-            "beam_width": beam_width,
-            "hotwords": hotwords,
-            "hotword_weight": hotword_weight,
-            "language": language,
-        }
-        plan: _many.Plan[ItemT] = self._plan(concurrency, settings, retry, timeout_s)
+        plan: _many.Plan[ItemT] = self._plan(concurrency, with_defaults(options), retry, timeout_s)
         return _many.in_threads(
             iter(items), plan, self._send_job, lambda job: self._sender.cancel(job.call)
         )
@@ -272,13 +207,13 @@ class Client(_base.BaseClient):
         job.call.cancellable = True
         with job.call.watch.call(job.call.request_id):
             if job.request is None:
-                audio, options, form = _items.split(job.item, job.settings)
-                job.request = self._infer_request(job.call, audio, options, **form)
+                audio, options = _recording.merged(job.item, job.options)
+                job.request = self._infer_request(job.call, audio, options)
             return self._transcript(
                 job.call, self._sender.send(job.call, "ModelInfer", job.request)
             )
 
-    def _any_ready(self, call: _core.Call) -> bool:
+    def _any_ready(self, call: Call) -> bool:
         self._sender.find_servers(call)
         for turn in self._one_by_one(call):
             ready = False
@@ -290,13 +225,13 @@ class Client(_base.BaseClient):
                     # Its caller's patience may be less than a healthy server needs.
                     self._servers.doubt(turn.address)
                     continue
-            self._servers.said(turn.address, ready=ready)
+            self._servers.note_ready(turn.address, ready=ready)
             if ready:
                 return True
         call.raise_last()
         return False
 
-    def _run(self, call: _core.Call, steps: _base.Steps[_T]) -> _T:
+    def _run(self, call: Call, steps: _base.Steps[_T]) -> _T:
         response = None
         try:
             while True:

@@ -20,14 +20,14 @@ from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias
 
-from asr_client._core import Call
 from asr_client._errors import InvalidRequest, ServerBusy
-from asr_client._items import ItemT, Outcome
-from asr_client._pace import Pace
+from asr_client._recording import ItemT, Outcome
+from asr_client._transport.call import Call
+from asr_client._transport.pace import Pace
 from asr_client._types import Transcript
 
 DEFAULT_CONCURRENCY = 8
-LONGEST_WAIT_S = 0.5
+MAX_WAIT_S = 0.5
 """In seconds. Ctrl-C in the moment before a wait does not end it: Python hears of it only after."""
 
 Items: TypeAlias = Iterable[ItemT]
@@ -42,8 +42,8 @@ class Job(Generic[ItemT]):
 
     item: ItemT
     call: Call
-    settings: dict[str, Any]
-    """Options of all items."""
+    options: dict[str, Any]
+    """Those of all items."""
     request: Any = None
     """What is sent; None until the audio was read. A file object can be read only once."""
     round: int = 0
@@ -76,16 +76,16 @@ class Plan(Generic[ItemT]):
             transcript = result()
         except ServerBusy as error:
             # In this order: a refusal counts even when the caller wants no second attempt.
-            if self.pace.refused(job.round) and job.call.gives_way:
+            if self.pace.refused(job.round) and job.call.yield_on_busy:
                 job.call = job.call.again()
                 return None
             return Outcome(item=job.item, error=error)
         except Exception as error:
             # A server that finds fault with a recording has taken it; one not sent tells nothing.
             if isinstance(error, InvalidRequest) and error.attempts:
-                self.pace.took()
+                self.pace.accepted()
             return Outcome(item=job.item, error=error)
-        self.pace.took()
+        self.pace.accepted()
         return Outcome(item=job.item, transcript=transcript)
 
 
@@ -132,7 +132,7 @@ def in_threads(
             if not (running or ready or more):
                 return
             if running:
-                futures.wait(running, pause_s or LONGEST_WAIT_S, futures.FIRST_COMPLETED)
+                futures.wait(running, pause_s or MAX_WAIT_S, futures.FIRST_COMPLETED)
             else:
                 time.sleep(pause_s)
             for future in [future for future in running if future.done()]:

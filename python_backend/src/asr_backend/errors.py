@@ -5,6 +5,7 @@ The codes and the gRPC status each travels with are part of the wire contract, v
 
 from __future__ import annotations
 
+import json
 import math
 import secrets
 from enum import Enum
@@ -54,6 +55,15 @@ def internal_error() -> AsrError:
         ErrorCode.INTERNAL_ERROR,
         f"id {secrets.token_hex(6)}; the server's log has the traceback under this id",
     )
+
+
+_QUOTED_CHARACTERS = 40
+
+
+def quoted(value: object) -> str:
+    """A caller's value for a message: JSON in ASCII, cut after 40 characters."""
+    text = json.dumps(value)
+    return text if len(text) <= _QUOTED_CHARACTERS else text[:_QUOTED_CHARACTERS] + "…"
 
 
 def rounded_up(seconds: float) -> str:

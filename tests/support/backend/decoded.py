@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from typing import Any
 
@@ -10,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from asr_backend.audio import AudioLimits, decode
+from asr_backend.audio.format import Channel, Encoding, PcmFormat
+from asr_backend.audio.limits import AudioLimits
+from asr_backend.audio.source import Source
 from asr_backend.errors import AsrError
-from asr_backend.front.contract import Options, parse_options
 from tests.support.backend.files import encode, s16, tone
 
 LIMITS = AudioLimits(max_audio_s=60, max_audio_bytes=2**24)
@@ -55,14 +55,27 @@ def sample_file(container: str, codec: str, rate_hz: int, layout: str) -> bytes:
     return encode(samples, container=container, codec=codec, rate_hz=rate_hz, layout=layout)
 
 
-def options(**values: Any) -> Options:
-    return parse_options(json.dumps(values).encode())
+def source(
+    data: bytes | memoryview,
+    *,
+    limits: AudioLimits = LIMITS,
+    encoding: Encoding | None = None,
+    sample_rate: int = 16_000,
+    channels: int = 1,
+) -> Source:
+    """A file, or raw PCM where an encoding is given."""
+    pcm = encoding and PcmFormat(encoding=encoding, sample_rate_hz=sample_rate, channels=channels)
+    return Source(data, pcm=pcm, max_bytes=limits.max_audio_bytes)
 
 
 def samples_of(
-    data: bytes | memoryview, *, limits: AudioLimits = LIMITS, **values: Any
+    data: bytes | memoryview,
+    *,
+    limits: AudioLimits = LIMITS,
+    channel: Channel = "mix",
+    **pcm: Any,
 ) -> npt.NDArray[np.float32]:
-    blocks = list(decode(data, options=options(**values), limits=limits))
+    blocks = list(source(data, limits=limits, **pcm).blocks(channel, limits))
     for block in blocks:
         assert block.dtype == np.float32
         assert block.ndim == 1

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from asr_backend.audio import AudioLimits
-from asr_backend.front.acoustic_client import Cancelled
-from asr_backend.front.decoders import Decoders
+from asr_backend.audio.limits import AudioLimits
+from asr_backend.ctc.decoders import Decoders
 from asr_backend.front.recognition import Recognizer
 from asr_backend.front.transcribe import Transcribe
 from asr_backend.front.work_limits import WorkLimits
+from asr_backend.triton_io.errors import Cancelled
 from asr_backend.triton_io.metrics import Metrics
 from asr_backend.triton_io.shared_memory import SharedMemory
 from tests.support.backend.doubles import PbUtils, Request

@@ -5,17 +5,17 @@ import subprocess
 import sys
 from collections import Counter
 
-from load_tests.corpus import build_corpus
-from load_tests.measure import Stretch
-from load_tests.server_side import ModelFigures, ServerFigures
+from load_tests.report.server_side import ModelFigures, ServerFigures
+from load_tests.report.tally import Tally
+from load_tests.run.closed_loop import Stretch
+from load_tests.run.corpus import build_corpus
 from load_tests.sweep.budget import Budget
 from load_tests.sweep.costs import KINDS, Costs
 from load_tests.sweep.points import Slice
 from load_tests.sweep.recommendation import Target
-from load_tests.sweep.run import Runner
+from load_tests.sweep.runner import Runner
 from load_tests.sweep.stability import StabilityRule
 from load_tests.sweep.store import Store
-from load_tests.tally import Tally
 from tools.local_server import LocalServer
 
 CORPUS = build_corpus(seed=0, mix={"commands": 4})

@@ -1,7 +1,7 @@
 """Clips and figures without a server."""
 
-from load_tests.corpus import Clip
-from load_tests.server_side import ModelFigures, ServerFigures
+from load_tests.report.server_side import ModelFigures, ServerFigures
+from load_tests.run.corpus import Clip
 
 CLIPS = (
     Clip(name="a", kind="commands", audio=b"a", words="one two three four", duration_s=2.0),

@@ -20,6 +20,7 @@ import numpy as np
 import psutil
 import tritonclient.grpc as grpcclient
 
+from asr_backend.triton_io.progress import HANG_S
 from tests.support.server import metrics_page
 
 MODELS = ("wav2vec2", "transcribe")
@@ -98,17 +99,18 @@ _EXECUTE = {
 _PROGRAM = """
 import dataclasses, sys
 from pathlib import Path
-from asr_backend.server.supervise import supervisor
+from asr_backend.server.supervise import pulse, supervisor
 from asr_backend.server.cli import main
 supervisor.MODELS = [dataclasses.replace(spec, idle_s=2.0) for spec in supervisor.MODELS]
-raise SystemExit(main(sys.argv[2:], packaged=Path(sys.argv[1])))
+pulse.HANG_S = supervisor.HANG_S = float(sys.argv[2])
+raise SystemExit(main(sys.argv[3:], packaged=Path(sys.argv[1])))
 """
 
 
 class DummyServer:
     """A started server; `folder` is its scratch space."""
 
-    def __init__(self, folder: Path, *flags: str) -> None:
+    def __init__(self, folder: Path, *flags: str, hang_s: float = HANG_S) -> None:
         self.control = folder / "control"
         self.control.mkdir()
         self.run_dir = folder / "run"
@@ -123,14 +125,9 @@ class DummyServer:
         log = self.log.open("wb")
         self.process = subprocess.Popen(
             [
-                *(
-                    sys.executable,
-                    "-c",
-                    _PROGRAM,
-                    str(folder / "models"),
-                    f"--run-dir={self.run_dir}",
-                ),
-                *(*free, "--device=cpu", "--instances=2", "--frontends=2", *flags),
+                *(sys.executable, "-c", _PROGRAM, str(folder / "models"), str(hang_s)),
+                *(f"--run-dir={self.run_dir}", "--device=cpu", *free),
+                *("--instances=2", "--frontends=2", *flags),
             ],
             stdout=subprocess.PIPE,
             stderr=log,
@@ -243,9 +240,14 @@ class Call(threading.Thread):
 
 
 @contextlib.contextmanager
-def dummy_server(folder: Path, *flags: str, ready: bool = True) -> Iterator[DummyServer]:
-    """A server that is gone afterwards, whatever happens."""
-    server = DummyServer(folder, *flags)
+def dummy_server(
+    folder: Path, *flags: str, ready: bool = True, hang_s: float = HANG_S
+) -> Iterator[DummyServer]:
+    """A server that is gone afterwards, whatever happens.
+
+    Processes without a sign of life for `hang_s` seconds count as hanging.
+    """
+    server = DummyServer(folder, *flags, hang_s=hang_s)
     try:
         if ready:
             server.wait_until_ready()

@@ -8,9 +8,9 @@ import pytest
 
 from asr_client import AsyncClient, Client
 from asr_client.testing import FakeServer
-from tests.unit.client.batch_job import Job
-from tests.unit.client.driver import Driver
-from tests.unit.client.many import Many
+from tests.support.client.batch_job import Job
+from tests.support.client.driver import Driver
+from tests.support.client.many import Many
 
 
 @pytest.fixture

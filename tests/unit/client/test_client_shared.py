@@ -17,9 +17,9 @@ import pytest
 import asr_client
 from asr_client import AsyncClient, Client, RetryPolicy
 from asr_client.testing import FakeServer, Fault
-from tests.unit.client.driver import FAST
+from tests.support.client.driver import FAST
+from tests.support.client.waiting import wait_until
 from tests.unit.client.test_client import RECORDING, SILENCE, say
-from tests.unit.client.waiting import wait_until
 
 
 def test_many_threads_share_a_client(server: FakeServer) -> None:

@@ -8,10 +8,11 @@ import re
 import pytest
 
 import asr_client
-from asr_client import _errors, _statuses
-from asr_client._statuses import classify
+from asr_client import _errors
+from asr_client._transport import statuses
+from asr_client._transport.statuses import classify
 from asr_client.testing import Fault
-from tests.unit.client.calls import Clock, made_call
+from tests.support.client.calls import Clock, fail, made_call
 
 EXPECTED: dict[Fault, tuple[type[asr_client.AsrError], bool]] = {
     Fault.EMPTY_AUDIO: (asr_client.InvalidAudio, False),
@@ -59,9 +60,9 @@ def test_a_failure_becomes_its_error_by_the_contract(fault: Fault, prefix: str) 
 @pytest.mark.parametrize("fault", FAILURES)
 def test_only_what_may_succeed_is_tried_again(fault: Fault) -> None:
     call = made_call(Clock(), restart_backoff_s=0.1 / 0.75)
-    sending = call.attempt()
+    attempt = call.attempt()
     try:
-        assert call.failed(sending, fault.status, fault.message) == pytest.approx(0.1)
+        assert fail(attempt, fault.status, fault.message) == pytest.approx(0.1)
         again = True
     except asr_client.AsrError:
         again = False
@@ -90,11 +91,11 @@ def test_statuses_of_others_have_an_error_too(
 def test_messages_are_constant_and_details_are_attributes() -> None:
     clock = Clock()
     call = made_call(clock, max_attempts=2)
-    call.failed(call.attempt(), *Fault.QUEUE_FULL.value)
+    fail(call.attempt(), *Fault.QUEUE_FULL.value)
     clock.time_s += 1.5
-    sending = call.attempt()
+    attempt = call.attempt()
     with pytest.raises(asr_client.InvalidAudio) as caught:
-        call.failed(sending, *Fault.AUDIO_TOO_LONG.value)
+        fail(attempt, *Fault.AUDIO_TOO_LONG.value)
     error = caught.value
     assert str(error) == "the audio is longer than the server allows"
     assert (error.code, error.status) == ("AUDIO_TOO_LONG", "INVALID_ARGUMENT")
@@ -123,4 +124,4 @@ def test_every_error_of_the_tree_is_public_and_has_words() -> None:
 
 
 def test_codes_of_the_contract_have_one_table() -> None:
-    assert set(_errors.MESSAGES) <= set(_statuses._KIND_OF_CODE)
+    assert set(_errors.MESSAGES) <= set(statuses._KIND_OF_CODE)

@@ -14,8 +14,8 @@ import pytest
 import asr_client
 from asr_client import AsyncClient, Attempt, Client, RetryPolicy
 from asr_client.testing import FakeServer, Fault, FlakyNetwork
-from tests.unit.client.driver import FAST, Driver
-from tests.unit.client.waiting import wait_until
+from tests.support.client.driver import FAST, Driver
+from tests.support.client.waiting import wait_until
 
 CLIP = np.zeros(1600, np.int16)
 TIMEOUT_S = 1.2
@@ -30,8 +30,8 @@ def fakes() -> Iterator[list[FakeServer]]:
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers are called silent, and tried again, sooner than in earnest."""
-    monkeypatch.setattr("asr_client._server.SILENT_AFTER_S", 0.4)
-    monkeypatch.setattr("asr_client._server.FIRST_PROBE_S", 0.1)
+    monkeypatch.setattr("asr_client._transport.server.SILENT_AFTER_S", 0.4)
+    monkeypatch.setattr("asr_client._transport.server.FIRST_PROBE_S", 0.1)
 
 
 def urls(fakes: list[FakeServer]) -> list[str]:
@@ -178,18 +178,18 @@ def test_when_the_second_fails_the_first_one_s_answer_counts(
     told: list[Attempt] = []
     client = driver.open(urls(fakes), on_attempt=told.append)
     wait_until(lambda: both_answer(client))
-    fakes[0].delay_s = 0.9
+    fakes[0].delay_s = 0.6
     fakes[1].fail(Fault.QUEUE_FULL, times=10)
     told.clear()
-    texts = {say(client, timeout_s=1.5) for _ in range(2)}
+    texts = {say(client, timeout_s=1) for _ in range(2)}
     assert texts == {"a"}
     assert {attempt.status for attempt in told} == {"UNAVAILABLE", "OK"}
 
 
 @pytest.fixture
 def quick_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asr_client._hedging.ASK_EVERY_S", 0.3)
-    monkeypatch.setattr("asr_client._hedging.ASK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("asr_client._transport.hedging.ASK_EVERY_S", 0.3)
+    monkeypatch.setattr("asr_client._transport.hedging.ASK_TIMEOUT_S", 0.5)
 
 
 @pytest.mark.usefixtures("quick_questions")

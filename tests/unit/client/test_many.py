@@ -16,8 +16,8 @@ import pytest
 
 from asr_client import AsyncClient, Attempt, InvalidAudio, Outcome, Recording, Transcript
 from asr_client.testing import FakeServer
-from tests.unit.client.driver import Driver
-from tests.unit.client.many import CARD, SILENCE, Counted, Many
+from tests.support.client.driver import Driver
+from tests.support.client.many import CARD, SILENCE, Counted, Many
 
 
 def test_every_item_comes_back_with_its_transcript(many: Many, server: FakeServer) -> None:

@@ -14,9 +14,9 @@ import pytest
 
 from asr_client import AsyncClient, Attempt, Client, RetryPolicy
 from asr_client.testing import FakeServer
-from tests.unit.client.driver import Driver
-from tests.unit.client.many import CARD, Counted, Many, threads
-from tests.unit.client.waiting import wait_until
+from tests.support.client.driver import Driver
+from tests.support.client.many import CARD, Counted, Many, threads
+from tests.support.client.waiting import wait_until
 
 
 def test_early_close_cancels_what_is_in_flight_and_leaves_nothing(

@@ -22,12 +22,12 @@ from asr_client import (
     Transcript,
     _many,
 )
-from asr_client._core import Call
 from asr_client._many import Job, Plan
-from asr_client._pace import Pace
+from asr_client._transport.call import Call
+from asr_client._transport.pace import Pace
 from asr_client.testing import FakeServer, Fault
-from tests.unit.client.driver import FAST
-from tests.unit.client.many import CARD, Many
+from tests.support.client.driver import FAST
+from tests.support.client.many import CARD, Many
 
 
 def test_a_busy_server_gets_fewer_at_once_and_loses_nothing(many: Many, server: FakeServer) -> None:
@@ -52,12 +52,12 @@ def test_a_file_object_that_was_refused_is_not_read_again(many: Many, server: Fa
 
 def test_a_server_that_refuses_everything_is_given_up(many: Many, server: FakeServer) -> None:
     server.capacity = 0
-    outcomes = list(many([CARD] * 3, concurrency=2, timeout_s=1.5))
+    outcomes = list(many([CARD] * 3, concurrency=2, timeout_s=0.5))
     assert [type(outcome.error) for outcome in outcomes] == [ServerBusy] * 3
     error = outcomes[0].error
     assert isinstance(error, ServerBusy)
     assert error.attempts > 1
-    assert error.elapsed_s >= 1.5
+    assert error.elapsed_s >= 0.5
 
 
 def test_with_retries_off_a_refusal_is_an_error_at_once(many: Many, server: FakeServer) -> None:
@@ -102,8 +102,8 @@ class Refusing:
             call = Call(
                 address="asr:8001", timeout_s=self.TIMEOUT_S, policy=FAST, clock=lambda: self.now
             )
-            call.gives_way = True
-            return Job(item=item, call=call, settings={})
+            call.yield_on_busy = True
+            return Job(item=item, call=call, options={})
 
         pace = Pace(2, policy=FAST, patience_s=60)
         return Plan(concurrency=2, pace=pace, job=job, check=lambda: None)

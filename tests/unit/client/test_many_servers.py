@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import asr_client
-from asr_client import AsyncClient, Client, RetryPolicy, _servers
+from asr_client import AsyncClient, Client, RetryPolicy
+from asr_client._transport import servers
 from asr_client.testing import FakeServer, Fault, FlakyNetwork
-from tests.unit.client.driver import FAST, Driver
-from tests.unit.client.waiting import wait_until
+from tests.support.client.driver import FAST, Driver
+from tests.support.client.waiting import wait_until
 
 SILENCE = np.zeros(8000, np.int16)
 ONCE = RetryPolicy(max_attempts=1)
@@ -148,14 +149,14 @@ def test_who_asks_with_little_patience_takes_no_server_out(
         network.silence()
         assert not client.is_ready(timeout_s=0.05)
         (server,) = client._servers._servers.values()
-        assert server.health is _servers.Health.UNPROVEN
+        assert server.health is servers.Health.UNPROVEN
 
 
 def test_a_server_that_accepts_and_says_nothing_is_left_out(
     driver: Driver, fakes: list[FakeServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("_sender", "_async_sender"):
-        monkeypatch.setattr(f"asr_client.{module}.PROBE_TIMEOUT_S", 0.2)
+    for module in ("sender", "async_sender"):
+        monkeypatch.setattr(f"asr_client._transport.{module}.PROBE_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = driver.open([f"127.0.0.1:{silent.getsockname()[1]}", fakes[0].url])
         assert {say(client, timeout_s=30, retry=ONCE) for _ in range(5)} == {"a"}
@@ -164,12 +165,12 @@ def test_a_server_that_accepts_and_says_nothing_is_left_out(
 def test_a_server_behind_a_silent_connection_comes_back(
     driver: Driver, fakes: list[FakeServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asr_client._connections.SILENCE_S", 0.4)
-    for module in ("_sender", "_async_sender", "_servers"):
-        monkeypatch.setattr(f"asr_client.{module}.PROBE_TIMEOUT_S", 0.5)
-        monkeypatch.setattr(f"asr_client.{module}.TRIAL_TIMEOUT_S", 0.5)
-    monkeypatch.setattr("asr_client._hedging.ASK_EVERY_S", 0.2)
-    monkeypatch.setattr("asr_client._hedging.ASK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("asr_client._transport.connections.SILENCE_S", 0.4)
+    for module in ("sender", "async_sender", "servers"):
+        monkeypatch.setattr(f"asr_client._transport.{module}.PROBE_TIMEOUT_S", 0.5)
+        monkeypatch.setattr(f"asr_client._transport.{module}.TRIAL_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("asr_client._transport.hedging.ASK_EVERY_S", 0.2)
+    monkeypatch.setattr("asr_client._transport.hedging.ASK_TIMEOUT_S", 0.5)
     with FlakyNetwork(fakes[0].url) as network:
         client = driver.open([network.url, fakes[1].url])
         wait_until(lambda: both_answer(client))
@@ -184,9 +185,9 @@ def test_a_server_behind_a_silent_connection_comes_back(
 async def test_a_deadline_closes_no_connection_under_a_question(
     fakes: list[FakeServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asr_client._connections.SILENCE_S", 0.8)
-    monkeypatch.setattr("asr_client._hedging.ASK_EVERY_S", 0.5)
-    monkeypatch.setattr("asr_client._hedging.ASK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("asr_client._transport.connections.SILENCE_S", 0.8)
+    monkeypatch.setattr("asr_client._transport.hedging.ASK_EVERY_S", 0.5)
+    monkeypatch.setattr("asr_client._transport.hedging.ASK_TIMEOUT_S", 0.5)
 
     async def ask(timeout_s: float) -> str:
         return (await client.transcribe(SILENCE, sample_rate=16000, timeout_s=timeout_s)).text
@@ -256,8 +257,8 @@ class Resolver:
 def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
     made = Resolver()
     monkeypatch.setattr(socket, "getaddrinfo", made)
-    monkeypatch.setattr(_servers, "LOOK_UP_S", 0.05)
-    monkeypatch.setattr(_servers, "LOOK_UP_AFTER_FAILURE_S", 0.0)
+    monkeypatch.setattr(servers, "LOOK_UP_S", 0.05)
+    monkeypatch.setattr(servers, "LOOK_UP_AFTER_FAILURE_S", 0.0)
     return made
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from asr_client import DeadlineExceeded, RetryPolicy, ServerUnavailable
-from asr_client._connections import SILENCE_S
+from asr_client._transport.connections import SILENCE_S
 from asr_client.testing import FakeServer, Fault, FlakyNetwork
-from tests.unit.client.driver import Driver
+from tests.support.client.driver import Driver
 
 SECOND = np.zeros(16_000, np.float32)
 ONCE = RetryPolicy(max_attempts=1)

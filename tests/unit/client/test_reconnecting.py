@@ -10,7 +10,7 @@ import pytest
 import asr_client
 from asr_client import Attempt, RetryPolicy
 from asr_client.testing import FakeServer, Fault
-from tests.unit.client.driver import Driver
+from tests.support.client.driver import Driver
 
 CLIP = np.zeros(1600, np.int16)
 QUICK = RetryPolicy(max_attempts=3, initial_backoff_s=0.02, max_backoff_s=0.05)

@@ -3,9 +3,9 @@ import json
 
 from tritonclient.utils import deserialize_bytes_tensor
 
-from load_tests.corpus import build_corpus
-from load_tests.measure import endless
 from load_tests.perf_analyzer_data import ROUNDS, main
+from load_tests.run.closed_loop import endless
+from load_tests.run.corpus import build_corpus
 
 
 def test_every_clip_is_there_as_it_goes_over_the_wire_and_in_the_order_of_measure(tmp_path):

@@ -3,23 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tools.calibration import expected_calibration_error, reliability, said
-
-
-@pytest.mark.parametrize(
-    ("reference", "hypothesis", "right"),
-    [
-        ("a b c", "a b c", [True, True, True]),
-        ("a b c", "a x c", [True, False, True]),
-        ("a b c", "b c", [True, True]),
-        ("a c", "a b c", [True, False, True]),
-        ("a b", "", []),
-        ("", "a", [False]),
-        ("five five", "five", [True]),
-    ],
-)
-def test_which_words_were_said(reference: str, hypothesis: str, right: list[bool]) -> None:
-    assert said(reference, hypothesis) == right
+from tools.calibration import expected_calibration_error, reliability
 
 
 def test_bins_hold_the_words_of_their_tenth() -> None:

@@ -1,3 +1,4 @@
+from argparse import Namespace
 from pathlib import Path
 from random import Random
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from tools.demo_batches import Mixture, batches
-from tools.evaluation_sets import recordings
+from tools.evaluation_sets import evaluation_sets
 from tools.pcm import RATE_HZ, Clip, read_shards, trim, write_shard
 from tools.real_digits import digit_text, judging_clips, sequence
 
@@ -35,7 +36,8 @@ def test_shards_give_back_what_was_written(tmp_path: Path) -> None:
 
 
 def test_recordings_have_the_words_of_the_transcripts() -> None:
-    clips = recordings(TEST_DATA)
+    folders = Namespace(recordings=TEST_DATA, synthetic=None, spoken_digits=None)
+    clips = evaluation_sets(folders)["recordings"]
     assert len(clips) == 6
     assert {c.text for c in clips} >= {"ten of clubs", "five five", "go forward ten meters"}
     assert sum(c.duration_s for c in clips) == pytest.approx(12.44, abs=0.01)

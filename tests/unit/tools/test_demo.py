@@ -38,9 +38,9 @@ def test_worse_words_than_the_card_says(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_a_recording_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    recordings = [*demo.recordings(), (tmp_path / "empty.wav", "five")]
+    recordings = [*demo.transcripts(), (tmp_path / "empty.wav", "five")]
     (tmp_path / "empty.wav").touch()
-    monkeypatch.setattr(demo, "recordings", lambda: recordings)
+    monkeypatch.setattr(demo, "transcripts", lambda: recordings)
     assert status(monkeypatch, tmp_path, stated=0.96, heard="") == 1
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tools.word_errors import word_error_rate, word_errors
+from tools.word_errors import right_words, word_error_rate, word_errors
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,19 @@ def test_rate_weighs_clips_by_their_words() -> None:
 def test_rate_of_no_words_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         word_error_rate([])
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "right"),
+    [
+        ("a b c", "a b c", [True, True, True]),
+        ("a b c", "a x c", [True, False, True]),
+        ("a b c", "b c", [True, True]),
+        ("a c", "a b c", [True, False, True]),
+        ("a b", "", []),
+        ("", "a", [False]),
+        ("five five", "five", [True]),
+    ],
+)
+def test_which_words_are_right(reference: str, hypothesis: str, right: list[bool]) -> None:
+    assert right_words(reference, hypothesis) == right

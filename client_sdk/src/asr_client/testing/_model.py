@@ -220,10 +220,10 @@ def response(
     lines = text.split("\n")
     lines += lines[-1:] * (channels - len(lines))
     if channel == "separate":
-        heard: dict[int | None, str] = dict(enumerate(lines[:channels]))
+        lines_of: dict[int | None, str] = dict(enumerate(lines[:channels]))
     else:
-        heard = {None: " ".join(text.split("\n")) if channel == "mix" else lines[channel]}
-    text = "\n".join(heard.values())
+        lines_of = {None: " ".join(text.split("\n")) if channel == "mix" else lines[channel]}
+    text = "\n".join(lines_of.values())
     result: dict[str, Any] = {
         "contract": 1,
         "text": text,
@@ -233,12 +233,12 @@ def response(
         "timing_ms": {"decode": 0.1, "acoustic": 0.1, "ctc": 0.1, "total": 0.3},
     }
     if timestamps != "none":
-        result["words"] = _spans(r"\S+", heard, result["duration_s"])
+        result["words"] = _spans(r"\S+", lines_of, result["duration_s"])
     if timestamps == "char":
-        result["chars"] = _spans(r"\S", heard, result["duration_s"])
+        result["chars"] = _spans(r"\S", lines_of, result["duration_s"])
     if channel == "separate":
         result["channels"] = [
-            {"channel": index, "text": line, "confidence": 1.0} for index, line in heard.items()
+            {"channel": index, "text": line, "confidence": 1.0} for index, line in lines_of.items()
         ]
     answer = messages.ModelInferResponse(model_name="transcribe", model_version="1", id=request_id)
     for name, value in zip(OUTPUTS, (text, json.dumps(result)), strict=True):
@@ -248,11 +248,11 @@ def response(
 
 
 def _spans(
-    pattern: str, heard: Mapping[int | None, str], duration: float
+    pattern: str, lines_of: Mapping[int | None, str], duration: float
 ) -> list[dict[str, object]]:
     """What the pattern finds on each channel, None for all of them in one, by its start."""
     spans = []
-    for channel, text in heard.items():
+    for channel, text in lines_of.items():
         step = duration / max(1, len(text))
         for match in re.finditer(pattern, text):
             start, end = (round(edge * step, 3) for edge in match.span())

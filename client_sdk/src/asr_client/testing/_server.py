@@ -55,12 +55,12 @@ class _Weather:
     chances: dict[Fault, float]
     slow: float
     slow_s: float
-    dice: Random
+    rng: Random
 
     def draw(self) -> tuple[Fault | None, float]:
         """A request's failure, if any, and how much longer it takes in seconds."""
-        delay_s = self.slow_s if self.dice.random() < self.slow else 0.0
-        left = self.dice.random()
+        delay_s = self.slow_s if self.rng.random() < self.slow else 0.0
+        left = self.rng.random()
         for fault, chance in self.chances.items():
             left -= chance
             if left < 0:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_backend.errors import AsrError, internal_error
+from asr_backend.triton_io.errors import triton_error
 from asr_backend.triton_io.metrics import Metrics
-from asr_backend.triton_io.values import triton_error
 
 
 class Answers:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from asr_backend.acoustic.answers import Answers
 from asr_backend.acoustic.engine.device_lost import DeviceLost
 from asr_backend.acoustic.forward_plan import FORWARD_START_S, MAX_BATCH_AUDIO_S, plan_forwards
-from asr_backend.checkpoint.description import SAMPLE_RATE_HZ
+from asr_backend.audio.format import SAMPLE_RATE_HZ
 from asr_backend.errors import AsrError, ErrorCode, rounded_up
 from asr_backend.triton_io.metrics import Metrics
 from asr_backend.triton_io.progress import Progress
@@ -109,8 +109,11 @@ class AcousticModel:
             device_id=int(args["model_instance_device_id"]),
         )
         if device != "cpu":
-            fraction = float(parameters["gpu_memory_fraction"]) / int(parameters["instances"])
-            limit_gpu_memory(device, fraction)
+            limit_gpu_memory(
+                device,
+                float(parameters["gpu_memory_fraction"]),
+                instances=int(parameters["instances"]),
+            )
         cores = len(os.sched_getaffinity(0))
         engine = load_engine(
             checkpoint,

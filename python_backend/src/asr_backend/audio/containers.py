@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any, NoReturn
 
 import av
@@ -19,15 +19,16 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from asr_backend.audio.limits import AudioLimits
-from asr_backend.audio.mixing import FloatArray, to_mono
-from asr_backend.errors import AsrError, ErrorCode, rounded_up
-from asr_backend.front.contract import (
+from asr_backend.audio.format import (
     MAX_CHANNELS,
     MAX_SAMPLE_RATE_HZ,
     MIN_SAMPLE_RATE_HZ,
-    Options,
+    Channel,
+    Samples,
 )
+from asr_backend.audio.limits import AudioLimits
+from asr_backend.audio.mixing import to_mono
+from asr_backend.errors import AsrError, ErrorCode, rounded_up
 
 DEMUXERS = (
     *("wav", "w64", "aiff", "au", "caf", "flac", "mp3", "aac", "amr", "asf", "ogg"),
@@ -72,58 +73,66 @@ _TAGS = (b"ID3", b"TAG", b"APETAGEX")
 _MAX_FAILED_AT_END = 3
 
 
-def container_pieces(
-    view: memoryview, *, options: Options, limits: AudioLimits
-) -> Generator[tuple[int, FloatArray], None, None]:
-    """Yield (sample rate in Hz, at most a second of float32 [frames] mono) from an audio file.
+class Container:
+    """An audio file, opened.
 
     The best audio stream is taken, as FFmpeg ranks them; all other streams are left alone.
 
+    Args:
+        view: the whole file; not copied.
+
+    Attributes:
+        channels: channels of that stream.
+        duration_s: seconds that the file states or lets libav estimate; None where it does
+            neither.
+
     Raises:
-        AsrError: UNSUPPORTED_FORMAT, CORRUPT_AUDIO, BAD_SAMPLE_RATE, BAD_OPTIONS; AUDIO_TOO_LONG
-            for a length that the file states, and for too many samples, stated or decoded.
+        AsrError: UNSUPPORTED_FORMAT, CORRUPT_AUDIO, BAD_SAMPLE_RATE.
     """
-    with closing(_Memory(view)) as memory, _open(memory) as container:
-        stream = _audio_stream(container)
-        if _STATES_LENGTH.match(container.format.name):
-            _check_stated((container.duration or 0) / av.time_base, stream, limits)
+
+    def __init__(self, view: memoryview) -> None:
+        with ExitStack() as opened:
+            self._memory = opened.enter_context(closing(_Memory(view)))
+            self._container = opened.enter_context(_open(self._memory))
+            self._stream = _audio_stream(self._container)
+            self._opened = opened.pop_all()
+        duration = self._container.duration
+        self.duration_s = duration / av.time_base if duration else None
+        self.channels = self._stream.codec_context.channels
+
+    def pieces(
+        self, channel: Channel, limits: AudioLimits
+    ) -> Generator[tuple[int, Samples], None, None]:
+        """Yield (sample rate in Hz, at most a second of float32 [frames] mono); once only.
+
+        Raises:
+            AsrError: CORRUPT_AUDIO, UNSUPPORTED_FORMAT, BAD_SAMPLE_RATE; BAD_OPTIONS for a channel
+                that is not there; AUDIO_TOO_LONG for a length that the file states, and for too
+                many samples, stated or decoded.
+        """
+        if _STATES_LENGTH.match(self._container.format.name):
+            self._check_stated(limits)
         sample_count = 0
-        for frame in _frames(container, stream, memory):
+        for frame in _frames(self._container, self._stream, self._memory):
             samples = _samples(frame)
             rate_hz = frame.sample_rate
             sample_count += samples.size
             limits.check_samples(sample_count)
             # A packet may hold much more than a second, and its conversion costs a multiple.
             for start in range(0, len(samples), rate_hz):
-                yield rate_hz, to_mono(samples[start : start + rate_hz], options.channel)
+                yield rate_hz, to_mono(samples[start : start + rate_hz], channel)
 
+    def close(self) -> None:
+        """Close the file and let go of its bytes."""
+        self._opened.close()
 
-def _check_stated(seconds: float, stream: AudioStream, limits: AudioLimits) -> None:
-    # The second more is for what a container counts and a decoder trims.
-    if seconds > limits.max_audio_s + 1:
-        raise limits.too_long(rounded_up(seconds))
-    context = stream.codec_context
-    limits.check_samples(int((seconds - 1) * context.sample_rate) * context.channels)
-
-
-def stated_duration_s(view: memoryview) -> float | None:
-    """Seconds that an audio file states or lets libav estimate; None where it does neither.
-
-    Raises:
-        AsrError: as container_pieces.
-    """
-    with closing(_Memory(view)) as memory, _open(memory) as container:
-        return container.duration / av.time_base if container.duration else None
-
-
-def stated_channels(view: memoryview) -> int:
-    """Channels of the stream that container_pieces takes.
-
-    Raises:
-        AsrError: as container_pieces.
-    """
-    with closing(_Memory(view)) as memory, _open(memory) as container:
-        return _audio_stream(container).codec_context.channels
+    def _check_stated(self, limits: AudioLimits) -> None:
+        seconds = self.duration_s or 0.0
+        # The second more is for what a container counts and a decoder trims.
+        if seconds > limits.max_audio_s + 1:
+            raise limits.too_long(rounded_up(seconds))
+        rate_hz = self._stream.codec_context.sample_rate
+        limits.check_samples(int((seconds - 1) * rate_hz) * self.channels)
 
 
 class _Memory:

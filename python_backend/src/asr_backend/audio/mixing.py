@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from asr_backend.front.contract import check_channel
-
-FloatArray = npt.NDArray[np.float32]
+from asr_backend.audio.format import Channel, Samples, check_channel
 
 
-def to_mono(samples: npt.NDArray[Any], channel: Literal["mix", "separate"] | int) -> FloatArray:
+def to_mono(samples: npt.NDArray[Any], channel: Channel) -> Samples:
     """One channel, or the mean of all.
 
     Args:
         samples: [frames, channels] of uint8, int16, int32, int64, float32 or float64.
-        channel: an index, else the mean is taken.
+        channel: which one; "mix" takes the mean of all.
 
     Returns:
         float32 [frames], full scale 1; NaN and infinity stay what they are.
@@ -25,8 +23,8 @@ def to_mono(samples: npt.NDArray[Any], channel: Literal["mix", "separate"] | int
     Raises:
         AsrError: BAD_OPTIONS for an index that the audio has not.
     """
-    if isinstance(channel, int):
-        check_channel(channel, samples.shape[1])
+    check_channel(channel, samples.shape[1])
+    if channel != "mix":
         samples = samples[:, channel : channel + 1]
     with np.errstate(over="ignore", invalid="ignore"):
         floats = samples.astype(np.float32)

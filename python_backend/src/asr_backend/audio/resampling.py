@@ -5,8 +5,7 @@ from __future__ import annotations
 import av
 import numpy as np
 
-from asr_backend.audio.mixing import FloatArray
-from asr_backend.checkpoint.description import SAMPLE_RATE_HZ
+from asr_backend.audio.format import SAMPLE_RATE_HZ, Samples
 
 
 class Resampler:
@@ -23,18 +22,18 @@ class Resampler:
             if rate_hz != SAMPLE_RATE_HZ
             else None
         )
-        self._waiting: list[FloatArray] = []
+        self._waiting: list[Samples] = []
         self._waiting_count = 0
         self._in_count = 0
         self._out_count = 0
 
-    def push(self, mono: FloatArray) -> FloatArray:
+    def push(self, mono: Samples) -> Samples:
         """Take float32 [samples] at the given rate; return float32 [any number] at 16 kHz."""
         self._waiting.append(mono)
         self._waiting_count += len(mono)
         return self._resample() if self._waiting_count >= self.rate_hz else _join([])
 
-    def finish(self) -> FloatArray:
+    def finish(self) -> Samples:
         """Return what is left, after which nothing may be pushed."""
         last = [self._resample()]
         if self._resampler is not None:
@@ -46,7 +45,7 @@ class Resampler:
             last.append(np.zeros(max(0, expected - given), np.float32))
         return _join(last)
 
-    def _resample(self) -> FloatArray:
+    def _resample(self) -> Samples:
         mono = _join(self._waiting)
         self._waiting, self._waiting_count = [], 0
         self._in_count += len(mono)
@@ -60,9 +59,9 @@ class Resampler:
         return out
 
 
-def _array(frame: av.AudioFrame) -> FloatArray:
+def _array(frame: av.AudioFrame) -> Samples:
     return np.frombuffer(memoryview(frame.planes[0]), np.float32, count=frame.samples)
 
 
-def _join(arrays: list[FloatArray]) -> FloatArray:
+def _join(arrays: list[Samples]) -> Samples:
     return np.concatenate(arrays) if arrays else np.zeros(0, np.float32)

@@ -1,112 +1,143 @@
-"""One AUDIO element to blocks of samples, within limits that hold while it decodes."""
+"""One recording as it was submitted: opened once, and decoded as it is asked for."""
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from typing import Protocol
 
 import numpy as np
 
-from asr_backend.audio.containers import (
-    container_pieces,
-    stated_channels,
-    stated_duration_s,
-)
+from asr_backend.audio.containers import Container
+from asr_backend.audio.format import SAMPLE_RATE_HZ, Channel, PcmFormat, Samples
 from asr_backend.audio.limits import AudioLimits
-from asr_backend.audio.mixing import FloatArray
-from asr_backend.audio.pcm import pcm_duration_s, pcm_pieces
+from asr_backend.audio.pcm import RawPcm
 from asr_backend.audio.resampling import Resampler
 from asr_backend.audio.wav import as_pcm
-from asr_backend.checkpoint.description import SAMPLE_RATE_HZ
 from asr_backend.errors import AsrError, ErrorCode
-from asr_backend.front.contract import Options
 
 
-def decode(
-    data: bytes | memoryview | mmap.mmap, *, options: Options, limits: AudioLimits
-) -> Generator[FloatArray, None, None]:
-    """Decode, mix and resample one file or one run of raw PCM.
+class _Opened(Protocol):
+    """An open file or raw PCM."""
 
-    The generator does its work between two blocks, holds a few seconds of audio at a time
-    whatever the file expands to, and frees everything when it is closed early. Run it in a
-    thread; libav releases the interpreter lock.
+    @property
+    def channels(self) -> int: ...
 
-    Mixing takes the mean of all channels, as libav's own downmix weighs channels and drops
-    some. Audio at 16 kHz passes unchanged: 16-bit samples come out as `sample / 32768`.
+    @property
+    def duration_s(self) -> float | None: ...
 
-    A file that breaks off is decoded as far as it goes, whatever its header promises; audio that
-    stops decoding and goes on later is refused, with the second where it stopped. Raw AAC keeps
-    the encoder's delay, which only a container states.
+    def pieces(
+        self, channel: Channel, limits: AudioLimits
+    ) -> Generator[tuple[int, Samples], None, None]: ...
+
+    def close(self) -> None: ...
+
+
+class Source:
+    """A file in memory, or raw PCM.
+
+    It is opened by whatever is asked first: `channels`, `duration_s` or the first block. Opening a
+    file takes a millisecond, so ask in a thread; libav releases the interpreter lock. One thread
+    uses it at a time.
 
     Args:
-        data: the AUDIO element; not copied.
-        options: encoding, and for PCM its rate and channels; which channel to take.
-        limits: more than these is refused; a container's length as soon as it is known.
-
-    Yields:
-        float32 [samples], mono, 16 kHz, full scale 1, about one second each. All of them
-        together have ceil(n * 16000 / rate) samples for n at the submitted rate.
-
-    Raises:
-        AsrError: EMPTY_AUDIO, AUDIO_TOO_LARGE, AUDIO_TOO_LONG, UNSUPPORTED_FORMAT,
-            CORRUPT_AUDIO, BAD_SAMPLE_RATE, NON_FINITE_SAMPLES, or BAD_OPTIONS for a channel
-            that the audio has not.
+        data: the bytes as submitted; not copied.
+        pcm: the format of raw PCM; None for a file, which states its own.
+        max_bytes: more bytes than these are refused.
     """
-    view = _checked(data, limits)
-    if options.encoding == "container":
-        view, options = as_pcm(view, options) or (view, options)
-    pieces = container_pieces if options.encoding == "container" else pcm_pieces
-    with closing(pieces(view, options=options, limits=limits)) as source:
-        yield from _resampled(source, limits)
+
+    def __init__(
+        self,
+        data: bytes | memoryview | mmap.mmap,
+        *,
+        pcm: PcmFormat | None = None,
+        max_bytes: int,
+    ) -> None:
+        self._data = data
+        self._pcm = pcm
+        self._max_bytes = max_bytes
+        self._opened: _Opened | None = None
+
+    @property
+    def channels(self) -> int:
+        """Channels of the audio.
+
+        Raises:
+            AsrError: as blocks, for what opening finds.
+        """
+        return self._open().channels
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds of the audio, without decoding it.
+
+        Exact for raw PCM and plain WAV. The statement of another file is believed; None for a file
+        that states nothing.
+
+        Raises:
+            AsrError: as blocks, for what opening finds.
+        """
+        return self._open().duration_s
+
+    def blocks(self, channel: Channel, limits: AudioLimits) -> Generator[Samples, None, None]:
+        """Decode, mix and resample; once only.
+
+        The generator does its work between two blocks, holds a few seconds of audio at a time
+        whatever the file expands to, and closes the source when it ends or is closed.
+
+        Mixing takes the mean of all channels, as libav's own downmix weighs channels and drops
+        some. Audio at 16 kHz passes unchanged: 16-bit samples come out as `sample / 32768`.
+
+        A file that breaks off is decoded as far as it goes, whatever its header promises; audio
+        that stops decoding and goes on later is refused, with the second where it stopped. Raw AAC
+        keeps the encoder's delay, which only a container states.
+
+        Args:
+            channel: which one to take.
+            limits: more than these is refused; a file's length as soon as it is known.
+
+        Yields:
+            float32 [samples], mono, 16 kHz, full scale 1, about one second each. All of them
+            together have ceil(n * 16000 / rate) samples for n at the submitted rate.
+
+        Raises:
+            AsrError: EMPTY_AUDIO, AUDIO_TOO_LARGE, AUDIO_TOO_LONG, UNSUPPORTED_FORMAT,
+                CORRUPT_AUDIO, BAD_SAMPLE_RATE, NON_FINITE_SAMPLES, or BAD_OPTIONS for a channel
+                that the audio has not.
+        """
+        try:
+            with closing(self._open().pieces(channel, limits)) as pieces:
+                yield from _resampled(pieces, limits)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the bytes. Only what is known already may be asked afterwards."""
+        self._data = b""
+        if self._opened is not None:
+            self._opened.close()
+
+    def _open(self) -> _Opened:
+        if self._opened is None:
+            view = memoryview(self._data).cast("B")
+            if not view.nbytes:
+                raise AsrError(ErrorCode.EMPTY_AUDIO, "AUDIO has 0 bytes")
+            if view.nbytes > self._max_bytes:
+                raise AsrError(
+                    ErrorCode.AUDIO_TOO_LARGE,
+                    f"{view.nbytes} bytes, the limit is {self._max_bytes} bytes",
+                )
+            if self._pcm is not None:
+                self._opened = RawPcm(view, self._pcm)
+            elif (plain := as_pcm(view)) is not None:
+                self._opened = RawPcm(*plain)
+            else:
+                self._opened = Container(view)
+        return self._opened
 
 
-def count_channels(
-    data: bytes | memoryview | mmap.mmap, *, options: Options, limits: AudioLimits
-) -> int:
-    """Channels of the audio, without decoding it.
-
-    Raises:
-        AsrError: as decode.
-    """
-    view = _checked(data, limits)
-    return options.channels or stated_channels(view)
-
-
-def estimate_duration_s(
-    data: bytes | memoryview | mmap.mmap, *, options: Options, limits: AudioLimits
-) -> float:
-    """Seconds of audio, without decoding it; at most the limit.
-
-    Exact for raw PCM. A file's own statement is believed, and one that states nothing is taken
-    for as long as allowed.
-
-    Raises:
-        AsrError: as decode.
-    """
-    view = memoryview(data).cast("B")
-    if options.encoding == "container":
-        seconds = stated_duration_s(view)
-    else:
-        seconds = pcm_duration_s(view, options)
-    return min(limits.max_audio_s, limits.max_audio_s if seconds is None else seconds)
-
-
-def _checked(data: bytes | memoryview | mmap.mmap, limits: AudioLimits) -> memoryview:
-    view = memoryview(data).cast("B")
-    if not view.nbytes:
-        raise AsrError(ErrorCode.EMPTY_AUDIO, "AUDIO has 0 bytes")
-    if view.nbytes > limits.max_audio_bytes:
-        raise AsrError(
-            ErrorCode.AUDIO_TOO_LARGE,
-            f"{view.nbytes} bytes, the limit is {limits.max_audio_bytes} bytes",
-        )
-    return view
-
-
-def _resampled(
-    pieces: Iterator[tuple[int, FloatArray]], limits: AudioLimits
-) -> Iterator[FloatArray]:
+def _resampled(pieces: Iterator[tuple[int, Samples]], limits: AudioLimits) -> Iterator[Samples]:
     """Bring pieces of any rates to 16 kHz, and hold the limit of seconds."""
     resampler: Resampler | None = None
     seconds = 0.0
@@ -133,7 +164,7 @@ def _resampled(
         raise AsrError(ErrorCode.EMPTY_AUDIO, "the audio decodes to 0 samples")
 
 
-def _finite(block: FloatArray, position: int) -> FloatArray:
+def _finite(block: Samples, position: int) -> Samples:
     if not np.isfinite(block).all():
         first = (position + int(np.argmin(np.isfinite(block)))) / SAMPLE_RATE_HZ
         raise AsrError(ErrorCode.NON_FINITE_SAMPLES, f"NaN or infinity at {first:.2f} s")

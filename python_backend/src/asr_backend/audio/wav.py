@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import struct
 
-from asr_backend.front.contract import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ, Options
+from asr_backend.audio.format import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ, PcmFormat
 
 # RIFF, size, WAVE, fmt, its size, format, channels, rate, bytes a second, bytes a frame, bits.
 _HEADER = struct.Struct("<4sI4s4sIHHIIHH")
 _CHUNK = struct.Struct("<4sI")
 
 
-def as_pcm(view: memoryview, options: Options) -> tuple[memoryview, Options] | None:
-    """The samples of a plain WAV file, and the options with what its header states.
+def as_pcm(view: memoryview) -> tuple[memoryview, PcmFormat] | None:
+    """The samples of a plain WAV file, and the format that its header states.
 
     Plain is 16-bit mono PCM, all of it there. Several channels are not: those may hold other codecs
     in disguise, which libav looks for.
 
     Args:
         view: of a whole file, of whatever kind; not copied.
-        options: of encoding "container".
 
     Returns:
         None for any other file, broken ones included: they are libav's to read or to refuse.
@@ -32,9 +31,8 @@ def as_pcm(view: memoryview, options: Options) -> tuple[memoryview, Options] | N
         return None
     riff, _, wave, name, size, *layout = _HEADER.unpack_from(view)
     rate_hz = layout[2]
-    if (riff, wave, name, size) != (b"RIFF", b"WAVE", b"fmt ", 16) or layout != [
-        *(1, 1, rate_hz, 2 * rate_hz, 2, 16)
-    ]:
+    plain = [1, 1, rate_hz, 2 * rate_hz, 2, 16]
+    if (riff, wave, name, size) != (b"RIFF", b"WAVE", b"fmt ", 16) or layout != plain:
         return None
     position = _HEADER.size
     while name != b"data":
@@ -46,5 +44,5 @@ def as_pcm(view: memoryview, options: Options) -> tuple[memoryview, Options] | N
     whole = 0 < size <= view.nbytes - start and size % 2 == 0
     if not whole or not MIN_SAMPLE_RATE_HZ <= rate_hz <= MAX_SAMPLE_RATE_HZ:
         return None
-    stated = {"encoding": "pcm_s16le", "sample_rate": rate_hz, "channels": 1}
-    return view[start : start + size], options.model_copy(update=stated)
+    format = PcmFormat(encoding="pcm_s16le", sample_rate_hz=rate_hz, channels=1)
+    return view[start : start + size], format

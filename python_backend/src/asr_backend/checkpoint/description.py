@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_backend import __version__
+from asr_backend.audio.format import SAMPLE_RATE_HZ
 from asr_backend.checkpoint.files import (
     CheckpointError,
     adapter_file,
@@ -25,7 +26,6 @@ from asr_backend.errors import AsrError, ErrorCode
 MODEL_TYPES = frozenset(
     {"wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat"}
 )
-SAMPLE_RATE_HZ = 16_000
 
 # Defaults of the configuration, tokenizer and feature extractor classes of transformers, for files
 # that leave a key out.
@@ -109,6 +109,13 @@ class Checkpoint:
             )
         symbols = self.languages[language]
         return replace(self, language=language, **vars(symbols))
+
+    @property
+    def silent_ids(self) -> frozenset[int]:
+        """Ids that drop as blanks do: the blank, the special ones, those without a symbol."""
+        nameless = {id_ for id_, symbol in enumerate(self.vocabulary) if not symbol}
+        silent = {self.blank_id, *self.special_ids} - {self.word_delimiter_id}
+        return frozenset(silent | nameless)
 
     @property
     def stride_samples(self) -> int:

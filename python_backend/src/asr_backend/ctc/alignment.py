@@ -8,14 +8,14 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from asr_backend.ctc.greedy import Run
+from asr_backend.ctc.emissions import Emissions, Run
 
-LEAST_LOG_PROB = -1e4
+MIN_LOG_PROB = -1e4
 """Stands for the logarithm of 0, so that a path through it is bad and not impossible."""
 
 
 def align(
-    log_probs: npt.NDArray[np.float32],
+    emissions: Emissions,
     words: Sequence[Sequence[int]],
     *,
     silent_ids: Sequence[int],
@@ -27,7 +27,7 @@ def align(
     runs found here are then the same as its own.
 
     Args:
-        log_probs: float32 [frames, vocabulary], log-softmax.
+        emissions: of the recording.
         words: the text, each word's symbols by id, none of them silent or a delimiter.
         silent_ids: ids that stand for no character.
         delimiter_ids: ids that stand between words; may be empty for a single word.
@@ -40,7 +40,7 @@ def align(
     """
     if not words:
         return []
-    frames = np.maximum(log_probs, LEAST_LOG_PROB)
+    frames = np.maximum(emissions, MIN_LOG_PROB)
     silent = frames[:, list(silent_ids)].max(axis=1)
     gap = frames[:, list(delimiter_ids)].max(axis=1) if delimiter_ids else silent
     # States: a rest, then each symbol or delimiter with a rest behind it. Beside a delimiter or an

@@ -9,23 +9,23 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from pyctcdecode import BeamSearchDecoderCTC
 from pyctcdecode.alphabet import Alphabet
 
 from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.ctc.alignment import align
-from asr_backend.ctc.greedy import Run, Silence, Transcription, silent_ids, transcription
+from asr_backend.ctc.confidence import Silence
+from asr_backend.ctc.emissions import Emissions, Run
 from asr_backend.ctc.language_model import Ngrams, NoLanguageModel
 from asr_backend.ctc.ngram_files import NgramFiles
 from asr_backend.ctc.segments import Segments
+from asr_backend.ctc.transcription import Transcription, transcription
 from asr_backend.errors import AsrError, ErrorCode
 
-LEAST_SEGMENT_S = 8.0
+MIN_SEGMENT_S = 8.0
 """The search copies the text that it has at every step, so a segment's cost grows faster than its
 length."""
-MOST_SEGMENT_S = 20.0
+MAX_SEGMENT_S = 20.0
 
 
 class SearchStopped(Exception):
@@ -61,7 +61,7 @@ class BeamSearch:
 
     def __init__(self, checkpoint: Checkpoint, ngrams: NgramFiles | None = None) -> None:
         self.checkpoint = checkpoint
-        silent = silent_ids(checkpoint)
+        silent = checkpoint.silent_ids
         labels = [
             "" if id_ in silent else symbol for id_, symbol in enumerate(checkpoint.vocabulary)
         ]
@@ -92,7 +92,7 @@ class BeamSearch:
 
     def search(
         self,
-        log_probs: npt.NDArray[np.float32],
+        emissions: Emissions,
         *,
         beam_width: int,
         hotwords: Sequence[str],
@@ -109,7 +109,7 @@ class BeamSearch:
         decoder = self._last if last else self._not_last
         text, state, *_ = decoder.find(
             is_stopped,
-            log_probs,
+            emissions,
             beam_width=beam_width,
             prune_history=True,
             hotwords=hotwords,
@@ -118,7 +118,7 @@ class BeamSearch:
         )[0]
         # The frames that pyctcdecode gives are those of whichever path met a text first.
         words = align(
-            log_probs,
+            emissions,
             [spell(word, self.ids) for word in text.split()],
             silent_ids=self.silent_ids,
             delimiter_ids=self.delimiter_ids,
@@ -164,8 +164,8 @@ class BeamDecoder:
         }
         self._segments = Segments(
             checkpoint,
-            least_frames=round(LEAST_SEGMENT_S * frames_per_s),
-            most_frames=round(MOST_SEGMENT_S * frames_per_s),
+            min_frames=round(MIN_SEGMENT_S * frames_per_s),
+            max_frames=round(MAX_SEGMENT_S * frames_per_s),
         )
         self._words: list[list[Run]] = []
         self._state: Any = None
@@ -173,9 +173,9 @@ class BeamDecoder:
         self._silence = Silence()
         self._stopped = False
 
-    def push(self, log_probs: npt.NDArray[np.float32]) -> None:
+    def push(self, emissions: Emissions) -> None:
         """Take the next frames, float32 [any number, vocabulary], log-softmax."""
-        for segment in self._segments.push(log_probs):
+        for segment in self._segments.push(emissions):
             self._read(segment, last=False)
 
     def finish(self, duration_s: float) -> Transcription:
@@ -190,7 +190,7 @@ class BeamDecoder:
         """Make a push or finish in another thread raise SearchStopped at its next frame."""
         self._stopped = True
 
-    def _read(self, segment: npt.NDArray[np.float32], *, last: bool) -> None:
+    def _read(self, segment: Emissions, *, last: bool) -> None:
         if not len(segment):
             return
         words, self._state = self._search.search(

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from asr_backend.checkpoint.description import Checkpoint
-from asr_backend.ctc.greedy import silent_ids
-
-Emissions = npt.NDArray[np.float32]
+from asr_backend.ctc.emissions import Emissions
 
 CERTAIN_LOG_PROB = math.log(0.9)
 """Of the symbol of a frame at which a segment may end."""
@@ -19,27 +16,27 @@ CERTAIN_LOG_PROB = math.log(0.9)
 class Segments:
     """Takes frames as they come and gives segments that end between two words.
 
-    A cut is made at the first frame behind `least_frames` that holds the word delimiter, or rests
+    A cut is made at the first frame behind `min_frames` that holds the word delimiter, or rests
     behind one, beyond doubt; in a vocabulary without one, at any such rest. A segment without such
-    a frame is cut at `most_frames`, be that in a word. Cuts depend on the frames alone, not on how
+    a frame is cut at `max_frames`, be that in a word. Cuts depend on the frames alone, not on how
     they were pushed.
 
     Args:
         checkpoint: whose symbols the emissions hold.
-        least_frames: of every segment but the last.
-        most_frames: of any segment.
+        min_frames: of every segment but the last.
+        max_frames: of any segment.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, least_frames: int, most_frames: int) -> None:
-        self._silent_ids = sorted(silent_ids(checkpoint))
+    def __init__(self, checkpoint: Checkpoint, *, min_frames: int, max_frames: int) -> None:
+        self._silent_ids = sorted(checkpoint.silent_ids)
         self._delimiter_id = checkpoint.word_delimiter_id
-        self._least = least_frames
-        self._most = most_frames
+        self._min_frames = min_frames
+        self._max_frames = max_frames
         self._open: Emissions = np.zeros((0, len(checkpoint.vocabulary)), np.float32)
 
-    def push(self, log_probs: Emissions) -> list[Emissions]:
+    def push(self, emissions: Emissions) -> list[Emissions]:
         """Take float32 [any number, vocabulary]; return the segments that are now complete."""
-        self._open = np.concatenate([self._open, log_probs])
+        self._open = np.concatenate([self._open, emissions])
         segments = []
         while (end := self._end()) is not None:
             segments.append(self._open[:end])
@@ -53,8 +50,8 @@ class Segments:
 
     def _end(self) -> int | None:
         """The frame at which the open segment ends, once that is known."""
-        frames = self._open[: self._most]
-        if len(frames) <= self._least:
+        frames = self._open[: self._max_frames]
+        if len(frames) <= self._min_frames:
             return None
         ids = frames.argmax(axis=1)
         rests = np.isin(ids, self._silent_ids)
@@ -64,7 +61,7 @@ class Segments:
         if self._delimiter_id is None:
             between = rests
         between &= frames.max(axis=1) >= CERTAIN_LOG_PROB
-        ends = np.flatnonzero(between[self._least :])
+        ends = np.flatnonzero(between[self._min_frames :])
         if len(ends):
-            return self._least + int(ends[0])
-        return self._most if len(frames) == self._most else None
+            return self._min_frames + int(ends[0])
+        return self._max_frames if len(frames) == self._max_frames else None

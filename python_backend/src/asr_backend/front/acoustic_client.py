@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_backend.errors import AsrError, ErrorCode
+from asr_backend.triton_io.errors import Cancelled, UpstreamError
 from asr_backend.triton_io.metrics import Metrics
 
 # Words of Triton's that mean "the acoustic model's process is gone or being replaced".
@@ -30,24 +31,6 @@ MAX_BACKOFF_S = 1.0
 RESTART_PATIENCE_S = 60.0
 MAX_DEVICES_LOST = 3
 """Devices that may be lost under one window: it may be the window that fells them."""
-
-
-class UpstreamError(Exception):
-    """An answer of Triton's that is passed on with its own words and status.
-
-    Args:
-        message: Triton's words.
-        status: its status, as pb_utils.TritonError knows it.
-    """
-
-    def __init__(self, message: str, status: Any) -> None:
-        super().__init__(message)
-        self.message = message
-        self.status = status
-
-
-class Cancelled(Exception):
-    """The caller went away or its deadline passed."""
 
 
 class AcousticCalls:

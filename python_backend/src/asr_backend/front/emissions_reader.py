@@ -8,10 +8,9 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from asr_backend.ctc.greedy import Decoder, Transcription
+from asr_backend.ctc.decoders import Decoder
+from asr_backend.ctc.emissions import Emissions
+from asr_backend.ctc.transcription import Transcription
 from asr_backend.segmentation.stitching import Stitcher
 from asr_backend.segmentation.windower import Window
 
@@ -43,7 +42,7 @@ class EmissionsReader:
         self._always_in_pool = always_in_pool
         self._frame_count = 0
 
-    async def push(self, window: Window, emissions: npt.NDArray[np.float32]) -> None:
+    async def push(self, window: Window, emissions: Emissions) -> None:
         """Read the next window's emissions, float32 [frames, vocabulary]."""
         self._frame_count += len(emissions)
         work = partial(self._push, window, emissions)
@@ -58,7 +57,7 @@ class EmissionsReader:
         """End what runs in a thread: nobody waits for the transcript."""
         self._decoder.stop()
 
-    def _push(self, window: Window, emissions: npt.NDArray[np.float32]) -> None:
+    def _push(self, window: Window, emissions: Emissions) -> None:
         final = self._stitcher.push(window.start_sample, emissions, after_pause=window.after_pause)
         self._decoder.push(final)
 

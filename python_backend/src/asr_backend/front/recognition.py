@@ -14,26 +14,26 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from asr_backend.audio import AudioLimits, count_channels, decode, estimate_duration_s
+from asr_backend.audio.format import Channel, Samples
+from asr_backend.audio.limits import AudioLimits
+from asr_backend.audio.source import Source
 from asr_backend.checkpoint.description import Checkpoint
-from asr_backend.ctc.greedy import Transcription, side_by_side
-from asr_backend.front.contract import Options
-from asr_backend.front.decoders import Decoders
+from asr_backend.ctc.decoders import Decoders
+from asr_backend.ctc.emissions import Emissions
+from asr_backend.ctc.transcription import Transcription, side_by_side
 from asr_backend.front.emissions_reader import EmissionsReader
+from asr_backend.front.options import Options
 from asr_backend.front.window_budget import LongAudio
 from asr_backend.front.window_source import WindowSource
 from asr_backend.front.work_limits import WorkLimits
 from asr_backend.segmentation.stitching import Stitcher
-from asr_backend.segmentation.windower import Window
+from asr_backend.segmentation.windower import Window, Windower
 
-Samples = npt.NDArray[np.float32]
 IsCancelled = Callable[[], bool]
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class AcousticModel(Protocol):
 
     async def log_probs(
         self, samples: Samples, is_cancelled: IsCancelled, language: str | None
-    ) -> Samples:
+    ) -> Emissions:
         """Float32 [n] at 16 kHz to float32 [frames, vocabulary of the language]."""
         ...
 
@@ -169,7 +169,7 @@ class Recognizer:
 
         Each decodes the audio for itself, so that none has to wait in memory for the others.
         """
-        counting = partial(count_channels, audio, options=options, limits=self._limits)
+        counting = partial(_count_channels, self._source(audio, options))
         count = await self._in_decode_pool(counting)
         limits = self._work_limits.audio_limits(self._limits, options, channels=count)
         at_once = asyncio.Semaphore(CHANNELS_AT_ONCE)
@@ -209,11 +209,11 @@ class Recognizer:
         is_search = options.decoder == "beam"
         reader = EmissionsReader(
             Stitcher(self._checkpoint.in_language(options.language)),
-            self._decoders.decoder(options),
+            self._decoders.decoder(options.language, options.beam),
             self._search_pool if is_search else self._decode_pool,
             always_in_pool=is_search,
         )
-        pending: deque[tuple[Window, asyncio.Task[Samples]]] = deque()
+        pending: deque[tuple[Window, asyncio.Task[Emissions]]] = deque()
         sample_count = 0
 
         async def collect() -> None:
@@ -232,21 +232,25 @@ class Recognizer:
         def held() -> int:
             return sum(len(window.samples) for window, _ in pending)
 
-        estimate = partial(estimate_duration_s, audio, options=options, limits=limits)
+        recording = self._source(audio, options)
+        channel: Channel = "mix" if options.channel == "separate" else options.channel
         source = WindowSource(
-            decode(audio, options=options, limits=limits),
-            max_window_s=self._max_window_s,
-            overlap_s=self._overlap_s,
-            stride_samples=self._checkpoint.stride_samples,
+            recording.blocks(channel, limits),
+            Windower(
+                max_window_s=self._max_window_s,
+                overlap_s=self._overlap_s,
+                stride_samples=self._checkpoint.stride_samples,
+            ),
         )
         try:
             while (window := await self._next_window(source, stages)) is not None:
-                sample_count = window.start_sample + len(window.samples)
+                sample_count = window.end_sample
                 if sample_count < self._checkpoint.receptive_field_samples:
                     break
                 is_long = window.index > 0 or not window.last
                 if window.index == 0:
-                    on_length(await self._in_decode_pool(estimate) if is_long else seconds())
+                    stated_s = recording.duration_s if is_long else seconds()
+                    on_length(min(limits.max_audio_s, stated_s or limits.max_audio_s))
                 call = self._emissions(
                     window.samples, is_cancelled, options.language, is_long=is_long
                 )
@@ -271,6 +275,9 @@ class Recognizer:
             pending.clear()
             await _cancel(tasks)
 
+    def _source(self, audio: bytes | mmap.mmap, options: Options) -> Source:
+        return Source(audio, pcm=options.pcm, max_bytes=self._limits.max_audio_bytes)
+
     async def _next_window(self, source: WindowSource, stages: Stages) -> Window | None:
         started = time.perf_counter()
         window = await self._in_decode_pool(source.pull)
@@ -282,11 +289,16 @@ class Recognizer:
 
     async def _emissions(
         self, samples: Samples, is_cancelled: IsCancelled, language: str | None, *, is_long: bool
-    ) -> Samples:
+    ) -> Emissions:
         if not is_long:
             return await self._acoustic.log_probs(samples, is_cancelled, language)
         async with self._long_audio.admit(len(samples)):
             return await self._acoustic.log_probs(samples, is_cancelled, language)
+
+
+def _count_channels(source: Source) -> int:
+    with closing(source):
+        return source.channels
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:

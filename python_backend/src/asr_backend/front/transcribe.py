@@ -20,17 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from asr_backend.audio import AudioLimits
+from asr_backend.audio.limits import AudioLimits
+from asr_backend.ctc.decoders import Decoders
 from asr_backend.ctc.ngram_files import find_ngrams
 from asr_backend.errors import AsrError, ErrorCode
-from asr_backend.front.acoustic_client import AcousticCalls, Cancelled
-from asr_backend.front.contract import Options, encode_result, parse_options
-from asr_backend.front.decoders import Decoders
-from asr_backend.front.failure import Failure, failure
+from asr_backend.front.acoustic_client import AcousticCalls
+from asr_backend.front.options import Options, parse_options
 from asr_backend.front.recognition import Recognition, Recognizer
+from asr_backend.front.result import encode_result
 from asr_backend.front.spool import SPOOL_BYTES, spool
 from asr_backend.front.unfinished import UnfinishedCall, UnfinishedCalls
 from asr_backend.front.work_limits import WorkLimits
+from asr_backend.triton_io.errors import Cancelled, Failure, failure
 from asr_backend.triton_io.metrics import Metrics
 from asr_backend.triton_io.progress import Progress
 from asr_backend.triton_io.shared_memory import SharedMemory

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Generator
-from contextlib import closing
 
-import numpy as np
-import numpy.typing as npt
-
-from asr_backend.segmentation.windower import Window, windows
+from asr_backend.audio.format import Samples
+from asr_backend.segmentation.windower import Window, Windower
 
 
 class WindowSource:
@@ -20,26 +18,13 @@ class WindowSource:
 
     Args:
         blocks: float32 [any number] each, mono, 16 kHz; closed with this one.
-        max_window_s: longest window, in seconds.
-        overlap_s: what two neighbouring windows share, in seconds.
-        stride_samples: samples from one frame to the next.
+        windower: cuts them into windows.
     """
 
-    def __init__(
-        self,
-        blocks: Generator[npt.NDArray[np.float32], None, None],
-        *,
-        max_window_s: float,
-        overlap_s: float,
-        stride_samples: int,
-    ) -> None:
+    def __init__(self, blocks: Generator[Samples, None, None], windower: Windower) -> None:
         self._blocks = blocks
-        self._windows = windows(
-            self._until_closed(),
-            max_window_s=max_window_s,
-            overlap_s=overlap_s,
-            stride_samples=stride_samples,
-        )
+        self._windower = windower
+        self._ready: deque[Window] = deque()
         self._lock = threading.Lock()
         """Guards the three flags."""
         self._is_pulling = self._is_closed = False
@@ -55,18 +40,18 @@ class WindowSource:
             AsrError: the audio's fault.
         """
         with self._lock:
-            if self._is_closed:
+            if self._is_closed or self.is_freed:
                 return None
             self._is_pulling = True
         window = None
         try:
-            window = next(self._windows, None)
+            window = self._next()
         finally:
             with self._lock:
                 self._is_pulling = False
                 free = self.is_freed = self._is_closed or window is None or window.last
             if free:
-                self._free()
+                self._blocks.close()
         return window
 
     def close(self) -> None:
@@ -76,16 +61,14 @@ class WindowSource:
             if self._is_pulling or self.is_freed:
                 return
             self.is_freed = True
-        self._free()
-
-    def _free(self) -> None:
-        self._windows.close()
-        # Windows that nobody pulled do not close the decoder.
         self._blocks.close()
 
-    def _until_closed(self) -> Generator[npt.NDArray[np.float32], None, None]:
-        with closing(self._blocks):
-            for block in self._blocks:
-                if self._is_closed:
-                    return
-                yield block
+    def _next(self) -> Window | None:
+        while not self._ready:
+            block = next(self._blocks, None)
+            if self._is_closed:
+                return None
+            if block is None:
+                return self._windower.finish()
+            self._ready.extend(self._windower.push(block))
+        return self._ready.popleft()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from asr_backend.audio import AudioLimits
-from asr_backend.front.contract import Options
-from asr_backend.front.decoders import DEFAULT_BEAM_WIDTH
+from asr_backend.audio.limits import AudioLimits
+from asr_backend.front.options import Options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +28,8 @@ class WorkLimits:
             channels: how many are transcribed, each for itself; None for the mix or one of them.
         """
         bounds = [(limits.max_audio_s, limits.reason)]
-        if options.decoder == "beam":
-            width = options.beam_width or DEFAULT_BEAM_WIDTH
+        if (beam := options.beam) is not None:
+            width = beam.width
             reason = f" at beam_width {width} (width times seconds: {self.max_beam_work:.10g})"
             bounds.append((self.max_beam_work / width, reason))
         if channels:

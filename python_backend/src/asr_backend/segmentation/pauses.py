@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from asr_backend.checkpoint.description import SAMPLE_RATE_HZ
+from asr_backend.audio.format import SAMPLE_RATE_HZ
 
 FRAMES_A_SECOND = 50
 FRAME_SAMPLES = SAMPLE_RATE_HZ // FRAMES_A_SECOND

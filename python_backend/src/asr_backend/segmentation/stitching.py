@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from asr_backend.checkpoint.description import Checkpoint
-
-Emissions = npt.NDArray[np.float32]
+from asr_backend.checkpoint.description import Checkpoint
+from asr_backend.ctc.emissions import Emissions
 
 MARGIN_FRAMES = 4
 """Quiet frames wanted on both sides of a cut. Neighbouring windows may then place a symbol up to
@@ -41,14 +37,14 @@ class Stitcher:
         self._open_start = 0
 
     def push(
-        self, window_start_sample: int, log_probs: Emissions, *, after_pause: bool = False
+        self, window_start_sample: int, emissions: Emissions, *, after_pause: bool = False
     ) -> Emissions:
         """Take the next window's emissions.
 
         Args:
             window_start_sample: a multiple of the stride, inside what the last window covered;
                 behind it in a pause only.
-            log_probs: float32 [frames, vocabulary].
+            emissions: float32 [frames, vocabulary].
             after_pause: whether the window begins between two words.
 
         Returns:
@@ -65,12 +61,12 @@ class Stitcher:
         if start > end:
             raise ValueError(f"a window starts at frame {start}, the one before ends at {end}")
         first = max(start, self._open_start)
-        overlap = min(end, start + len(log_probs)) - first
+        overlap = min(end, start + len(emissions)) - first
         cut = first + self._cut(
-            self._open[first - self._open_start :][:overlap], log_probs[first - start :][:overlap]
+            self._open[first - self._open_start :][:overlap], emissions[first - start :][:overlap]
         )
         final = self._open[: cut - self._open_start]
-        self._open, self._open_start = log_probs[cut - start :], cut
+        self._open, self._open_start = emissions[cut - start :], cut
         if after_pause and self._is_quiet(self._open[:1]).all():
             self._open = np.concatenate([self._pause, self._open[1:]])
         return final
@@ -80,8 +76,8 @@ class Stitcher:
         final, self._open = self._open, self._open[:0]
         return final
 
-    def _is_quiet(self, log_probs: Emissions) -> npt.NDArray[np.bool_]:
-        return np.isin(log_probs.argmax(axis=1), self._quiet_ids)
+    def _is_quiet(self, emissions: Emissions) -> npt.NDArray[np.bool_]:
+        return np.isin(emissions.argmax(axis=1), self._quiet_ids)
 
     def _cut(self, left: Emissions, right: Emissions) -> int:
         """The frame of an overlap from which the right side counts."""

@@ -165,10 +165,9 @@ def _gpus(settings: Settings, server: tritonserver.Triton) -> Gpus:
 
 
 def _check_compilation(settings: Settings, gpus: Gpus) -> None:
-    if not gpus.indices and settings.precision in ("auto", "int8"):
+    if not gpus.indices:
         raise StartError(
-            f"--compile with --precision {settings.precision}: a CPU compiles fp32, bf16 and fp16; "
-            "name one of them, or leave --compile out"
+            "--compile is for a GPU; on a CPU compiled layers are no faster, leave --compile out"
         )
     with tempfile.TemporaryDirectory() as nothing_kept:
         tried = subprocess.run(
@@ -180,7 +179,7 @@ def _check_compilation(settings: Settings, gpus: Gpus) -> None:
         )
     if tried.returncode:
         why = tried.stdout.strip() or f"exit status {tried.returncode}"
-        raise StartError(f"--compile: no working C++ compiler (g++, or what CXX names): {why}")
+        raise StartError(f"--compile: torch cannot compile for this GPU: {why}")
 
 
 def _convert(argv: Sequence[str]) -> int:

@@ -90,8 +90,7 @@ class Settings:
     )
     compile: bool = _flag(
         False,
-        "compile the network's layers while it loads; needs a C++ compiler, and on a CPU "
-        "--precision fp32, bf16 or fp16",
+        "compile the network's layers while it loads; for a GPU, refused on a CPU",
         shown_default="off; the variable takes 1 and 0",
     )
     max_batch_size: int = _flag(32, "windows in one batch of wav2vec2", low=1, high=4096)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from asr_backend.checkpoint.description import Checkpoint, demo_checkpoint, load_checkpoint
-from asr_backend.errors import UNAVAILABLE_CODES, AsrError, ErrorCode
 
 
 def model_parameters(args: dict[str, str]) -> dict[str, str]:
@@ -32,14 +30,3 @@ def served_checkpoint(parameters: Mapping[str, str]) -> Checkpoint:
         id=parameters.get("model_id"),
         revision=parameters.get("model_revision"),
     )
-
-
-def triton_error(pb_utils: Any, error: AsrError) -> Any:
-    """A pb_utils.TritonError with the gRPC status that the contract gives the error's code."""
-    if error.code in UNAVAILABLE_CODES:
-        status = pb_utils.TritonError.UNAVAILABLE
-    elif error.code is ErrorCode.INTERNAL_ERROR:
-        status = pb_utils.TritonError.INTERNAL
-    else:
-        status = pb_utils.TritonError.INVALID_ARG
-    return pb_utils.TritonError(str(error), status)

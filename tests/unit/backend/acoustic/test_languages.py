@@ -16,13 +16,13 @@ from transformers import Wav2Vec2ForCTC
 
 from asr_backend.acoustic.engine.loading import load_engine
 from asr_backend.acoustic.model import AcousticModel
-from asr_backend.audio import AudioLimits
+from asr_backend.audio.limits import AudioLimits
 from asr_backend.checkpoint.description import load_checkpoint
 from asr_backend.checkpoint.files import CheckpointError
+from asr_backend.ctc.decoders import BeamSettings, Decoders
 from asr_backend.errors import AsrError, ErrorCode
 from asr_backend.front.acoustic_client import AcousticCalls
-from asr_backend.front.contract import parse_options
-from asr_backend.front.decoders import Decoders
+from asr_backend.front.options import parse_options
 from asr_backend.front.recognition import Recognizer
 from asr_backend.front.work_limits import WorkLimits
 from asr_backend.triton_io.metrics import Metrics
@@ -177,13 +177,12 @@ def test_words_are_of_the_language_s_letters(folder: Path) -> None:
     decoders = Decoders(checkpoint)
     for language, word in (("deu", "TÜR"), ("kat", "გზა"), ("eng", "TEN")):
         vocabulary = checkpoint.in_language(language).vocabulary
-        for decoder in ("greedy", "beam"):
-            options = json.dumps({"decoder": decoder, "language": language}).encode()
-            reader = decoders.decoder(parse_options(options))
+        for beam in (None, BeamSettings()):
+            reader = decoders.decoder(language, beam)
             reader.push(emissions([*word, "<pad>"], vocabulary))
             assert reader.finish(1).text == word
     with pytest.raises(AsrError, match="never writes"):
-        decoders.decoder(parse_options(b'{"decoder": "beam", "hotwords": ["TUR"]}'))
+        decoders.decoder(None, BeamSettings(hotwords=("TUR",)))
 
 
 def test_an_adapter_that_does_not_fit_is_one_line(folder: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import closing
 from typing import Literal
 
 import numpy as np
@@ -8,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_backend.audio.containers import container_pieces
+from asr_backend.audio.containers import Container
+from asr_backend.audio.format import Channel, PcmFormat
 from asr_backend.audio.wav import as_pcm
 from asr_backend.errors import ErrorCode
-from asr_backend.front.contract import Options
-from tests.support.backend.decoded import LIMITS, options, refusal, samples_of
+from tests.support.backend.decoded import LIMITS, refusal, samples_of
 from tests.support.backend.files import encode, s16, tone, wav
 
 PCM = s16(tone(0.5, 16_000)).tobytes()
@@ -24,9 +25,9 @@ def with_chunk(name: bytes, data: bytes, file: bytes) -> bytes:
     return file[:36] + chunk + file[36:]
 
 
-def by_libav(file: bytes, wanted: Options) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    pieces = container_pieces(memoryview(file), options=wanted, limits=LIMITS)
-    return np.concatenate([mono for _, mono in pieces])
+def by_libav(file: bytes, channel: Channel) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    with closing(Container(memoryview(file))) as container:
+        return np.concatenate([mono for _, mono in container.pieces(channel, LIMITS)])
 
 
 @given(
@@ -38,19 +39,18 @@ def test_a_plain_file_sounds_as_libav_reads_it(
     samples: bytes, extra: bytes, channel: Literal["mix"] | int
 ) -> None:
     file = with_chunk(b"junk", extra, wav(samples)) + b"junk\x04\0\0\0abcd"
-    assert as_pcm(memoryview(file), options()) is not None
+    assert as_pcm(memoryview(file)) is not None
     heard = samples_of(file, channel=channel)
-    assert np.array_equal(heard, by_libav(file, options(channel=channel)))
+    assert np.array_equal(heard, by_libav(file, channel))
 
 
 def test_what_other_programs_write_is_plain() -> None:
     file = encode(
         s16(tone(0.5, 8_000)), container="wav", codec="pcm_s16le", rate_hz=8_000, layout="mono"
     )
-    found = as_pcm(memoryview(file), options(channel=0, timestamps="char"))
+    found = as_pcm(memoryview(file))
     assert found is not None
-    stated = {"encoding": "pcm_s16le", "sample_rate": 8_000, "channels": 1}
-    assert found[1] == options(channel=0, timestamps="char", **stated)
+    assert found[1] == PcmFormat(encoding="pcm_s16le", sample_rate_hz=8_000, channels=1)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_what_other_programs_write_is_plain() -> None:
     }.values(),
 )
 def test_all_else_is_left_to_libav(file: bytes) -> None:
-    assert as_pcm(memoryview(file), options()) is None
+    assert as_pcm(memoryview(file)) is None
 
 
 def test_a_channel_that_is_not_there_is_refused_alike() -> None:

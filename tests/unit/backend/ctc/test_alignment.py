@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_backend.ctc.alignment import LEAST_LOG_PROB, align
-from asr_backend.ctc.greedy import GreedyDecoder, silent_ids
+from asr_backend.ctc.alignment import MIN_LOG_PROB, align
+from asr_backend.ctc.greedy import GreedyDecoder
 from tests.support.backend.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
 
 CHECKPOINT = checkpoint()
-SILENT = sorted(silent_ids(CHECKPOINT))
+SILENT = sorted(CHECKPOINT.silent_ids)
 BAR = BASE_VOCABULARY.index("|")
 
 
@@ -62,4 +62,4 @@ def test_no_text_and_impossible_symbols():
     frames = emissions(spell("AB"))
     frames[:, BASE_VOCABULARY.index("Q")] = -np.inf
     (word,) = align(frames, ids("Q"), silent_ids=SILENT, delimiter_ids=[BAR])
-    assert word[0].log_prob == LEAST_LOG_PROB
+    assert word[0].log_prob == MIN_LOG_PROB

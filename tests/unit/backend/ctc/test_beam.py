@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyctcdecode import BeamSearchDecoderCTC
 
-from asr_backend.ctc.beam import MOST_SEGMENT_S, BeamDecoder, BeamSearch, SearchStopped
+from asr_backend.ctc.beam import MAX_SEGMENT_S, BeamDecoder, BeamSearch, SearchStopped
 from asr_backend.ctc.beam import spell as spell_ids
-from asr_backend.ctc.greedy import GreedyDecoder, Transcription
+from asr_backend.ctc.decoders import BeamSettings, Decoders
+from asr_backend.ctc.greedy import GreedyDecoder
+from asr_backend.ctc.transcription import Transcription
 from asr_backend.errors import AsrError, ErrorCode
-from asr_backend.front.contract import parse_options
-from asr_backend.front.decoders import Decoders
 from tests.support.backend.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
 
 CHECKPOINT = checkpoint()
@@ -140,7 +140,7 @@ def test_it_holds_a_segment_whatever_it_is_given() -> None:
     frames = spoken("A BOOK OF HEARTS ")
     for _ in range(200):
         decoder.push(frames)
-        assert len(decoder._segments._open) < MOST_SEGMENT_S * 50
+        assert len(decoder._segments._open) < MAX_SEGMENT_S * 50
     assert decoder.finish(1e9).text == " ".join(["A BOOK OF HEARTS"] * 200)
 
 
@@ -164,16 +164,16 @@ def test_vocabularies_of_other_kinds() -> None:
     assert spell_ids("abcd", {"abc": 0, "ab": 1, "cd": 2}) == [1, 2]
 
 
-def test_options_reach_the_search() -> None:
+def test_settings_reach_the_search() -> None:
     decoders = Decoders(CHECKPOINT)
     frames = between(spoken("BUDS"), 4, "D", "L")
-    for options, text in (
-        (b'{"decoder": "beam"}', "BUDS"),
-        (b'{"decoder": "beam", "hotwords": ["BULS"]}', "BULS"),
-        (b'{"decoder": "beam", "hotwords": ["BULS"], "hotword_weight": 0}', "BUDS"),
-        (b"{}", "BUDS"),
+    for beam, text in (
+        (BeamSettings(), "BUDS"),
+        (BeamSettings(hotwords=("BULS",)), "BULS"),
+        (BeamSettings(hotwords=("BULS",), hotword_weight=0), "BUDS"),
+        (None, "BUDS"),
     ):
-        decoder = decoders.decoder(parse_options(options))
+        decoder = decoders.decoder(None, beam)
         decoder.push(frames)
         assert decoder.finish(1).text == text
 
@@ -182,5 +182,5 @@ def test_without_pyctcdecode_beam_search_says_what_to_install(monkeypatch) -> No
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     decoders = Decoders(CHECKPOINT)
     with pytest.raises(AsrError, match=r"BAD_OPTIONS: .*asr-backend\[beam\]"):
-        decoders.decoder(parse_options(b'{"decoder": "beam"}'))
-    assert decoders.decoder(parse_options(b"{}"))
+        decoders.decoder(None, BeamSettings())
+    assert decoders.decoder(None, None)

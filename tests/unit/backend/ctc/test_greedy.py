@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_backend.ctc.greedy import Decoder, GreedyDecoder, Transcription
+from asr_backend.ctc.decoders import Decoder
+from asr_backend.ctc.greedy import GreedyDecoder
+from asr_backend.ctc.transcription import Transcription
 from tests.support.backend.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
 
 CHECKPOINT = checkpoint()

@@ -13,10 +13,9 @@ import pytest
 from asr_backend.checkpoint.description import Checkpoint, load_checkpoint
 from asr_backend.checkpoint.files import CheckpointError
 from asr_backend.ctc.beam import BeamDecoder, BeamSearch
+from asr_backend.ctc.decoders import BeamSettings, Decoders
 from asr_backend.ctc.language_model import Ngrams
 from asr_backend.ctc.ngram_files import NgramFiles, find_ngrams
-from asr_backend.front.contract import parse_options
-from asr_backend.front.decoders import Decoders
 from tests.support.backend.checkpoints import SHAPES, SYMBOLS, write_checkpoint
 from tests.support.backend.emissions import BASE_VOCABULARY, checkpoint, emissions
 from tests.support.ngrams import arpa
@@ -117,7 +116,7 @@ def test_the_layout_that_hugging_face_writes(model: Path, tmp_path: Path) -> Non
     assert BASE_VOCABULARY == SYMBOLS
     for text in ("TWO BUDS", "SIX BUDS", "BUDS OF MAY"):
         frames = wavering(text)
-        decoder = decoders.decoder(parse_options(b'{"decoder": "beam"}'))
+        decoder = decoders.decoder(None, BeamSettings())
         decoder.push(frames)
         assert decoder.finish(9).text == processor.decode(frames).text
 

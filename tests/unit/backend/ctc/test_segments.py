@@ -10,7 +10,7 @@ from tests.support.backend.emissions import checkpoint, emissions, spell
 
 def cut(text: str, *, sizes: tuple[int, ...] = (), delimiter: str | None = "|") -> list[int]:
     frames = emissions(spell(text), probabilities=[0.95] * len(text))
-    segments = Segments(checkpoint(delimiter=delimiter), least_frames=4, most_frames=9)
+    segments = Segments(checkpoint(delimiter=delimiter), min_frames=4, max_frames=9)
     parts = []
     for part in np.split(frames, np.cumsum(sizes)) if sizes else [frames]:
         parts += segments.push(part)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pyctcdecode import BeamSearchDecoderCTC
 
-from asr_backend.front import recognition, unfinished
+from asr_backend.audio.source import Source
+from asr_backend.front import unfinished
 from tests.support.backend.doubles import ResponseSender
 from tests.support.backend.front import PCM, Front, answered, levels, request, text_of
 
@@ -27,15 +28,15 @@ class HungDecoder:
         self.hangs = threading.Event()
         self.go_on = threading.Event()
         self.closed = threading.Event()
-        self._decode = recognition.decode
         self._begun = 0
-        monkeypatch.setattr(recognition, "decode", self.decode)
+        decode = Source.blocks
+        monkeypatch.setattr(Source, "blocks", lambda *args: self._blocks(decode(*args)))
 
-    def decode(self, *args: Any, **options: Any) -> Generator[Any, None, None]:
+    def _blocks(self, blocks: Generator[Any, None, None]) -> Generator[Any, None, None]:
         self._begun += 1
         first = self._begun == 1
         try:
-            for index, block in enumerate(self._decode(*args, **options)):
+            for index, block in enumerate(blocks):
                 if first and index == 1:
                     self.hangs.set()
                     assert self.go_on.wait(60)
@@ -70,18 +71,21 @@ async def test_a_caller_that_leaves_a_hung_decoder_is_answered(front: Front, dec
 
 
 async def test_a_channel_that_fails_leaves_no_decoder_of_another_open(
-    front: Front, decoder: HungDecoder, capsys: pytest.CaptureFixture[str]
+    front: Front,
+    decoder: HungDecoder,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
     """The other channel's generator runs in a thread then, and cannot be closed from outside."""
-    decode = recognition.decode
+    decode = Source.blocks
 
-    def second_fails(*args: Any, **options: Any) -> Generator[Any, None, None]:
-        if options["options"].channel == 1:
+    def second_fails(self: Source, channel: int, limits: Any) -> Generator[Any, None, None]:
+        if channel == 1:
             assert decoder.hangs.wait(60)
             raise ZeroDivisionError
-        yield from decode(*args, **options)
+        yield from decode(self, channel, limits)
 
-    recognition.decode = second_fails
+    monkeypatch.setattr(Source, "blocks", second_fails)
     asked = request(levels("ABCD " * 80), PCM | {"channels": 2, "channel": "separate"})
     await front.answer(asked)
     assert asked.failure()[0].startswith("INTERNAL_ERROR")

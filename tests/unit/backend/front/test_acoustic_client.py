@@ -10,12 +10,8 @@ import numpy as np
 import pytest
 
 from asr_backend.errors import AsrError, ErrorCode
-from asr_backend.front.acoustic_client import (
-    MAX_DEVICES_LOST,
-    AcousticCalls,
-    Cancelled,
-    UpstreamError,
-)
+from asr_backend.front.acoustic_client import MAX_DEVICES_LOST, AcousticCalls
+from asr_backend.triton_io.errors import Cancelled, UpstreamError
 from asr_backend.triton_io.metrics import Metrics
 from tests.support.backend.doubles import PbUtils
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asr_backend.front import recognition
+from asr_backend.audio.source import Source
 from asr_backend.front.transcribe import MAX_UNFINISHED
 from tests.support.backend.front import Front, answered, levels, request, text_of
 
@@ -81,13 +81,13 @@ async def test_execute_waits_for_no_answer(words: str, front: Front):
 async def test_execute_does_not_wait_long_for_a_length(front: Front, monkeypatch):
     monkeypatch.setattr("asr_backend.front.transcribe.LENGTH_WAIT_S", 0.01)
     decoded = threading.Event()
-    decode = recognition.decode
+    decode = Source.blocks
 
-    def slow(*args: Any, **options: Any) -> Iterator[Any]:
+    def slow(*args: Any) -> Iterator[Any]:
         decoded.wait(60)
-        yield from decode(*args, **options)
+        yield from decode(*args)
 
-    monkeypatch.setattr(recognition, "decode", slow)
+    monkeypatch.setattr(Source, "blocks", slow)
     asked = request(levels("OK"))
     await front.model.execute([asked])
     assert not front.reader.windows

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asr_backend.ctc.greedy import GreedyDecoder, Transcription
+from asr_backend.ctc.greedy import GreedyDecoder
+from asr_backend.ctc.transcription import Transcription
 from asr_backend.front import emissions_reader, recognition, transcribe
 from asr_backend.front.emissions_reader import EmissionsReader
 from asr_backend.segmentation.stitching import Stitcher

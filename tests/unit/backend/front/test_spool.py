@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from asr_backend.front.acoustic_client import UpstreamError
+from asr_backend.triton_io.errors import UpstreamError
 from tests.support.backend.front import PCM, Front, levels, request, text_of
 
 LARGE = levels("ABCD " * 200)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from asr_backend.ctc.beam import BeamSearch
-from asr_backend.front.acoustic_client import UpstreamError
+from asr_backend.triton_io.errors import UpstreamError
 from asr_backend.triton_io.metrics import Metrics
 from tests.support.backend.doubles import Request
 from tests.support.backend.front import PCM, STRIDE, Front, answered, levels, request, text_of

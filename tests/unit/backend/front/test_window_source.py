@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from asr_backend.front.window_source import WindowSource
+from asr_backend.segmentation.windower import Windower
 
 
 class Decoder:
@@ -36,8 +37,12 @@ class Decoder:
             self.closed += 1
 
 
+def windower() -> Windower:
+    return Windower(max_window_s=1, overlap_s=0.2, stride_samples=320)
+
+
 def source(decoder: Decoder) -> WindowSource:
-    return WindowSource(decoder.blocks(), max_window_s=1, overlap_s=0.2, stride_samples=320)
+    return WindowSource(decoder.blocks(), windower())
 
 
 def test_all_windows_are_pulled_and_the_decoder_is_closed_with_the_last() -> None:
@@ -90,7 +95,7 @@ def test_a_decoder_that_fails_is_closed() -> None:
         yield np.zeros(8_000, np.float32)
         raise ValueError("broken")
 
-    windows = WindowSource(failing(), max_window_s=1, overlap_s=0.2, stride_samples=320)
+    windows = WindowSource(failing(), windower())
     with pytest.raises(ValueError, match="broken"):
         windows.pull()
     assert windows.is_freed

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asr_backend.audio import AudioLimits
-from asr_backend.front.contract import Options, parse_options
+from asr_backend.audio.limits import AudioLimits
+from asr_backend.front.options import Options, parse_options
 from asr_backend.front.work_limits import WorkLimits
 from tests.support.backend.files import encode
 from tests.support.backend.front import PCM, Front, levels, request, text_of

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from asr_backend.ctc.greedy import GreedyDecoder
 from asr_backend.segmentation.stitching import Stitcher
-from asr_backend.segmentation.windower import windows
+from tests.support.backend.cutting import cut_into_windows
 from tests.support.backend.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
 
 CHECKPOINT = checkpoint()
@@ -36,7 +36,7 @@ def test_windows_stitched_are_the_single_pass(
     stitcher = Stitcher(CHECKPOINT)
     parts = [
         stitcher.push(window.start_sample, local_model(window.samples))
-        for window in windows(
+        for window in cut_into_windows(
             [samples], max_window_s=lengths[0], overlap_s=lengths[1], stride_samples=STRIDE
         )
     ]

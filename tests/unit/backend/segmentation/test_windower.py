@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,16 +9,28 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asr_backend.segmentation.windower import Window, windows
+from asr_backend.segmentation.windower import Window, Windower
+from tests.support.backend.cutting import cut_into_windows
 
 STRIDE = 320
 LONGEST = 16_000
 OVERLAP = 3_200
+EMPTY = np.zeros(0, np.float32)
 
 
 def cut(samples: npt.NDArray[np.float32], block: int = 5_000) -> list[Window]:
     blocks = (samples[i : i + block] for i in range(0, len(samples), block))
-    return list(windows(blocks, max_window_s=1, overlap_s=0.2, stride_samples=STRIDE))
+    return cut_into_windows(blocks, max_window_s=1, overlap_s=0.2)
+
+
+def spoken(spoken_s: list[float], seed: int) -> npt.NDArray[np.float32]:
+    """Noise of these lengths in seconds, with a silence of 0.4 to 1.6 s behind each."""
+    random = np.random.default_rng(seed)
+    parts: list[npt.NDArray[np.float32]] = []
+    for seconds in spoken_s:
+        parts.append(random.normal(scale=0.1, size=round(seconds * 16_000)).astype(np.float32))
+        parts.append(np.zeros(random.integers(6_400, 25_600), np.float32))
+    return np.concatenate(parts)
 
 
 @given(st.integers(1, 120_000), st.sampled_from([1, 319, 5_000, 40_000, 200_000]))
@@ -51,13 +62,8 @@ def test_windows_cover_the_audio_on_the_grid(count: int, block: int) -> None:
 @example([4.1, 4.1, 3.5, 4.3], 9431)
 @given(st.lists(st.floats(0.2, 5), min_size=4, max_size=20), st.integers(0, 2**31))
 def test_cuts_lie_in_pauses_and_only_silence_is_left_out(spoken_s: list[float], seed: int) -> None:
-    random = np.random.default_rng(seed)
-    parts: list[npt.NDArray[np.float32]] = []
-    for seconds in spoken_s:
-        parts.append(random.normal(scale=0.1, size=round(seconds * 16_000)).astype(np.float32))
-        parts.append(np.zeros(random.integers(6_400, 25_600), np.float32))
-    samples = np.concatenate(parts)
-    made = list(windows([samples], max_window_s=8, overlap_s=1, stride_samples=STRIDE))
+    samples = spoken(spoken_s, seed)
+    made = cut_into_windows([samples], max_window_s=8, overlap_s=1)
     heard = np.zeros(len(samples), bool)
     for window in made:
         assert window.start_sample % STRIDE == 0
@@ -82,7 +88,7 @@ def test_phrases_with_pauses_between_them_are_a_window_each() -> None:
     random = np.random.default_rng(0)
     phrase, pause = random.normal(scale=0.1, size=48_000).astype(np.float32), np.zeros(16_000)
     parts = [phrase, pause.astype(np.float32)] * 8
-    made = list(windows(parts, max_window_s=20, overlap_s=2, stride_samples=STRIDE))
+    made = cut_into_windows(parts)
     # What is left is one window as soon as it fits into one.
     assert [round(part.start_sample / 16_000, 1) for part in made] == [0, 3.9, 7.9, 11.9, 15.9]
     assert [round(len(part.samples) / 16_000, 1) for part in made] == [3.1, 3.2, 3.2, 3.2, 16.1]
@@ -97,42 +103,48 @@ def test_short_audio_is_one_window_as_it_is() -> None:
     assert (only.index, only.start_sample, only.last, len(only.samples)) == (0, 0, True, 10)
 
 
-class Source:
-    def __init__(self) -> None:
-        self.pulled = 0
-        self.closed = False
+@given(
+    st.lists(st.floats(0.05, 12), min_size=1, max_size=8),
+    st.integers(0, 2**31),
+    st.lists(st.sampled_from([0, 1, 319, 5_000, 16_000, 128_001, 400_000]), min_size=1),
+)
+def test_cuts_are_the_same_however_the_blocks_are_split(
+    spoken_s: list[float], seed: int, lengths: list[int]
+) -> None:
+    samples = spoken(spoken_s, seed)
+    blocks = []
+    start = 0
+    for length in lengths:
+        blocks.append(samples[start : start + length])
+        start += length
+    blocks.append(samples[start:])
+    whole, split = (
+        cut_into_windows(given, max_window_s=8, overlap_s=1) for given in ([samples], blocks)
+    )
+    assert len(whole) == len(split)
+    for one, other in zip(whole, split, strict=True):
+        assert replace(one, samples=EMPTY) == replace(other, samples=EMPTY)
+        assert np.array_equal(one.samples, other.samples)
 
-    def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
-        try:
-            while True:
-                self.pulled += 1
-                yield np.zeros(4_000, np.float32)
-        finally:
-            self.closed = True
 
-
-def test_blocks_are_pulled_as_needed_and_closed() -> None:
-    source = Source()
-    parts: Any = windows(source.blocks(), max_window_s=1, overlap_s=0.2, stride_samples=STRIDE)
-    assert source.pulled == 0
-    next(parts)
-    assert source.pulled == 5
-    for _ in range(50):
-        next(parts)
-    assert source.pulled * 4_000 <= 16_000 + 50 * 12_800 + 8_000
-    parts.close()
-    assert source.closed
+def test_a_window_is_given_as_soon_as_it_is_known_not_to_be_the_last() -> None:
+    windower = Windower(max_window_s=1, overlap_s=0.2, stride_samples=STRIDE)
+    noise = np.random.default_rng(0).normal(scale=0.1, size=200_000).astype(np.float32)
+    assert windower.push(noise[:LONGEST]) == []
+    (first,) = windower.push(noise[LONGEST : LONGEST + 1])
+    assert len(first.samples) == LONGEST
+    for start in range(LONGEST + 1, len(noise), 4_000):
+        windower.push(noise[start : start + 4_000])
+        assert len(windower._held) + sum(map(len, windower._waiting)) <= 2 * LONGEST + 4_000
 
 
 def test_windows_do_not_keep_each_other_alive() -> None:
-    parts = windows(Source().blocks(), max_window_s=1, overlap_s=0.2, stride_samples=STRIDE)
-    for _ in range(3):
-        samples = next(parts).samples
-        owner = samples if samples.base is None else samples.base
-        assert owner.nbytes == samples.nbytes
+    for window in cut(np.zeros(100_000, np.float32))[:-1]:
+        owner = window.samples if window.samples.base is None else window.samples.base
+        assert owner.nbytes == window.samples.nbytes
 
 
 @pytest.mark.parametrize(("longest_s", "overlap_s"), [(1, 0), (1, 0.019), (1, 0.5), (0.01, 0.02)])
 def test_lengths_that_do_not_fit(longest_s: float, overlap_s: float) -> None:
     with pytest.raises(ValueError, match=r"overlap_s must be from 0\.02"):
-        next(windows([], max_window_s=longest_s, overlap_s=overlap_s, stride_samples=STRIDE))
+        Windower(max_window_s=longest_s, overlap_s=overlap_s, stride_samples=STRIDE)

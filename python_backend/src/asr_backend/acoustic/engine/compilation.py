@@ -4,8 +4,8 @@ All layers of an encoder share what is compiled, and lengths are not written int
 windows of any lengths is one of three forms, so that nothing is padded to a bucket. What none of
 them fits, which is a forward of one frame, runs as if nothing were compiled.
 
-`python -m asr_backend.acoustic.engine.compilation` compiles a few lines, to tell whether this
-machine can.
+`python -m asr_backend.acoustic.engine.compilation` compiles a few lines for the GPU, to tell
+whether this machine can.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def nothing_more() -> AbstractContextManager[None]:
 
 
 def main() -> int:
-    """Compile a few lines for the CPU; the exit status is 1, after one line, where that fails."""
+    """Compile a few lines for the GPU; where that fails, print one line and return status 1."""
     try:
-        torch.compile(lambda numbers: numbers.sin() + 1)(torch.zeros(64))
+        torch.compile(lambda numbers: numbers.sin() + 1)(torch.zeros(64, device="cuda"))
     except Exception as error:
         lines = str(error.__cause__ or error).splitlines()
         print(next((line for line in lines if "error:" in line), lines[0]).strip())

@@ -1,50 +1,58 @@
-"""The group norm after the first convolution, from the samples alone.
+"""The statistics of the group norm after the first convolution, from the samples alone.
 
-Its statistics are over time, one pair for each channel, so zeros behind a clip would change them.
-A channel y(t) = w . x(t) + b, with x(t) the samples under the kernel at its place t, has the mean
-w . m + b and the variance w' C w, where m and C are the mean and the covariance of x over all
-places: numbers of the kernel's width, and its square, hold what the norm needs to know of a clip.
+The norm's statistics are over time, one pair for each channel, so zeros behind a clip would change
+them. A channel y(t) = w . x(t) + b, where x(t) is the patch of samples under the kernel at frame t,
+has the mean w . m + b and the variance w' C w. m is the mean of the patches and C their covariance:
+both are no larger than the kernel's width and its square, and need no pass over the features.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+import torch
 
 
 class FirstNorm:
-    """Turns samples into the norm's scale and shift.
+    """Computes the norm's mean and scale for each clip.
 
     Args:
-        conv: the first convolution, of one input channel.
+        conv: the first convolution, of one input channel. Its weights and those of the norm are
+            read in each call, in whatever dtype they are then.
         norm: the group norm behind it, a group a channel.
     """
 
     def __init__(self, conv: Any, norm: Any) -> None:
-        kernel = conv.weight.detach().double().numpy()[:, 0]
-        bias = 0 if conv.bias is None else conv.bias.detach().double().numpy()
-        self._kernel, self._bias = kernel, bias
-        self._stride = conv.stride[0]
-        self._gain, self._offset = (
-            part.detach().double().numpy() for part in (norm.weight, norm.bias)
-        )
-        self._eps = norm.eps
+        self._conv = conv
+        self._norm = norm
 
-    def scale_and_shift(self, samples: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-        """What to multiply the convolution's output by, and then to add: each [1, channels, 1].
+    def mean_and_scale(
+        self, samples: torch.Tensor, frames: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The norm is `(features - mean) * scale + norm.bias`.
 
         Args:
-            samples: of the clip, as the network hears them, and no padding.
+            samples: [clips, samples], as the network gets them.
+            frames: int [clips], the first convolution's frames of each clip; None where all clips
+                are as long as `samples`.
+
+        Returns:
+            The mean of the convolution's output and the factor, float64 [clips, channels] each.
         """
-        width = self._kernel.shape[1]
-        seen = np.lib.stride_tricks.sliding_window_view(samples, width)[:: self._stride]
-        seen = seen.astype(np.float64)
-        middle = seen.mean(axis=0)
-        seen -= middle
-        covariance = seen.T @ seen / len(seen)
-        variance = np.einsum("cw,wv,cv->c", self._kernel, covariance, self._kernel)
-        scale = self._gain / np.sqrt(variance + self._eps)
-        shift = self._offset - (self._kernel @ middle + self._bias) * scale
-        return [part.astype(np.float32)[None, :, None] for part in (scale, shift)]
+        kernel = self._conv.weight[:, 0].double()
+        patches = samples.unfold(1, kernel.shape[1], self._conv.stride[0]).double()
+        if frames is None:
+            count: Any = patches.shape[1]
+        else:
+            behind = torch.arange(patches.shape[1], device=frames.device) >= frames[:, None]
+            patches = patches.masked_fill(behind[..., None], 0)
+            count = frames[:, None, None]
+        mean = patches.sum(1, keepdim=True) / count
+        covariance = patches.mT @ patches / count - mean.mT @ mean
+        # Rounding may leave a little less than nothing.
+        variance = ((kernel @ covariance) * kernel).sum(-1).clamp_min(0)
+        scale = self._norm.weight.double() * torch.rsqrt(variance + self._norm.eps)
+        output_mean = mean[:, 0] @ kernel.T
+        if self._conv.bias is not None:
+            output_mean = output_mean + self._conv.bias.double()
+        return output_mean, scale

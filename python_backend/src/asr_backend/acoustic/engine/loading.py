@@ -22,8 +22,6 @@ from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.checkpoint.files import CheckpointError
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
-UNCOMPILED = ("auto", "int8")
-"""Settings that a CPU has without a compiler only."""
 
 # Only training reads the embedding of masked spans, so many checkpoints leave it out.
 _FOR_TRAINING = "masked_spec_embed"
@@ -122,12 +120,33 @@ def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
 
 
-def limit_gpu_memory(device: str, fraction: float) -> None:
-    """Bound what this process takes of a GPU's memory, as a share of all of it in (0, 1].
+CUDA_CONTEXT_BYTES = 768 << 20
+"""A process's memory on a GPU besides torch's: CUDA's context, the kernels' code, the libraries'
+handles and workspaces. An estimate; `make gpu` measures it."""
+
+
+def limit_gpu_memory(device: str, fraction: float, *, instances: int = 1) -> None:
+    """Bound what torch takes of a GPU's memory in this process.
 
     Beyond it a forward raises MemoryError, as it does where the memory itself ends.
+
+    Args:
+        device: `cuda` or `cuda:N`.
+        fraction: of all its memory, in (0, 1], for all instances together.
+        instances: processes on this GPU. Each has a context, which comes out of its share.
+
+    Raises:
+        ValueError: the contexts leave nothing for the network.
     """
-    torch.cuda.set_per_process_memory_fraction(fraction, device)
+    total_bytes = torch.cuda.get_device_properties(device).total_memory
+    share_bytes = total_bytes * fraction / instances - CUDA_CONTEXT_BYTES
+    if share_bytes <= 0:
+        raise ValueError(
+            f"--gpu-memory-fraction {fraction:g} and {instances} instances of "
+            f"{total_bytes / 2**30:.1f} GiB on {device} leave less to each than CUDA's own "
+            f"{CUDA_CONTEXT_BYTES / 2**30:.2f} GiB"
+        )
+    torch.cuda.set_per_process_memory_fraction(share_bytes / total_bytes, device)
 
 
 def load_engine(
@@ -142,8 +161,8 @@ def load_engine(
     """Load a checkpoint's weights, from local safetensors only.
 
     On a CPU, bf16 and int8 run on OpenVINO where it is installed and knows the network, else on
-    torch, as all other does and whatever is compiled. All but fp32 is compared with fp32 on a
-    second of sound (see probe.py). What is too far off is refused; `auto` takes the next more exact
+    torch, as all other does. All but fp32 is compared with fp32 on a second of sound (see
+    probe.py). What is too far off is refused; `auto` takes the next more exact
     precision instead.
 
     Args:
@@ -151,17 +170,16 @@ def load_engine(
         device: `cpu`, `cuda` or `cuda:N`.
         precision: one of PRECISIONS, or `auto`.
         threads: for one operation on the CPU.
-        compiled: whether torch compiles what it can; this needs a C++ compiler.
+        compiled: whether torch compiles the encoder's layers; a GPU's alone.
         log: takes a line for a person, when `auto` gives a precision up.
 
     Raises:
         CheckpointError: the weights are not those of the network that config.json describes, are
             NaN or infinite, or do not bear the precision.
-        ValueError: an unknown precision, one that the device does not have, or on a CPU one of
-            UNCOMPILED with `compiled`.
+        ValueError: an unknown precision, one that the device does not have, or `compiled` on a CPU.
     """
-    if compiled and device == "cpu" and precision in UNCOMPILED:
-        raise ValueError(f"precision {precision} is not compiled on a CPU")
+    if compiled and device == "cpu":
+        raise ValueError("layers are compiled for a GPU only")
     chosen = choose_precision(precision, device=device)
     torch.set_num_threads(threads)
     probe: Probe | None = None
@@ -199,7 +217,7 @@ def _complaint(checkpoint: Checkpoint, engine: Engine, deviation: float, limit: 
 def _engine(
     checkpoint: Checkpoint, model: Any, *, device: str, precision: str, threads: int, compiled: bool
 ) -> Engine:
-    if not compiled and device == "cpu" and precision in ("bf16", "int8") and _has_openvino():
+    if device == "cpu" and precision in ("bf16", "int8") and _has_openvino():
         from asr_backend.acoustic.engine import openvino_engine
 
         if openvino_engine.reproduces(model.config):

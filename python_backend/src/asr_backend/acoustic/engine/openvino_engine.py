@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 
 from asr_backend.acoustic.engine.first_norm import FirstNorm
@@ -77,6 +78,7 @@ class OpenVinoEngine:
         first = model.base_model.feature_extractor.conv_layers[0]
         grouped = isinstance(getattr(first, "layer_norm", None), nn.GroupNorm)
         self._first_norm = FirstNorm(first.conv, first.layer_norm) if grouped else None
+        self._first_offset = first.layer_norm.bias.detach().double() if grouped else torch.empty(0)
         widen_narrow_groups(model)
         graph = _Graph(int8=precision == "int8").network(model)
         core = openvino.Core()
@@ -118,7 +120,7 @@ class OpenVinoEngine:
         own[:, :frames] = 1
         inputs = [samples, own]
         if self._first_norm is not None:
-            inputs += self._first_norm.scale_and_shift(values)
+            inputs += self._scale_and_shift(self._first_norm, values)
         before = self._request.get_output_tensor(0).data
         before[:, :1, :1] = _UNTOUCHED
         self._request.infer(inputs, share_inputs=True)
@@ -127,6 +129,15 @@ class OpenVinoEngine:
         if logits.shape[1] != padded_frames or logits[0, 0, 0] == _UNTOUCHED:
             raise MemoryError(f"OpenVINO gave no output for {frames} frames")
         return log_softmax(logits[0, :frames])
+
+    def _scale_and_shift(
+        self, first_norm: FirstNorm, values: npt.NDArray[np.float32]
+    ) -> list[npt.NDArray[np.float32]]:
+        """What the first group norm multiplies by, and then adds: each float32 [1, channels, 1]."""
+        with torch.inference_mode():
+            mean, scale = first_norm.mean_and_scale(torch.from_numpy(values)[None])
+            parts = (scale, self._first_offset - mean * scale)
+            return [part.float().numpy()[..., None] for part in parts]
 
     def _padded_samples(self, length: int) -> int:
         """What the network is given of a window; it may lack the samples behind the last frame."""

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import torch
 
 from asr_backend.acoustic.features import log_softmax, network_input
-from asr_backend.checkpoint.description import SAMPLE_RATE_HZ, Checkpoint
+from asr_backend.audio.format import SAMPLE_RATE_HZ
+from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.checkpoint.files import CheckpointError
 
 if TYPE_CHECKING:

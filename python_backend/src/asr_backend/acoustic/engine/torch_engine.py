@@ -1,17 +1,7 @@
 """The network on torch: windows of unequal length in, each one's own log-probabilities out.
 
-Padding must not reach a result. Hugging Face's models are run as they are; only the places where
-the zeros behind a short clip would be seen are replaced when the checkpoint is loaded:
-
-* the group norm after the first convolution takes its statistics over time, here over each clip's
-  own frames only;
-* the positional convolutions are given zeros behind each clip's end, as the clip alone would have
-  there; a stack of them (Data2VecAudio), or a batch norm before one (HuBERT), otherwise carries
-  other values in;
-* the attention of WavLM is computed by torch's fused kernel under one mask that holds both the
-  position bias and the padding.
-
-All else is masked by the models themselves, or looks at one frame at a time.
+Padding must not reach a result: see padding.py. The last layer and the log-softmax run in fp32 in
+every precision; rounded to bf16 they would lose more than the rest of the network does.
 """
 
 from __future__ import annotations
@@ -19,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,10 +23,25 @@ from asr_backend.acoustic.engine.device_lost import DeviceLost, is_lost
 from asr_backend.acoustic.engine.grouped_conv import widen_narrow_groups
 from asr_backend.acoustic.engine.int8_linear import use_int8
 from asr_backend.acoustic.engine.overflow import in_fp32
+from asr_backend.acoustic.engine.padding import Padding
 from asr_backend.acoustic.features import network_input
 from asr_backend.checkpoint.description import Checkpoint
 
-_NO_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+# Neither the CPU's allocator nor NVIDIA's libraries have an exception class of their own for it.
+_NO_MEMORY = (
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+)
+# A library that finds no memory for its handle or its workspace. It may also mean a lost device.
+_MAY_BE_NO_MEMORY = (
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_NOT_INITIALIZED",
+    "unable to find an engine to execute this computation",
+)
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -68,13 +72,14 @@ class TorchEngine:
         self.name = f"{precision} on torch, {'compiled, ' * compiled}{device}"
         self._device = torch.device(device)
         self._dtype = _DTYPES.get(precision, torch.bfloat16)
-        self._padding = _Padding(checkpoint)
-        _mask_the_padding(model.base_model, self._padding)
+        self._pins_memory = self._device.type == "cuda"
+        self._padding = Padding(checkpoint, model.base_model)
         if self._device.type == "cpu" and precision != "fp32":
             widen_narrow_groups(model)
         if precision == "int8":
             use_int8(model.base_model.encoder)
         self._model = model.to(self._device, self._dtype)
+        model.lm_head.float().register_forward_pre_hook(_to_fp32)
         self._adapters = Adapters(checkpoint, model) if checkpoint.languages else None
         # TF32 convolutions, torch's default on a GPU, keep three digits only: not what fp32 says.
         torch.backends.cudnn.allow_tf32 = False
@@ -109,11 +114,14 @@ class TorchEngine:
         except torch.OutOfMemoryError as error:
             raise MemoryError(str(error)) from None
         except RuntimeError as error:
-            # Neither the CPU's allocator nor cuBLAS has an exception class of its own for it.
-            if any(words in str(error) for words in _NO_MEMORY):
+            if _says(error, _NO_MEMORY):
+                self._make_room()
                 raise MemoryError(str(error)) from None
             if is_lost(error, self._synchronize):
                 raise DeviceLost(str(error).partition("\n")[0]) from error
+            if _says(error, _MAY_BE_NO_MEMORY):
+                self._make_room()
+                raise MemoryError(str(error)) from None
             raise
 
     def _repeat_overflows(
@@ -128,6 +136,11 @@ class TorchEngine:
                 with in_fp32(self._model):
                     (outputs[index],) = self._run([window], torch.float32)
 
+    def _make_room(self) -> None:
+        """Give the GPU's libraries what torch keeps for later; they allocate for themselves."""
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def _synchronize(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
@@ -137,10 +150,10 @@ class TorchEngine:
         self, windows: Sequence[npt.NDArray[np.float32]], dtype: torch.dtype
     ) -> list[npt.NDArray[np.float32]]:
         lengths = [window.size for window in windows]
-        batch = self._upload(windows)
+        batch = self._upload(windows).to(dtype)
         mask = self._padding.start(batch, lengths)
         with self._compilation():
-            logits = self._model(batch.to(dtype), attention_mask=mask).logits
+            logits = self._model(batch, attention_mask=mask).logits
         log_probs = functional.log_softmax(logits, dim=-1, dtype=torch.float32)
         return [
             row[: self.checkpoint.frame_count(length)]
@@ -151,17 +164,31 @@ class TorchEngine:
         """The windows as the network takes them: [windows, longest] on the device, zeros behind."""
         batch = self._zeros(len(windows), max(window.size for window in windows))
         for row, window in zip(batch.numpy(), windows, strict=True):
-            row[: window.size] = network_input(window, self.checkpoint)
+            network_input(window, self.checkpoint, out=row[: window.size])
         # torch keeps a pinned block from being used again until the copy from it is done.
         return batch.to(self._device, non_blocking=True)
 
     def _zeros(self, *shape: int) -> torch.Tensor:
         """Zeros on the CPU, in pinned memory where the device copies from it."""
-        if self._device.type == "cuda":
-            # Pinned memory is scarce in some containers; without it the copy only takes longer.
-            with contextlib.suppress(RuntimeError):
+        if self._pins_memory:
+            try:
                 return torch.zeros(shape, pin_memory=True)
+            except RuntimeError as error:
+                if is_lost(error, self._synchronize):
+                    raise
+                # Some containers allow little pinned memory. A copy from other memory takes longer;
+                # so does every attempt.
+                self._pins_memory = False
         return torch.zeros(shape)
+
+
+def _says(error: Exception, messages: Sequence[str]) -> bool:
+    return any(message in str(error) for message in messages)
+
+
+def _to_fp32(module: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+    """A forward pre-hook."""
+    return (inputs[0].float(),)
 
 
 def fold_weight_norms(model: nn.Module) -> None:
@@ -169,95 +196,3 @@ def fold_weight_norms(model: nn.Module) -> None:
     for module in model.modules():
         if nn.utils.parametrize.is_parametrized(module, "weight"):
             nn.utils.parametrize.remove_parametrizations(module, "weight")
-
-
-class _Padding:
-    """The lengths of the forward in work, for the modules that must not see its padding."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint = checkpoint
-        self.first_frames: list[int] | None = None
-        self._frame_mask: torch.Tensor | None = None
-
-    def start(self, batch: torch.Tensor, lengths: list[int]) -> torch.Tensor | None:
-        """Note the lengths; returns the samples' mask [batch, samples], None without padding."""
-        if min(lengths) == max(lengths):
-            self.first_frames = self._frame_mask = None
-            return None
-        kernel, stride = self._checkpoint.conv_kernel[0], self._checkpoint.conv_stride[0]
-        self.first_frames = [(length - kernel) // stride + 1 for length in lengths]
-        frames = list(map(self._checkpoint.frame_count, lengths))
-        self._frame_mask = _prefix_mask(frames, batch.device)
-        return _prefix_mask(lengths, batch.device).long()
-
-    def zero(self, module: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor] | None:
-        """A forward pre-hook: zeros behind each clip's end in [batch, channels, frames]."""
-        if self._frame_mask is None:
-            return None
-        return (inputs[0] * self._frame_mask[:, None],)
-
-
-def _prefix_mask(lengths: list[int], device: torch.device) -> torch.Tensor:
-    """Bool [batch, longest], true for the first `lengths[i]` of row i."""
-    ends = torch.tensor(lengths, device=device)
-    return torch.arange(max(lengths), device=device) < ends[:, None]
-
-
-class _OwnFramesNorm(nn.Module):
-    """A group norm whose statistics are those of each clip's own frames."""
-
-    def __init__(self, norm: nn.GroupNorm, padding: _Padding) -> None:
-        super().__init__()
-        self._norm = norm
-        self._padding = padding
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Normalise [batch, channels, frames]; frames behind a clip's end are left as they are."""
-        if self._padding.first_frames is None:
-            normal: torch.Tensor = self._norm(features)
-            return normal
-        for row, count in zip(features, self._padding.first_frames, strict=True):
-            row[:, :count] = self._norm(row[None, :, :count])[0]
-        return features
-
-
-def _mask_the_padding(model: Any, padding: _Padding) -> None:
-    first = model.feature_extractor.conv_layers[0]
-    if isinstance(getattr(first, "layer_norm", None), nn.GroupNorm):
-        first.layer_norm = _OwnFramesNorm(first.layer_norm, padding)
-    for module in model.encoder.pos_conv_embed.modules():
-        if isinstance(module, nn.Conv1d):
-            module.register_forward_pre_hook(padding.zero)
-    for module in model.encoder.modules():
-        if hasattr(module, "torch_multi_head_self_attention"):
-            module.torch_multi_head_self_attention = partial(_fused_wavlm_attention, module)
-
-
-def _fused_wavlm_attention(
-    layer: Any,
-    hidden: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    position_bias: torch.Tensor,
-    output_attentions: bool = False,
-) -> tuple[torch.Tensor, None]:
-    """Stands in for WavLMAttention.torch_multi_head_self_attention.
-
-    The attention weights are never returned: nobody here asks for them.
-
-    Args:
-        layer: the WavLMAttention.
-        hidden: [batch, frames, width].
-        attention_mask: bool [batch, frames], true for a clip's own frames; None without padding.
-        position_bias: the gated bias, [batch * heads, frames, frames].
-        output_attentions: transformers before 5.16 passes it, 5.16 and later do not. Ignored.
-    """
-    batch, frames, width = hidden.shape
-    query, key, value = (
-        project(hidden).view(batch, frames, layer.num_heads, -1).transpose(1, 2)
-        for project in (layer.q_proj, layer.k_proj, layer.v_proj)
-    )
-    bias = position_bias.view(batch, layer.num_heads, frames, frames)
-    if attention_mask is not None:
-        bias = bias.masked_fill(~attention_mask[:, None, None], -torch.inf)
-    output = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-    return layer.out_proj(output.transpose(1, 2).reshape(batch, frames, width)), None

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from asr_backend.checkpoint.description import Checkpoint, demo_checkpoint, load_checkpoint
 from asr_backend.checkpoint.files import CheckpointError
+from asr_backend.ctc.decoders import can_search
 from asr_backend.ctc.ngram_files import find_ngrams
-from asr_backend.front.decoders import can_search
 from asr_backend.server.errors import StartError
 from asr_backend.server.settings import Settings
 

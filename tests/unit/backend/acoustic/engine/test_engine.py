@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -104,11 +105,11 @@ def test_a_gpu_gives_what_the_cpu_gives(folders: dict[str, Path], shape: str) ->
 def test_a_gpu_that_is_full_is_a_memory_error(folders: dict[str, Path]) -> None:
     engine = load(folders["base-960h"], device="cuda")
     try:
-        limit_gpu_memory("cuda:0", 1e-4)
+        torch.cuda.set_per_process_memory_fraction(1e-4, "cuda:0")
         with pytest.raises(MemoryError):
             engine.forward([clips([400])[0].repeat(80_000)])
     finally:
-        limit_gpu_memory("cuda:0", 1.0)
+        torch.cuda.set_per_process_memory_fraction(1.0, "cuda:0")
     assert engine.forward(clips([400]))[0].shape == (1, 32)
 
 
@@ -353,6 +354,11 @@ ILLEGAL = "CUDA error: an illegal memory access was encountered\nCUDA kernel err
         ("CUDA error: invalid configuration argument", "", RuntimeError),
         ("CUDA error: out of memory", "", MemoryError),
         ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`", "", MemoryError),
+        ("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate`", "", MemoryError),
+        ("CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate`", "ended", DeviceLost),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "", MemoryError),
+        ("cuDNN: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", "", MemoryError),
+        ("GET was unable to find an engine to execute this computation", "", MemoryError),
     ],
 )
 def test_an_error_that_ends_the_device_s_context_is_told_from_others(
@@ -373,13 +379,71 @@ def test_an_error_that_ends_the_device_s_context_is_told_from_others(
         if context == "ended":
             fail()
 
+    emptied = []
     monkeypatch.setattr(engine, "_device", torch.device("cuda:0"))
     monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
     monkeypatch.setattr(engine, "_run", fail)
     with pytest.raises(raised) as caught:
         engine.forward(clips([400]))
     assert type(caught.value) is raised
     assert str(caught.value) == (message.splitlines()[0] if raised is DeviceLost else message)
+    # The libraries allocate beside torch, which keeps what it has freed.
+    assert emptied == [True] * (raised is MemoryError)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_pinned_memory_that_is_refused(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    """It is asked for once, and a lost device is not mistaken for it."""
+    engine = load(folders["base-960h"])
+    zeros = torch.zeros
+    attempts = []
+
+    def refuse(*shape: Any, pin_memory: bool = False) -> torch.Tensor:
+        if pin_memory:
+            attempts.append(shape)
+            raise RuntimeError("CUDA error: OS call failed or operation not supported on this OS")
+        return zeros(*shape)
+
+    def synchronize() -> None:
+        if lost:
+            raise RuntimeError(ILLEGAL)
+
+    monkeypatch.setattr(torch, "zeros", refuse)
+    monkeypatch.setattr(engine, "_pins_memory", True)
+    monkeypatch.setattr(engine, "_synchronize", synchronize)
+    if lost:
+        with pytest.raises(DeviceLost):
+            engine.forward(clips([400]))
+    else:
+        for _ in range(2):
+            assert engine.forward(clips([400]))[0].shape == (1, 32)
+    assert len(attempts) == 1
+
+
+@pytest.mark.parametrize(
+    ("fraction", "instances", "share"), [(0.9, 1, 0.868), (0.9, 2, 0.418), (0.5, 4, 0.093)]
+)
+def test_a_share_of_a_gpu_leaves_room_for_cudas_context(
+    monkeypatch: pytest.MonkeyPatch, fraction: float, instances: int, share: float
+) -> None:
+    """All processes together stay within the fraction, what torch does not count included."""
+    given = []
+    gpu = SimpleNamespace(total_memory=24 << 30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gpu)
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda *each: given.append(each)
+    )
+    limit_gpu_memory("cuda:1", fraction, instances=instances)
+    ((limit, device),) = given
+    assert device == "cuda:1"
+    assert limit == pytest.approx(share, abs=1e-3)
+    total = instances * (limit * gpu.total_memory + loading.CUDA_CONTEXT_BYTES)
+    assert total == pytest.approx(fraction * gpu.total_memory)
+    with pytest.raises(ValueError, match=r"0\.9 and 40 instances of 24\.0 GiB on cuda:1 leave"):
+        limit_gpu_memory("cuda:1", 0.9, instances=40)
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,22 @@ def test_on_openvino_where_it_knows_the_network(
             assert (engine.forward([window])[0] == output).all()
 
 
+@pytest.mark.usefixtures("without_openvino")
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "int8"])
+def test_the_last_layer_and_the_softmax_run_in_fp32(
+    folders: dict[str, Path], precision: str
+) -> None:
+    engine = load(folders["base-960h"], precision)
+    seen: list[torch.Tensor] = []
+    head = engine._model.lm_head  # type: ignore[attr-defined]
+    head.register_forward_hook(lambda module, inputs, output: seen.extend((*inputs, output)))
+    (output,) = engine.forward(clips([9_600]))
+    hidden, logits = seen
+    assert hidden.dtype == logits.dtype == head.weight.dtype == torch.float32
+    exact = (hidden.double() @ head.weight.double().T + head.bias.double()).log_softmax(-1)
+    assert np.abs(output - exact[0].detach().numpy()).max() < 1e-5
+
+
 @given(frames=st.integers(1, 30_000))
 def test_a_clip_is_padded_a_little(frames: int) -> None:
     padded = bucket(frames)

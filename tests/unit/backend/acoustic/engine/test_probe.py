@@ -116,25 +116,6 @@ def test_auto_takes_the_next_more_exact_one_and_says_so(
     assert np.abs(output - expected).max() < 0.25 * expected.std()
 
 
-def test_what_torch_compiled_is_probed_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiles = []
-
-    class Compiled(loading.TorchEngine):
-        def __init__(self, *arguments: Any, compiled: bool, **settings: Any) -> None:
-            super().__init__(*arguments, **settings)
-            compiles.append(compiled)
-
-        def forward(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
-            return [output + np.float32(9) for output in super().forward(windows)]
-
-    monkeypatch.setattr(loading, "TorchEngine", Compiled)
-    with pytest.raises(CheckpointError, match="start with --precision fp32"):
-        load_engine(
-            load_checkpoint(folder), device="cpu", precision="bf16", threads=1, compiled=True
-        )
-    assert compiles == [True]
-
-
 def test_batches_are_probed_where_the_engine_makes_them(folder: Path) -> None:
     checkpoint = load_checkpoint(folder)
     probe = Probe(checkpoint, load_model(checkpoint))

@@ -1,0 +1,98 @@
+"""The contract's two JSON documents: OPTIONS is written, RESULT is read. Pure functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from asr_client._audio import Payload
+from asr_client._types import (
+    ChannelTranscript,
+    Char,
+    ModelInfo,
+    Timing,
+    Transcript,
+    Word,
+)
+from asr_client._wire import ContractError
+
+CONTRACT = 1
+
+
+def options_json(payload: Payload, options: Mapping[str, object]) -> bytes:
+    """The OPTIONS document; what is None is left to the server's defaults."""
+    if isinstance(options.get("hotwords"), str):
+        raise TypeError("hotwords is a list of strings, not one string")
+    document = {
+        **options,
+        "encoding": payload.encoding,
+        "sample_rate": payload.sample_rate,
+        "channels": payload.channels,
+    }
+    given = {key: value for key, value in document.items() if value is not None}
+    return json.dumps(given, allow_nan=False, default=_plain).encode()
+
+
+def transcript(document: bytes, *, request_id: str) -> Transcript:
+    """Read a RESULT document; keys it does not know are for later clients.
+
+    Raises:
+        ContractError: it is not what the contract says.
+    """
+    try:
+        result: dict[str, Any] = json.loads(document)
+        if result["contract"] != CONTRACT:
+            raise ContractError(f"contract {result['contract']}, this client knows {CONTRACT}")
+        return Transcript(
+            text=str(result["text"]),
+            duration_s=float(result["duration_s"]),
+            confidence=float(result["confidence"]),
+            words=tuple(Word(**_span(item)) for item in result.get("words", ())),
+            chars=tuple(Char(**_span(item)) for item in result.get("chars", ())),
+            channels=tuple(
+                ChannelTranscript(
+                    channel=int(item["channel"]),
+                    text=str(item["text"]),
+                    confidence=float(item["confidence"]),
+                )
+                for item in result.get("channels", ())
+            ),
+            model=ModelInfo(
+                id=str(result["model"]["id"]), revision=str(result["model"]["revision"])
+            ),
+            timing_ms=Timing(**{name: float(result["timing_ms"][name]) for name in _TIMING_NAMES}),
+            request_id=request_id,
+        )
+    except (
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ContractError(f"RESULT is not as the contract says: {error!r}") from error
+
+
+def _plain(value: object) -> object:
+    """Tuples of hotwords, numpy's numbers: what JSON does not know but has a word for."""
+    if isinstance(value, Iterable):
+        return list(value)
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{value!r} of {type(value).__name__} has no place in the options")
+
+
+_TIMING_NAMES = tuple(Timing.__dataclass_fields__)
+
+
+def _span(item: dict[str, Any]) -> dict[str, Any]:
+    channel = item.get("channel")
+    return {
+        "text": str(item["text"]),
+        "start_s": float(item["start_s"]),
+        "end_s": float(item["end_s"]),
+        "confidence": float(item["confidence"]),
+        "channel": None if channel is None else int(channel),
+    }

@@ -1,0 +1,1 @@
+"""How requests reach servers: calls, attempts, retries, servers and connections."""

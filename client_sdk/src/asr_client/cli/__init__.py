@@ -1,0 +1,18 @@
+"""The command `asr`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command; it needs the extra `cli`, the library does not."""
+    try:
+        from asr_client.cli.commands import app
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in ("typer", "rich"):
+            raise
+        print(f"asr: {package} is not installed; pip install 'asr-client[cli]'", file=sys.stderr)
+        sys.exit(2)
+    app(prog_name="asr")

@@ -1,0 +1,109 @@
+"""Standard output and standard error of the command, with progress where a person watches."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from asr_client._errors import AsrError
+from asr_client._telemetry import Attempt
+from asr_client._transport.retry import DEFAULT_RECONNECT_S
+from asr_client._transport.statuses import may_come_back
+
+
+class Screen:
+    """Results go to standard output, problems and the progress bar to standard error.
+
+    Args:
+        total: how many recordings there are.
+        done: how many of them need no work any more.
+    """
+
+    def __init__(self, total: int, *, done: int = 0) -> None:
+        self._progress = Progress(
+            TextColumn("transcribing"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+            transient=True,
+            # It would send standard output to standard error.
+            redirect_stdout=False,
+        )
+        self._task = self._progress.add_task("", total=total, completed=done, note="")
+
+    def __enter__(self) -> Screen:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Older versions of rich end a disabled bar with an empty line.
+        if not self._progress.disable:
+            self._progress.stop()
+
+    def advance(self, note: str = "") -> None:
+        """Count one more recording; the note stands beside the bar."""
+        self._progress.update(self._task, advance=1, note=note)
+
+    def result(self, text: str) -> None:
+        """Write to standard output."""
+        if sys.stdout.isatty() and not self._progress.disable:
+            # Both are one terminal: only the bar's own console can write above the bar.
+            self._above_the_bar(text)
+        else:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    def problem(self, text: str) -> None:
+        """Write a line to standard error."""
+        self._above_the_bar(text + "\n")
+
+    def _above_the_bar(self, text: str) -> None:
+        self._progress.console.print(
+            text, end="", soft_wrap=True, markup=False, highlight=False, emoji=False
+        )
+
+
+class WaitingNotice:
+    """Says once, on standard error, that a server cannot be reached and is waited for."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def __call__(self, attempt: Attempt) -> None:
+        """Look at an attempt that has ended; the hook of a client."""
+        error = attempt.error
+        if self._said or error is None or not attempt.pause_s:
+            return
+        if may_come_back(error.status, error.server_message):
+            self._said = True
+            text = f"asr: {attempt.address} cannot be reached, trying for {DEFAULT_RECONNECT_S:g} s"
+            print(text, file=sys.stderr)
+
+
+def describe(error: BaseException) -> str:
+    """One line about an error for a person."""
+    if isinstance(error, AsrError):
+        return f"{error}: {error.server_message}" if error.server_message else str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)

@@ -1,0 +1,124 @@
+"""The application: its parts, and how they begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from asr_client import AsyncClient, TlsConfig
+from asr_gateway import __version__, addresses, health
+from asr_gateway.admission import Admission
+from asr_gateway.console import StartError
+from asr_gateway.errors import ApiError
+from asr_gateway.front_door import FrontDoor
+from asr_gateway.health import Readiness
+from asr_gateway.metrics import Metrics
+from asr_gateway.openai import models, transcriptions
+from asr_gateway.recognition import Recognizer
+from asr_gateway.served_model import ServedModel
+from asr_gateway.settings import Settings
+
+LARGE_FILES_AT_ONCE = 2
+"""So many files of the largest size may be in memory at once, or smaller ones of that sum."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gateway:
+    """The parts that the routes use."""
+
+    settings: Settings
+    metrics: Metrics
+    readiness: Readiness
+    served: ServedModel
+    recognizer: Recognizer
+
+
+def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
+    """The application of one gateway.
+
+    Raises:
+        StartError: a file that the settings name is missing or wrong.
+    """
+    access = _server_access(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(
+                AsyncClient(
+                    settings.servers,
+                    timeout_s=settings.timeout_s,
+                    max_audio_bytes=settings.max_upload_bytes,
+                    on_attempt=metrics.on_attempt,
+                    **access,
+                )
+            )
+            app.state.gateway = _assemble(settings, metrics, client)
+            yield
+
+    app = FastAPI(
+        title="asr-gateway",
+        version=__version__,
+        description="OpenAI's transcription API in front of a speech recognition service.",
+        lifespan=lifespan,
+    )
+    app.include_router(health.router)
+    app.include_router(transcriptions.router)
+    app.include_router(models.router)
+    app.add_exception_handler(HTTPException, _http_error)
+
+    def admit(path: str, headers: Headers, state: dict[str, Any]) -> None:
+        addresses.check(headers)
+
+    app.add_middleware(FrontDoor, admit=admit, metrics=metrics)
+    return app
+
+
+def _assemble(settings: Settings, metrics: Metrics, client: AsyncClient) -> Gateway:
+    served = ServedModel(client)
+    admission = Admission(
+        max_calls=settings.max_at_once,
+        max_bytes=LARGE_FILES_AT_ONCE * settings.max_upload_bytes,
+        waiting=metrics.waiting,
+    )
+    return Gateway(
+        settings=settings,
+        metrics=metrics,
+        readiness=Readiness(client),
+        served=served,
+        recognizer=Recognizer(client, admission, served, metrics),
+    )
+
+
+def _server_access(settings: Settings) -> dict[str, Any]:
+    """Token and TLS of the calls to asr-server."""
+    access: dict[str, Any] = {}
+    try:
+        if settings.server_token_file:
+            access["token"] = Path(settings.server_token_file).read_text("utf-8").strip()
+        if settings.server_ca:
+            ca = Path(settings.server_ca).read_bytes()
+            access["tls"] = TlsConfig(root_certificates=ca)
+        # Wrong addresses, tokens and certificates are refused here, before anything is served.
+        AsyncClient(settings.servers, **access)
+    except (OSError, ValueError) as error:
+        raise StartError(f"asr-server: {error}") from None
+    return access
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Routes and methods that do not exist, in OpenAI's form."""
+    assert isinstance(error, HTTPException)
+    message = f"{HTTPStatus(error.status_code).phrase}: {request.method} {request.url.path}"
+    answer = ApiError(error.status_code, message, code="not_found").response
+    answer.headers.update(error.headers or {})
+    return answer

@@ -1,0 +1,87 @@
+"""The gateway's Prometheus metrics."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from asr_client import Attempt
+
+_REQUEST_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+class Metrics:
+    """All metrics of one gateway, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "asr_gateway_requests",
+            "HTTP requests by route and status; 499 is a caller that went away",
+            ("route", "status"),
+            registry=self.registry,
+        )
+        self.request_seconds = Histogram(
+            "asr_gateway_request_seconds",
+            "Seconds from the request's head to the end of its answer",
+            ("route",),
+            buckets=_REQUEST_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge(
+            "asr_gateway_requests_in_flight",
+            "HTTP requests that have no complete answer yet",
+            registry=self.registry,
+        )
+        self.connections_refused = Counter(
+            "asr_gateway_connections_refused",
+            "Connections beyond --max-connections",
+            registry=self.registry,
+        )
+        self.recognitions = Counter(
+            "asr_gateway_recognitions",
+            "Recognitions by outcome: succeeded, cancelled, or a code of asr-server",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.recognition_seconds = Histogram(
+            "asr_gateway_recognition_seconds",
+            "Seconds of the calls to asr-server, retries included",
+            buckets=_REQUEST_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.waiting = Gauge(
+            "asr_gateway_recognitions_waiting",
+            "Uploaded recordings that wait for others at asr-server",
+            registry=self.registry,
+        )
+        self.audio_seconds = Counter(
+            "asr_gateway_audio_seconds", "Seconds of audio transcribed", registry=self.registry
+        )
+        self.upload_bytes = Counter(
+            "asr_gateway_upload_bytes", "Bytes of request bodies", registry=self.registry
+        )
+        self.limited = Counter(
+            "asr_gateway_limited",
+            "Requests refused by a limit of their key: requests, audio or at_once",
+            ("limit",),
+            registry=self.registry,
+        )
+        self.attempts = Counter(
+            "asr_gateway_server_attempts",
+            "Calls to asr-server by gRPC status; retries count one each",
+            ("status",),
+            registry=self.registry,
+        )
+        self.log_failures = Counter(
+            "asr_gateway_log_failures",
+            "Entries that could not be written to the recognition log",
+            registry=self.registry,
+        )
+
+    def on_attempt(self, attempt: Attempt) -> None:
+        """For the SDK: count a call."""
+        self.attempts.labels(attempt.status).inc()
+
+    def page(self) -> bytes:
+        """The text that Prometheus reads."""
+        return generate_latest(self.registry)

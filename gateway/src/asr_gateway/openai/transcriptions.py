@@ -1,0 +1,85 @@
+"""`POST /v1/audio/transcriptions`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+
+from asr_gateway import uploads
+from asr_gateway.openai import fields, formats, models
+from asr_gateway.recognition import unless_gone
+
+router = APIRouter(tags=["openai"])
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["file", "model"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "model": {"type": "string", "example": "whisper-1"},
+                        "language": {"type": "string", "example": "en"},
+                        "response_format": {
+                            "type": "string",
+                            "enum": list(fields.FORMATS),
+                            "default": "json",
+                        },
+                        "temperature": {"type": "number", "enum": [0]},
+                        "timestamp_granularities[]": {
+                            "type": "array",
+                            "items": {"type": "string", "enum": list(fields.GRANULARITIES)},
+                        },
+                        "keywords[]": {"type": "array", "items": {"type": "string"}},
+                        "stream": {"type": "boolean", "default": False},
+                    },
+                }
+            }
+        },
+    },
+}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "a field or the audio is wrong; `param` names the field"},
+    404: {"description": "`model_not_found`"},
+    413: {"description": "the file is too large"},
+    503: {"description": "asr-server is busy or away; `Retry-After` says when to try again"},
+    504: {"description": "asr-server did not answer in time"},
+}
+
+
+@router.post(
+    "/v1/audio/transcriptions",
+    summary="Transcribe a recording",
+    openapi_extra=_BODY,
+    responses=_ERRORS,
+    response_class=Response,
+)
+async def transcribe(request: Request) -> Response:
+    """OpenAI's endpoint; docs/gateway.md says which fields work with which format."""
+    gateway = request.app.state.gateway
+    settings = gateway.settings
+    upload = await uploads.receive(
+        request,
+        max_file_bytes=settings.max_upload_bytes,
+        timeout_s=settings.timeout_s,
+        metrics=gateway.metrics,
+    )
+    try:
+        asked = fields.check(
+            upload.fields, own_language=settings.language, decoder=settings.decoder
+        )
+        await models.check(asked.model, gateway.served, settings.aliases)
+        transcript = await unless_gone(
+            request.receive, gateway.recognizer.recognize(upload, asked.options, request.state)
+        )
+    finally:
+        upload.close()
+    if asked.stream:
+        return StreamingResponse(formats.events(transcript), media_type="text/event-stream")
+    return formats.response(transcript, asked)

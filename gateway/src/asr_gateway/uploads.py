@@ -1,0 +1,159 @@
+"""Multipart request bodies: fields in memory, the file on disk, both with bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from asr_gateway.errors import ApiError, bad_field
+from asr_gateway.metrics import Metrics
+
+MAX_FIELDS = 200
+MAX_FIELD_BYTES = 64 * 1024
+MAX_FIELDS_BYTES = 1 << 20
+"""What a body may have beside the file: fields, part heads and boundaries."""
+PAUSE_TIMEOUT_S = 30.0
+"""A body of which nothing arrives for so long ends the request."""
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A recording and the fields that came with it.
+
+    Files above 1 MiB lie on disk, unlinked, so that no crash leaves them behind.
+    """
+
+    file: BinaryIO
+    name: str
+    size: int
+    """Bytes."""
+    sha256: str
+    fields: tuple[tuple[str, str], ...]
+    """Names and values in the request's order."""
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether reading it may block."""
+        return bool(getattr(self.file, "_rolled", True))
+
+    def read(self) -> bytes:
+        """The whole file."""
+        self.file.seek(0)
+        return self.file.read()
+
+    def close(self) -> None:
+        """Remove the file."""
+        self.file.close()
+
+
+async def receive(
+    request: Request, *, max_file_bytes: int, timeout_s: float, metrics: Metrics
+) -> Upload:
+    """Read a multipart body.
+
+    Args:
+        request: whose body nobody has read yet.
+        max_file_bytes: largest file.
+        timeout_s: bounds the whole upload, in seconds.
+        metrics: counts the bytes.
+
+    Raises:
+        ApiError: 400 for a broken or incomplete body, 408, 413, 415.
+        ClientDisconnect: the caller went away.
+    """
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise ApiError(415, "The body must be multipart/form-data.", code="unsupported_media_type")
+    max_bytes = max_file_bytes + MAX_FIELDS_BYTES
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > max_bytes:
+        raise _too_large(max_file_bytes)
+    body = _bounded(request, max_bytes, max_file_bytes, metrics)
+    parser = MultiPartParser(
+        request.headers,
+        body,
+        max_files=1,
+        max_fields=MAX_FIELDS,
+        max_part_size=MAX_FIELD_BYTES,
+    )
+    try:
+        form = await asyncio.wait_for(parser.parse(), timeout_s)
+    except MultiPartException as error:
+        raise ApiError(400, f"The body is not valid: {error.message}", code="bad_body") from None
+    except asyncio.TimeoutError:
+        raise ApiError(408, "The upload took too long.", code="upload_timeout") from None
+    except OSError as error:
+        raise ApiError(
+            507, f"The gateway cannot store the file: {error.strerror}.", type="server_error"
+        ) from None
+    files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
+    fields = tuple((name, value) for name, value in form.multi_items() if isinstance(value, str))
+    if not files:
+        raise bad_field("file", "The field file is missing.", code="missing_required_parameter")
+    [(name, file)] = files
+    try:
+        if name != "file":
+            raise bad_field(name, f"A file was sent as {name!r}; the recording is the field file.")
+        if (file.size or 0) > max_file_bytes:
+            raise _too_large(max_file_bytes)
+        return Upload(
+            file=file.file,
+            name=file.filename or "",
+            size=file.size or 0,
+            sha256=await _sha256(file),
+            fields=fields,
+        )
+    except BaseException:
+        file.file.close()
+        raise
+
+
+async def _bounded(
+    request: Request, max_bytes: int, max_file_bytes: int, metrics: Metrics
+) -> AsyncGenerator[bytes, None]:
+    """The body's blocks, as long as they come and are not too many."""
+    received = 0
+    while True:
+        try:
+            message = await asyncio.wait_for(request.receive(), PAUSE_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            raise ApiError(408, "The upload stopped.", code="upload_timeout") from None
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        block = message.get("body", b"")
+        received += len(block)
+        metrics.upload_bytes.inc(len(block))
+        if received > max_bytes:
+            raise _too_large(max_file_bytes)
+        yield block
+        if not message.get("more_body", False):
+            return
+
+
+async def _sha256(file: UploadFile) -> str:
+    def digest() -> str:
+        hasher = hashlib.sha256()
+        file.file.seek(0)
+        while block := file.file.read(_BLOCK_BYTES):
+            hasher.update(block)
+        return hasher.hexdigest()
+
+    if (file.size or 0) <= _BLOCK_BYTES:
+        return digest()
+    return await asyncio.to_thread(digest)
+
+
+def _too_large(max_file_bytes: int) -> ApiError:
+    return ApiError(
+        413,
+        f"The file is too large; the limit is {max_file_bytes} bytes.",
+        param="file",
+        code="file_too_large",
+    )

@@ -1,0 +1,106 @@
+"""Makes the decoder of one recording: greedy, or beam search where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from asr_backend.checkpoint.description import Checkpoint
+from asr_backend.ctc.emissions import Emissions
+from asr_backend.ctc.greedy import GreedyDecoder
+from asr_backend.ctc.ngram_files import NgramFiles
+from asr_backend.ctc.transcription import Transcription
+from asr_backend.errors import AsrError, ErrorCode
+
+if TYPE_CHECKING:
+    from asr_backend.ctc.beam import BeamSearch
+
+DEFAULT_BEAM_WIDTH = 100
+DEFAULT_HOTWORD_WEIGHT = 10.0
+
+
+def can_search() -> bool:
+    """Whether what the extra `beam` brings is installed."""
+    return all(importlib.util.find_spec(module) for module in ("pyctcdecode", "kenlm"))
+
+
+class Decoder(Protocol):
+    """Emissions in, as they become final; a transcript out at the end."""
+
+    def push(self, emissions: Emissions) -> None:
+        """Take the next frames."""
+        ...
+
+    def finish(self, duration_s: float) -> Transcription:
+        """Return the transcript of all frames, with no time after `duration_s`."""
+        ...
+
+    def stop(self) -> None:
+        """End a push or finish that runs in another thread: nobody waits for the transcript."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamSettings:
+    """Settings of beam search for one recording."""
+
+    width: int = DEFAULT_BEAM_WIDTH
+    """Texts that are kept at each frame."""
+    hotwords: tuple[str, ...] = ()
+    """Words or phrases that score `hotword_weight` more each time they are found."""
+    hotword_weight: float = DEFAULT_HOTWORD_WEIGHT
+    """In units of natural log-probability."""
+
+
+class Decoders:
+    """Makes decoders; what they share is loaded here, once in a process.
+
+    Args:
+        checkpoint: whose emissions are decoded.
+        ngrams: the language model of beam search.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, ngrams: NgramFiles | None = None) -> None:
+        self._checkpoint = checkpoint
+        self._searches: dict[str | None, BeamSearch] = {}
+        if can_search():
+            # It warns of small vocabularies.
+            logging.getLogger("pyctcdecode").setLevel(logging.ERROR)
+            from asr_backend.ctc.beam import BeamSearch
+
+            # The language model is of the checkpoint's own language.
+            for language in checkpoint.languages or [None]:
+                own = language == checkpoint.language
+                self._searches[language] = BeamSearch(
+                    checkpoint.in_language(language), ngrams if own else None
+                )
+
+    def decoder(self, language: str | None, beam: BeamSettings | None) -> Decoder:
+        """A decoder for one recording.
+
+        Args:
+            language: whose symbols the emissions hold; None is the checkpoint's own.
+            beam: settings of beam search; None decodes greedily.
+
+        Raises:
+            AsrError: UNKNOWN_LANGUAGE; BAD_OPTIONS where the server lacks what beam search needs,
+                and for hot words that the checkpoint cannot write.
+        """
+        checkpoint = self._checkpoint.in_language(language)
+        if beam is None:
+            return GreedyDecoder(checkpoint)
+        if not self._searches:
+            raise AsrError(
+                ErrorCode.BAD_OPTIONS,
+                'decoder "beam" needs more on the server: install asr-backend[beam]',
+            )
+        from asr_backend.ctc.beam import BeamDecoder
+
+        return BeamDecoder(
+            self._searches[checkpoint.language],
+            beam_width=beam.width,
+            hotwords=beam.hotwords,
+            hotword_weight=beam.hotword_weight,
+        )

@@ -1,0 +1,24 @@
+"""Emissions: what the acoustic model says of each frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Emissions = npt.NDArray[np.float32]
+"""Natural log-probabilities of the symbols, float32 [frames, vocabulary], log-softmax."""
+
+
+@dataclass(slots=True)
+class Run:
+    """Neighbouring frames that hold one symbol."""
+
+    id: int
+    start: int
+    """The first frame."""
+    end: int
+    """The frame behind the last one."""
+    log_prob: float
+    """The symbol's highest log-probability in these frames."""

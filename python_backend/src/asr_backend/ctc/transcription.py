@@ -1,0 +1,111 @@
+"""What was said: text, words and characters with times and confidences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from statistics import fmean
+
+from asr_backend.checkpoint.description import Checkpoint
+from asr_backend.ctc.confidence import Silence, probability
+from asr_backend.ctc.emissions import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A word or a character of the transcript."""
+
+    text: str
+    start_s: float
+    """Seconds from the start of the submitted audio."""
+    end_s: float
+    """Seconds; at most the duration of the audio."""
+    confidence: float
+    """In [0, 1]."""
+    channel: int | None = None
+    """The channel it was heard on, where channels are kept apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelText:
+    """What was said on one channel."""
+
+    text: str
+    confidence: float
+    """In [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transcription:
+    """What was said in one clip."""
+
+    text: str
+    confidence: float
+    """In [0, 1]."""
+    words: tuple[Span, ...]
+    chars: tuple[Span, ...]
+    """The visible characters in order, without the spaces between words."""
+    channels: tuple[ChannelText, ...] = ()
+    """One for each channel, in order, where channels are kept apart."""
+
+
+def transcription(
+    words: Sequence[Sequence[Run]], checkpoint: Checkpoint, silence: Silence, duration_s: float
+) -> Transcription:
+    """The transcript of words of at least one character each.
+
+    Confidences: of a character, the highest probability of its symbol in its frames; of a word, the
+    product over its characters, which is the probability that all of them are right if each is by
+    itself; of the text, the mean over its words, the share of them to expect right. In a vocabulary
+    without a word delimiter the word and the text have the mean over the characters. A text without
+    characters has that of `silence`.
+    """
+    frame_s = checkpoint.stride_samples / checkpoint.sample_rate_hz
+
+    def span(runs: Sequence[Run], confidence: float) -> Span:
+        return Span(
+            text="".join(checkpoint.vocabulary[run.id] for run in runs),
+            start_s=min(runs[0].start * frame_s, duration_s),
+            end_s=min(runs[-1].end * frame_s, duration_s),
+            confidence=confidence,
+        )
+
+    spelled = [[span([run], probability(run.log_prob)) for run in word] for word in words]
+    together = math.prod if checkpoint.word_delimiter_id is not None else fmean
+    spans = tuple(
+        span(word, together([char.confidence for char in chars]))
+        for word, chars in zip(words, spelled, strict=True)
+    )
+    return Transcription(
+        text=" ".join(word.text for word in spans),
+        confidence=fmean(word.confidence for word in spans) if spans else silence.confidence,
+        words=spans,
+        chars=tuple(char for chars in spelled for char in chars),
+    )
+
+
+def side_by_side(channels: Sequence[Transcription]) -> Transcription:
+    """The transcript of a recording whose channels were transcribed each for itself.
+
+    Words and characters are sorted by their start. The confidence is the mean over all words, or
+    over the channels where there are none.
+    """
+    words = _merged([channel.words for channel in channels])
+    return Transcription(
+        text="\n".join(channel.text for channel in channels),
+        confidence=fmean(one.confidence for one in words or channels),
+        words=words,
+        chars=_merged([channel.chars for channel in channels]),
+        channels=tuple(
+            ChannelText(text=channel.text, confidence=channel.confidence) for channel in channels
+        ),
+    )
+
+
+def _merged(channels: Sequence[Sequence[Span]]) -> tuple[Span, ...]:
+    spans = [
+        replace(span, channel=channel) for channel, heard in enumerate(channels) for span in heard
+    ]
+    return tuple(sorted(spans, key=attrgetter("start_s")))

@@ -1,0 +1,195 @@
+"""OPTIONS in: the JSON of the wire contract, version 1, read and checked."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from asr_backend.audio.format import (
+    MAX_CHANNELS,
+    MAX_SAMPLE_RATE_HZ,
+    MIN_SAMPLE_RATE_HZ,
+    PcmFormat,
+    check_channel,
+)
+from asr_backend.ctc.decoders import DEFAULT_BEAM_WIDTH, DEFAULT_HOTWORD_WEIGHT, BeamSettings
+from asr_backend.errors import AsrError, ErrorCode, quoted
+
+MAX_OPTIONS_BYTES = 64 * 1024
+MAX_HOTWORDS = 100
+MAX_HOTWORD_LETTERS = 200
+
+
+def _few(value: Any) -> Any:
+    """Refuse a list before pydantic writes an error for each of its 30,000 items."""
+    if isinstance(value, list) and len(value) > MAX_HOTWORDS:
+        raise ValueError("too many")
+    return value
+
+
+class Options(BaseModel):
+    """What a caller asks for. Each description is the range that a refusal quotes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    encoding: Literal["container", "pcm_s16le", "pcm_f32le"] = Field(
+        default="container", description='"container", "pcm_s16le" or "pcm_f32le"'
+    )
+    sample_rate: int | None = Field(
+        default=None,
+        ge=MIN_SAMPLE_RATE_HZ,
+        le=MAX_SAMPLE_RATE_HZ,
+        description=f"an integer from {MIN_SAMPLE_RATE_HZ} to {MAX_SAMPLE_RATE_HZ} (Hz)",
+    )
+    channels: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_CHANNELS,
+        description=f"an integer from 1 to {MAX_CHANNELS}",
+    )
+    timestamps: Literal["none", "word", "char"] = Field(
+        default="word", description='"none", "word" or "char"'
+    )
+    decoder: Literal["greedy", "beam"] = Field(default="greedy", description='"greedy" or "beam"')
+    beam_width: int | None = Field(
+        default=None, ge=1, le=1_000, description="an integer from 1 to 1000"
+    )
+    hotwords: Annotated[
+        tuple[Annotated[str, Field(pattern=r"\S")], ...] | None, BeforeValidator(_few)
+    ] = Field(
+        default=None,
+        strict=False,
+        description=(
+            f"a list of strings that are not empty, at most {MAX_HOTWORDS} words in all, "
+            f"each of at most {MAX_HOTWORD_LETTERS} letters"
+        ),
+    )
+    hotword_weight: float | None = Field(
+        default=None, ge=0, le=100, description="a number from 0 to 100"
+    )
+    language: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="a string that is not empty"
+    )
+    channel: Literal["mix", "separate"] | Annotated[int, Field(ge=0)] = Field(
+        default="mix", description='"mix", "separate" or a channel index from 0'
+    )
+
+    @property
+    def pcm(self) -> PcmFormat | None:
+        """The format of raw PCM; None for a container."""
+        if self.encoding == "container":
+            return None
+        assert self.sample_rate is not None
+        assert self.channels is not None
+        return PcmFormat(
+            encoding=self.encoding, sample_rate_hz=self.sample_rate, channels=self.channels
+        )
+
+    @property
+    def beam(self) -> BeamSettings | None:
+        """What beam search is to do; None for greedy decoding."""
+        if self.decoder == "greedy":
+            return None
+        weight = self.hotword_weight
+        return BeamSettings(
+            width=self.beam_width or DEFAULT_BEAM_WIDTH,
+            hotwords=self.hotwords or (),
+            hotword_weight=DEFAULT_HOTWORD_WEIGHT if weight is None else weight,
+        )
+
+
+_PCM_ONLY = ("sample_rate", "channels")
+_BEAM_ONLY = ("beam_width", "hotwords", "hotword_weight")
+
+
+def parse_options(raw: bytes) -> Options:
+    """Read one OPTIONS element.
+
+    Args:
+        raw: a JSON object in UTF-8; `{}` asks for the defaults.
+
+    Raises:
+        AsrError: BAD_OPTIONS, with the key and the values it allows.
+    """
+    if len(raw) > MAX_OPTIONS_BYTES:
+        _refuse(f"OPTIONS has {len(raw)} bytes, the limit is {MAX_OPTIONS_BYTES}")
+    try:
+        value = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_no_constant
+        )
+    except UnicodeDecodeError as error:
+        _refuse(f"OPTIONS is not UTF-8: byte {error.start} does not decode")
+    except json.JSONDecodeError as error:
+        _refuse(f"OPTIONS is not JSON: {error.msg} at character {error.pos}")
+    except (ValueError, RecursionError):
+        _refuse("OPTIONS is not JSON: a number is too long or the nesting too deep")
+    if not isinstance(value, dict):
+        _refuse(f"OPTIONS must be a JSON object such as {{}}, not {quoted(value)}")
+    for key in value:
+        if key not in Options.model_fields:
+            _refuse(f"unknown key {quoted(key)}; the keys are {', '.join(Options.model_fields)}")
+        # None stands for an absent key; JSON's null is a wrong type.
+        if value[key] is None:
+            _refuse_value(key, None)
+    try:
+        options = Options.model_validate(value)
+    except ValidationError as error:
+        key = str(error.errors(include_url=False)[0]["loc"][0])
+        _refuse_value(key, value[key])
+    _check_together(options)
+    return options
+
+
+def _check_together(options: Options) -> None:
+    """Refuse combinations."""
+    given = options.model_fields_set
+    if options.encoding == "container":
+        for key in _PCM_ONLY:
+            if key in given:
+                _refuse(
+                    f"{key} is for encoding pcm_s16le and pcm_f32le only; "
+                    "a container states its own"
+                )
+    else:
+        for key in _PCM_ONLY:
+            if key not in given:
+                allowed = Options.model_fields[key].description
+                _refuse(f"encoding {options.encoding} requires {key}, {allowed}")
+    if options.channels is not None and isinstance(options.channel, int):
+        check_channel(options.channel, options.channels)
+    if options.decoder != "beam":
+        for key in _BEAM_ONLY:
+            if key in given:
+                _refuse(f'{key} is for decoder "beam" only')
+    words = [word for hotword in options.hotwords or () for word in hotword.split()]
+    if len(words) > MAX_HOTWORDS:
+        _refuse(f"hotwords has {len(words)} words, at most {MAX_HOTWORDS} are allowed")
+    longest = max(words, key=len, default="")
+    if len(longest) > MAX_HOTWORD_LETTERS:
+        _refuse(
+            f"hotwords has a word of {len(longest)} letters, at most {MAX_HOTWORD_LETTERS} are "
+            f"allowed: {quoted(longest)}"
+        )
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for key, item in pairs:
+        if key in value:
+            _refuse(f"key {quoted(key)} stands twice")
+        value[key] = item
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    _refuse(f"{name} is not a JSON number")
+
+
+def _refuse_value(key: str, value: object) -> NoReturn:
+    _refuse(f"{key} must be {Options.model_fields[key].description}, not {quoted(value)}")
+
+
+def _refuse(detail: str) -> NoReturn:
+    raise AsrError(ErrorCode.BAD_OPTIONS, detail)
