@@ -18,7 +18,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 import asr_client
 from asr_backend.errors import AsrError, ErrorCode
-from asr_backend.front.contract import MAX_OPTIONS_BYTES, Options, parse_options
+from asr_backend.front.options import MAX_OPTIONS_BYTES, Options, parse_options
 from asr_client import AsyncClient, Client
 from asr_client.testing import FakeServer
 from tests.contract.schemas import OPTIONS, RESULT, allows, closed
