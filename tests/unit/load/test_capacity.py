@@ -11,7 +11,7 @@ import pytest
 from asr_backend.acoustic.forward_plan import FORWARD_START_S, FREE_WASTE, MAX_WASTE, plan_forwards
 from asr_backend.acoustic.model import MAX_BATCH_AUDIO_S
 from asr_backend.audio.format import SAMPLE_RATE_HZ
-from asr_backend.front import transcribe
+from asr_backend.front import build
 from load_tests.capacity import simulation
 from load_tests.capacity.__main__ import GROUPS
 from load_tests.capacity.events import Clock
@@ -148,7 +148,7 @@ def test_constants_are_the_servers():
     assert simulation.MAX_WASTE == MAX_WASTE
     assert simulation.FREE_WASTE_S * SAMPLE_RATE_HZ == FREE_WASTE
     assert simulation.FORWARD_START_S == FORWARD_START_S
-    assert simulation.OVERLAP_S == transcribe.OVERLAP_S
+    assert simulation.OVERLAP_S == build.OVERLAP_S
     assert Machine.max_forward_s == MAX_BATCH_AUDIO_S["cpu"]
     config = (ROOT / "model_repository" / "transcribe" / "config.pbtxt").read_text()
     assert "preferred_batch_size: [ 1 ]\n" in config

@@ -11,11 +11,12 @@ import math
 import random
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from asr_backend.audio.format import Samples
+from asr_backend.ctc.emissions import Emissions
 from asr_backend.errors import AsrError, ErrorCode
 from asr_backend.triton_io.errors import Cancelled, UpstreamError
 from asr_backend.triton_io.metrics import Metrics
@@ -33,7 +34,17 @@ MAX_DEVICES_LOST = 3
 """Devices that may be lost under one window: it may be the window that fells them."""
 
 
-class AcousticCalls:
+class AcousticClient(Protocol):
+    """Turns a window into emissions; BlsAcousticClient in the service."""
+
+    async def log_probs(
+        self, samples: Samples, is_cancelled: Callable[[], bool], language: str | None
+    ) -> Emissions:
+        """Float32 [n] at 16 kHz to float32 [frames, vocabulary of the language]."""
+        ...
+
+
+class BlsAcousticClient:
     """Sends windows to the acoustic model and waits out its restarts.
 
     Args:
@@ -62,10 +73,10 @@ class AcousticCalls:
 
     async def log_probs(
         self,
-        samples: npt.NDArray[np.float32],
+        samples: Samples,
         is_cancelled: Callable[[], bool],
         language: str | None = None,
-    ) -> npt.NDArray[np.float32]:
+    ) -> Emissions:
         """The log-probabilities of one window.
 
         Args:
@@ -111,9 +122,7 @@ class AcousticCalls:
             await asyncio.sleep(random.uniform(0.5, 1.0) * backoff_s)
             backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
 
-    async def _call(
-        self, samples: npt.NDArray[np.float32], language: str | None
-    ) -> npt.NDArray[np.float32]:
+    async def _call(self, samples: Samples, language: str | None) -> Emissions:
         request = self._pb_utils.InferenceRequest(
             model_name="wav2vec2",
             requested_output_names=["LOG_PROBS"],
@@ -138,7 +147,7 @@ class AcousticCalls:
                 status = self._pb_utils.TritonError.UNAVAILABLE
             raise UpstreamError(message, status)
         tensor = self._pb_utils.get_output_tensor_by_name(response, "LOG_PROBS")
-        emissions: npt.NDArray[np.float32] = tensor.as_numpy()[0]
+        emissions: Emissions = tensor.as_numpy()[0]
         return emissions
 
     def _count(self, more: int) -> None:

@@ -11,9 +11,9 @@ from asr_backend.audio.format import SAMPLE_RATE_HZ
 
 FRAMES_A_SECOND = 50
 FRAME_SAMPLES = SAMPLE_RATE_HZ // FRAMES_A_SECOND
-SHORTEST_S = 0.3
+MIN_PAUSE_S = 0.3
 """Shorter ones are within words: the closure of a stop lasts up to 0.15 s."""
-GOOD_S = 0.4
+GOOD_PAUSE_S = 0.4
 """Pauses from here on lie between phrases, and are as good as each other."""
 MIN_RANGE_DB = 12.0
 """From quiet to loud (quantiles 0.1 and 0.98); audio with less has no pause that energy shows."""
@@ -42,7 +42,7 @@ def find_pause(samples: npt.NDArray[np.float32], *, first: int) -> Pause | None:
         first: nothing before this sample belongs to a pause.
 
     Returns:
-        None where there is none of SHORTEST_S.
+        None where there is none of MIN_PAUSE_S.
     """
     count = len(samples) // FRAME_SAMPLES
     frames = samples[: count * FRAME_SAMPLES].reshape(count, FRAME_SAMPLES).astype(np.float64)
@@ -53,8 +53,8 @@ def find_pause(samples: npt.NDArray[np.float32], *, first: int) -> Pause | None:
     if top - floor < MIN_RANGE_DB:
         return None
     quiet = _runs(levels < floor + QUIET_SHARE * (top - floor), first=-(-first // FRAME_SAMPLES))
-    good = [run for run in quiet if _seconds(run) >= GOOD_S]
-    late = [run for run in quiet if _seconds(run) >= SHORTEST_S and run[1] > count // 2]
+    good = [run for run in quiet if _seconds(run) >= GOOD_PAUSE_S]
+    late = [run for run in quiet if _seconds(run) >= MIN_PAUSE_S and run[1] > count // 2]
     if not good and not late:
         return None
     start, end = good[0] if good else max(late, key=_seconds)

@@ -35,6 +35,11 @@ class Window:
         """The sample after its last, from the start of the audio."""
         return self.start_sample + len(self.samples)
 
+    @property
+    def is_only(self) -> bool:
+        """Whether it is the whole recording."""
+        return self.index == 0 and self.last
+
 
 class Windower:
     """Cuts audio into windows: blocks in, windows out.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from asr_backend.checkpoint.description import Checkpoint, demo_checkpoint, load_checkpoint
+from asr_backend.errors import AsrError, ErrorCode
 
 
 def model_parameters(args: dict[str, str]) -> dict[str, str]:
@@ -30,3 +32,20 @@ def served_checkpoint(parameters: Mapping[str, str]) -> Checkpoint:
         id=parameters.get("model_id"),
         revision=parameters.get("model_revision"),
     )
+
+
+def element(pb_utils: Any, request: Any, name: str) -> Any:
+    """The one element of a BYTES input of a request.
+
+    Raises:
+        AsrError: BAD_SHAPE where there are more, or none.
+    """
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    shape = tuple(tensor.shape())
+    if shape != (1, 1):
+        raise AsrError(
+            ErrorCode.BAD_SHAPE,
+            f"{name} has shape {list(shape)}, it must be [1, 1]: one recording a request; "
+            "the server batches requests itself",
+        )
+    return tensor.as_numpy()[0, 0]
