@@ -1,8 +1,8 @@
-"""The calls that a front works on: how many, how large, and whether their callers still wait.
+"""Decides when a front takes more calls, and drops the calls whose callers have gone.
 
 Triton gives a front its next requests only when `execute` returns. So `execute` waits here until
-the lengths of its recordings are known, or for a short time, and then while the front is full:
-Triton's queue fills, and Triton refuses what does not fit.
+the lengths of its recordings are known, or for a short time, and then for as long as the front is
+full. Meanwhile Triton's queue fills, and Triton refuses further requests.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 
 LENGTH_WAIT_S = 0.5
-"""How long to wait for the length of a recording, whose first sound may lie deep in it."""
+"""How long to wait for the length of a recording. Its first window may take long to decode."""
 CALLER_POLL_S = 2.0
-"""How often a call is asked whether its caller has gone, beside the times that its work asks. A
-window that is decoded, queued or searched may take minutes."""
+"""How often a call is checked for a caller that has gone. The work of the call checks too, but only
+between windows, and one window may be decoded, queued or searched for minutes."""
 
 
 class Call:
     """One call.
 
     Attributes:
-        share: of a recording of the greatest length or size.
+        share: its size, in units of one recording of maximum length or size.
         share_known: done once that share is known, or the call has ended.
-        is_cancelled: asks Triton whether the caller has gone; None before the work has begun and
-            from its answer on, behind which the question would end tritonserver.
-        begun: when, on the event loop's clock.
+        is_cancelled: asks Triton whether the caller has gone. None before the work has begun, and
+            from the answer on: after it, the question would crash tritonserver.
+        begun: the time of its start on the event loop's clock.
     """
 
     def __init__(self) -> None:
@@ -36,11 +36,11 @@ class Call:
         self.begun = loop.time()
 
     def weigh(self, share: float) -> None:
-        """Count it as at least this share of a full one."""
+        """Raise the share to at least this."""
         self.share = max(self.share, share)
 
     def end_weighing(self) -> None:
-        """Say that the share is known."""
+        """Declare the share known."""
         if not self.share_known.done():
             self.share_known.set_result(None)
 
@@ -49,11 +49,11 @@ Work = Callable[[Call], Coroutine[None, None, None]]
 
 
 class Admission:
-    """All calls of a front that are not answered yet.
+    """The calls of a front that are not answered yet.
 
     Args:
-        max_calls: calls at which the front is full.
-        max_share: the sum of shares above which it is full.
+        max_calls: the front is full at so many calls.
+        max_share: the front is full if the shares of its calls add up to more.
     """
 
     def __init__(self, *, max_calls: int, max_share: float) -> None:
@@ -63,7 +63,7 @@ class Admission:
         self._watch: asyncio.Task[None] | None = None
 
     def begin(self, work: Work) -> Call:
-        """Begin the work of one call, which is cancelled when its caller has gone."""
+        """Begin the work of one call. The work is cancelled when the caller goes away."""
         call = Call()
         task = asyncio.create_task(work(call))
         self._calls[task] = call
@@ -78,7 +78,7 @@ class Admission:
         return call
 
     async def wait_for_room(self, calls: Sequence[Call]) -> None:
-        """Wait for the shares of calls that have just begun, then while the front is full."""
+        """Wait until the shares of these calls are known, then until the front is not full."""
         await asyncio.wait([call.share_known for call in calls], timeout=LENGTH_WAIT_S)
         while self._is_full():
             await self.one_ended()
@@ -105,5 +105,5 @@ class Admission:
                 if call.begun < old and call.is_cancelled is not None and call.is_cancelled():
                     call.is_cancelled = None
                     task.cancel()
-                # Each question is a message to Triton and back, and holds up the event loop.
+                # Each question is a round trip to Triton that blocks the event loop.
                 await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The answer of one call: sent once, whatever happens to its work, and then counted."""
+"""Answers one call exactly once, whatever happens to its work, and counts it afterwards."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from asr_backend.triton_io.shared_memory import SharedMemory
 
 
 class Answers:
-    """What the answers of a front share.
+    """Makes the answers of a front.
 
     Args:
         pb_utils: Triton's module.
         metrics: counters that Triton exports.
-        shared_memory: where answers need room.
+        shared_memory: the memory that answers need room in.
     """
 
     def __init__(self, pb_utils: Any, metrics: Metrics, shared_memory: SharedMemory) -> None:
@@ -33,18 +33,18 @@ class Answers:
         self.shared_memory = shared_memory
 
     def to(self, request: Any, call: Call) -> Answer:
-        """The answer to a request, to be entered at once."""
+        """The answer to a request; to be entered at once."""
         return Answer(self, request.get_response_sender(), call)
 
 
 class Answer:
-    """A context: when it ends, the call is answered with what was given, or with its error.
+    """A context. At its end the call is answered with the outputs given, or with its error.
 
-    Errors of a call, a cancelled task among them, end here. They fail no other call.
+    It swallows every error of the call, the cancellation of its task included: no other call fails.
 
     Attributes:
-        stages: where the time of the call goes.
-        is_cancelled: asks Triton whether the caller has gone; never asked behind the answer.
+        stages: the time of the call by stage.
+        is_cancelled: asks Triton whether the caller has gone; must not be called after the answer.
     """
 
     def __init__(self, answers: Answers, sender: Any, call: Call) -> None:
@@ -52,8 +52,8 @@ class Answer:
         self._shared = answers
         self._sender = sender
         self._call = call
-        # Held until they are sent. Triton 24.10 drops outputs that the caller did not name without
-        # the interpreter's lock: as the last reference, it corrupts memory.
+        # Kept until the answer is sent. Triton 24.10 drops outputs that the caller did not name
+        # without holding the interpreter lock: if its reference is the last, it corrupts memory.
         self._outputs: list[Any] = []
         self._response: Any = None
         self._seconds: dict[str, float] = {}
@@ -61,14 +61,14 @@ class Answer:
         call.is_cancelled = self.is_cancelled
 
     async def give(self, values: Mapping[str, bytes], seconds: Mapping[str, float]) -> None:
-        """Give the call's outputs, and make sure that there is room to send them.
+        """Set the outputs of the call, and make sure that there is room to send them.
 
         Args:
-            values: each output's one element.
-            seconds: of each stage, to be counted when the answer is sent.
+            values: the one element of each output, by name.
+            seconds: of each stage; counted after the answer is sent.
 
         Raises:
-            AsrError: OUT_OF_MEMORY where there is no room within three seconds.
+            AsrError: OUT_OF_MEMORY if there is no room within three seconds.
         """
         self._outputs = [
             self._shared.pb_utils.Tensor(name, np.array([[value]], dtype=object))
@@ -104,16 +104,16 @@ class Answer:
         response = self._response
         if failed is not None:
             response = pb_utils.InferenceResponse(error=failed.error)
-        # A question behind the answer ends tritonserver.
+        # A question after the answer would crash tritonserver.
         self._call.is_cancelled = None
         try:
             self._sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
         except Exception:
-            # The sender is closed all the same: a second response would be refused.
+            # The sender is closed all the same: Triton would refuse a second response.
             _log(f"An answer cannot be sent, its caller gets none.\n{traceback.format_exc()}")
 
     def _count(self, failed: Failure | None) -> None:
-        """Count the call, behind its answer: each metric is a message to Triton and back."""
+        """Count the call. The answer comes first: each metric is a round trip to Triton."""
         if failed is not None and failed.log:
             _log(failed.log)
         try:
@@ -127,5 +127,5 @@ class Answer:
 
 
 def _log(text: str) -> None:
-    # Not by Triton's logger: it needs shared memory, and ends the process where there is none left.
+    # Triton's logger needs shared memory, and ends the process when there is none left.
     print(text, file=sys.stderr, flush=True)

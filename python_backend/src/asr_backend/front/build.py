@@ -1,4 +1,4 @@
-"""Builds what a front works with, from what Triton hands to `initialize`."""
+"""Builds the recognizer of a front from the arguments of Triton's `initialize`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from asr_backend.triton_io.metrics import Metrics
 from asr_backend.triton_io.values import model_parameters, served_checkpoint
 
 OVERLAP_S = 2.0
-"""What two neighbouring windows of a long recording share, in seconds; at most a quarter of one."""
+"""Overlap of two neighbouring windows of a long recording, in seconds; at most a quarter window."""
 DECODE_THREADS = 4
 
 
 def build_recognizer(args: dict[str, str], pb_utils: Any, metrics: Metrics) -> Recognizer:
-    """The recognizer that the `parameters` of config.pbtxt describe.
+    """Build the recognizer that the `parameters` of config.pbtxt describe.
 
     Args:
         args: of Triton's `initialize`.
@@ -52,6 +52,6 @@ def build_recognizer(args: dict[str, str], pb_utils: Any, metrics: Metrics) -> R
         overlap_s=min(OVERLAP_S, max_window_s / 4),
         budget=WindowBudget(round(long_audio_s * checkpoint.sample_rate_hz)),
         decode_pool=ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode"),
-        # Python runs one search at a time however many threads there are.
+        # More threads would not help: a search holds the interpreter lock.
         search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),
     )

@@ -1,9 +1,9 @@
-"""One recording's way from bytes to words inside a front.
+"""Transcribes one recording inside a front, from its bytes to its words.
 
-Decoding runs in threads and is pulled: a window is decoded when there is room for it, so that a
-file that expands to hours never lies in memory as samples. Windows of one file are in flight
-together, within seconds of audio that all long files of the front share; a file of a single window
-does not wait for them, so long audio cannot keep short audio waiting.
+Threads decode the audio, and a window is decoded only when there is room for it. So a small file
+that expands to hours of audio is never in memory as samples. Several windows of one recording are
+in flight at a time, within a budget that all long recordings of the front share. A recording of one
+window does not use that budget, so long recordings cannot delay short ones.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ from asr_backend.segmentation.windower import Window, Windower
 T = TypeVar("T")
 
 CHANNELS_AT_ONCE = 2
-"""Channels of one recording that are transcribed at a time: those of a telephone call."""
+"""Channels of one recording that are transcribed at a time; a telephone call has two."""
 INLINE_CHARS = 500
-"""Characters of all channels that are sorted on the event loop, in about two milliseconds."""
+"""Up to so many characters of all channels are merged on the event loop, which takes about two
+milliseconds; more are merged in a thread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +49,14 @@ class Job:
     """One recording to transcribe, and its caller."""
 
     audio: bytes | mmap.mmap
-    """A file's bytes, or raw PCM as the options say; nothing refers to it behind the call."""
+    """The bytes of a file, or raw PCM as the options state."""
     options: Options
     is_cancelled: Callable[[], bool]
     """Whether the caller has gone; asked before each window."""
     on_length: Callable[[float], None]
-    """Takes the recording's seconds once they are known, or can be estimated."""
+    """Called with the seconds of the recording, once they are known or can be estimated."""
     stages: Stages = field(default_factory=Stages)
-    """Where the time of its call goes."""
+    """The time of its call by stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,36 +69,36 @@ class Recognition:
 
 @dataclass(frozen=True, kw_only=True)
 class Recognizer:
-    """Turns recordings into words with one checkpoint, and has what they share."""
+    """Transcribes recordings with one checkpoint. All recordings of a front share it."""
 
     checkpoint: Checkpoint
-    """Whose vocabulary and frame rate the emissions have."""
+    """It states the vocabulary and the frame rate of the emissions."""
     acoustic: AcousticClient
-    """Where windows go."""
+    """Computes the emissions of windows."""
     decoders: Decoders
-    """Turn emissions into words."""
+    """Makes the decoders, which turn emissions into words."""
     limits: AudioLimits
-    """The longest and the largest recording."""
+    """Limits for every recording."""
     work_limits: WorkLimits
-    """What a call's options may make of it."""
+    """Limits for options that multiply the work."""
     max_window_s: float
-    """Longest window, in seconds."""
+    """Maximum length of a window, in seconds."""
     overlap_s: float
-    """What two neighbouring windows share, in seconds."""
+    """Overlap of two neighbouring windows, in seconds."""
     budget: WindowBudget
-    """Of the windows of all long recordings."""
+    """The audio of long recordings that may be in flight."""
     decode_pool: Executor
-    """Threads in which audio is decoded, and long text is read."""
+    """Threads for decoding audio, and for making long texts."""
     search_pool: Executor
-    """Threads of beam search."""
+    """Threads for beam search."""
 
     async def recognize(self, job: Job) -> Recognition:
         """Transcribe one recording.
 
         Raises:
-            AsrError: the recording's own fault, or the service's, by the contract's codes.
+            AsrError: the recording or its options cannot be served, or the service failed.
             Cancelled: the caller has gone.
-            UpstreamError: Triton's words, to be passed on.
+            UpstreamError: an error of Triton's, to be passed on.
         """
         channel = job.options.channel
         if channel == "separate":
@@ -110,13 +111,14 @@ class Recognizer:
         return Source(job.audio, pcm=job.options.pcm, max_bytes=self.limits.max_audio_bytes)
 
     async def in_decode_pool(self, work: Callable[[], T]) -> T:
-        """Do work that takes long beside the event loop."""
+        """Do long work in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.decode_pool, work)
 
     async def _recognize_channels(self, job: Job) -> Recognition:
-        """The channels beside each other, CHANNELS_AT_ONCE of them at a time.
+        """Transcribe each channel separately, CHANNELS_AT_ONCE of them at a time.
 
-        Each decodes the audio for itself, so that none has to wait in memory for the others.
+        Each channel decodes the audio itself. Decoding once would keep the samples of the channels
+        that wait in memory.
         """
         count = await self.in_decode_pool(partial(_count_channels, self.source(job)))
         limits = self.work_limits.audio_limits(self.limits, job.options, channels=count)
@@ -142,13 +144,13 @@ class Recognizer:
 
 
 class Session:
-    """One channel of a job, or the mix of all, on its way to words.
+    """Transcribes one channel of a job, or the mix of its channels.
 
     Args:
-        recognizer: what all sessions share.
+        recognizer: shared by all sessions.
         job: the recording.
-        channel: which one to take.
-        limits: of the audio.
+        channel: the channel to transcribe.
+        limits: for the audio.
 
     Raises:
         AsrError: UNKNOWN_LANGUAGE or BAD_OPTIONS, as Decoders.decoder.
@@ -175,12 +177,12 @@ class Session:
             stride_samples=checkpoint.stride_samples,
         )
         self._windows = WindowSource(self._source.blocks(channel, limits), windower)
-        # Windows with the acoustic model, in order.
+        # Windows at the acoustic model, in order.
         self._pending: deque[tuple[Window, asyncio.Task[Emissions]]] = deque()
         self._sample_count = 0
 
     async def run(self) -> Recognition:
-        """Transcribe, once.
+        """Transcribe. To be called once.
 
         Raises:
             AsrError, Cancelled, UpstreamError: as Recognizer.recognize.
@@ -193,10 +195,10 @@ class Session:
                 transcription = await self._reader.finish(self._duration_s)
             return Recognition(transcription=transcription, duration_s=self._duration_s)
         finally:
-            # Where the call fails or is cancelled, threads may still work for it.
+            # If the call fails or is cancelled, threads may still work for it.
             self._reader.stop()
             if not self._windows.is_freed:
-                # Not awaited: the answer does not wait for a thread to be free.
+                # Not awaited: the answer need not wait for a free thread.
                 asyncio.get_running_loop().run_in_executor(
                     self._shared.decode_pool, self._windows.close
                 )
@@ -210,7 +212,7 @@ class Session:
         return self._sample_count / self._shared.checkpoint.sample_rate_hz
 
     async def _send_windows(self) -> None:
-        """Send all windows to the acoustic model, and read the answers that are there."""
+        """Send all windows to the acoustic model; meanwhile, read the answers that have arrived."""
         while (window := await self._next_window()) is not None:
             self._sample_count = window.end_sample
             if self._sample_count < self._shared.checkpoint.receptive_field_samples:
@@ -233,7 +235,7 @@ class Session:
         self._job.on_length(max_audio_s if seconds is None else min(seconds, max_audio_s))
 
     def _is_full(self) -> bool:
-        """Whether it holds as many samples as all long recordings may have in flight."""
+        """Whether its pending windows have more samples than the whole budget."""
         held = sum(len(window.samples) for window, _ in self._pending)
         return held > self._shared.budget.max_samples
 
@@ -246,10 +248,10 @@ class Session:
             )
 
     async def _collect(self) -> None:
-        """Read the emissions of the first window in flight."""
+        """Wait for the emissions of the first pending window, and read them."""
         stages = self._job.stages
         with stages.stage("acoustic"):
-            # No name for the task: if it fails, its traceback has this frame.
+            # The task has no name here: if it fails, its traceback keeps this frame.
             emissions = await self._pending[0][-1]
         window, _ = self._pending.popleft()
         with stages.stage("ctc"):
@@ -262,7 +264,10 @@ def _count_channels(source: Source) -> int:
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
-    """End tasks, and empty the list: it and a failed task's traceback would keep each other."""
+    """Cancel tasks and wait for them.
+
+    The list is emptied: it and the traceback of a failed task would keep each other in memory.
+    """
     try:
         for task in tasks:
             task.cancel()

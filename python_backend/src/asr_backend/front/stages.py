@@ -1,4 +1,4 @@
-"""Where the time of one call goes."""
+"""Measures the time of one call by stage."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ StageName = Literal["decode", "acoustic", "ctc"]
 
 
 class Stages:
-    """Seconds of wall clock by stage, since this was made.
+    """Seconds of wall clock by stage, from the moment of creation.
 
-    The stages are `decode`: in the audio decoder; `acoustic`: waiting for the acoustic model with
-    nothing else to do, its queue included; `ctc`: stitching windows and making the text.
+    - `decode`: the audio decoder, and the queue for its threads.
+    - `acoustic`: waiting for the acoustic model, its queue included, with nothing else to do.
+    - `ctc`: stitching the windows and making the text.
 
-    Decoding of later windows overlaps the acoustic model's work on earlier ones, so the stages may
-    add up to more than the total.
+    Channels that are transcribed side by side each add their time, so the stages may add up to
+    more than the total.
     """
 
     def __init__(self) -> None:
@@ -26,7 +27,7 @@ class Stages:
 
     @contextmanager
     def stage(self, name: StageName) -> Iterator[None]:
-        """Count the time of a block as that of a stage; a stage may have several blocks."""
+        """Add the time of a block to a stage."""
         started = time.perf_counter()
         try:
             yield
@@ -34,7 +35,7 @@ class Stages:
             self._seconds[name] += time.perf_counter() - started
 
     def seconds(self) -> dict[str, float]:
-        """Seconds of each stage and of all together (`total`), up to now."""
+        """Seconds of each stage, and since the start (`total`)."""
         seconds: dict[str, float] = {name: value for name, value in self._seconds.items()}
         seconds["total"] = time.perf_counter() - self._started
         return seconds

@@ -1,8 +1,8 @@
 """The Triton model `transcribe`: requests in, transcripts out, many at a time.
 
-`execute` returns before its calls are answered: each answers through its own response sender when
-it is done, and none keeps another waiting. What a front has in work is capped, in recordings and in
-the seconds and bytes of long ones (front/admission.py).
+`execute` returns before its requests are answered. Each is answered through its own response sender
+when it is done, so none waits for another. front/admission.py limits the unfinished work of a
+front: the number of calls, and the seconds and bytes of long recordings.
 """
 
 from __future__ import annotations
@@ -25,29 +25,28 @@ from asr_backend.triton_io.shared_memory import SharedMemory
 from asr_backend.triton_io.values import element
 
 MAX_UNFINISHED_WORK = 4.0
-"""What a front has in work at most, in recordings of the greatest length, or of the greatest
-size."""
+"""Maximum unfinished work of one front, in units of one recording of maximum length or size."""
 CALL_THREADS = 128
-"""Threads in which `async_exec` waits; the loop's default, cores + 4, is a silent cap."""
+"""Threads in which `async_exec` waits. The loop's default, cores + 4, would limit the calls."""
 MAX_UNFINISHED_CALLS = CALL_THREADS
-"""What a front has in work at most, in recordings: more would only wait for one of those threads,
-out of sight of Triton's queue and its limit."""
+"""Maximum unfinished calls of one front. More would only wait for one of those threads, where
+Triton's queue limit does not count them."""
 INLINE_SPANS = 1_000
-"""Words and characters that are encoded on the event loop, in about three milliseconds; more are
-encoded in a thread."""
+"""Up to so many words and characters are encoded on the event loop, which takes about three
+milliseconds; more are encoded in a thread."""
 
 
 class Transcribe:
     """One front.
 
     Args:
-        recognizer: does the work for one recording.
+        recognizer: transcribes one recording.
         pb_utils: Triton's module.
         metrics: counters that Triton exports.
-        max_unfinished: recordings of the greatest length or size that may be unfinished when
-            `execute` returns; a smaller one counts as the larger of its two shares.
-        shared_memory: where answers need room; None for Triton's.
-        progress: what asr-server is told of this process; None tells nothing.
+        max_unfinished: maximum unfinished work when `execute` returns, in units of one recording
+            of maximum length or size. A smaller one counts as the larger of its two shares.
+        shared_memory: the memory that answers need room in; None for Triton's.
+        progress: reports this process to asr-server; None reports nothing.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class Transcribe:
 
     @classmethod
     def from_triton(cls, args: dict[str, str], pb_utils: Any) -> Transcribe:
-        """Build a front from what Triton hands to `initialize`."""
+        """Build a front from the arguments of Triton's `initialize`."""
         metrics = Metrics(pb_utils)
         return cls(
             recognizer=build_recognizer(args, pb_utils, metrics),
@@ -79,9 +78,9 @@ class Transcribe:
         )
 
     async def execute(self, requests: list[Any]) -> None:
-        """Take up a batch of requests; each is answered through its own response sender.
+        """Begin a batch of requests; each is answered through its own response sender.
 
-        The list is emptied: Triton holds it until this returns, and each request its tensors.
+        The list is emptied: Triton keeps it until this returns, and each request keeps its tensors.
         """
         loop = asyncio.get_running_loop()
         loop.set_default_executor(self._call_threads)
@@ -95,12 +94,12 @@ class Transcribe:
         self._call_threads.shutdown(wait=False)
 
     async def _answer(self, request: Any, call: Call) -> None:
-        """Answer one request, whatever happens to it, and nobody else's."""
+        """Answer one request. Its errors end here."""
         limits = self._recognizer.limits
         with self._answers.to(request, call) as answer:
             options = parse_options(element(self._pb_utils, request, "OPTIONS"))
             audio = element(self._pb_utils, request, "AUDIO")
-            # With its tensors it would hold the audio until the answer.
+            # The request would keep its tensors, and so the audio, until the answer.
             del request
             call.weigh(len(audio) / limits.max_audio_bytes)
             if SPOOL_BYTES < len(audio) <= limits.max_audio_bytes:

@@ -1,4 +1,4 @@
-"""How much of a front's long recordings is with the acoustic model at a time."""
+"""Limits how much audio of long recordings is at the acoustic model at a time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 
 class WindowBudget:
-    """Admits windows in the order in which they ask, while a number of samples is not exceeded.
+    """Admits windows in the order in which they ask, up to a number of samples.
 
     Args:
-        max_samples: samples in flight; a window beyond it is admitted when nothing else is.
+        max_samples: samples in flight. A longer window is admitted when nothing else is in flight.
     """
 
     def __init__(self, max_samples: int) -> None:

@@ -1,4 +1,4 @@
-"""What both Triton models read from Triton and hand back to it."""
+"""Reads values that Triton passes to a model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from asr_backend.errors import AsrError, ErrorCode
 
 
 def model_parameters(args: dict[str, str]) -> dict[str, str]:
-    """The `parameters` of config.pbtxt, from what Triton hands to `initialize`.
+    """The `parameters` of config.pbtxt, from the arguments of Triton's `initialize`.
 
-    An empty one counts as absent.
+    An empty parameter counts as absent.
     """
     config = json.loads(args["model_config"])
     values = {key: value["string_value"] for key, value in config["parameters"].items()}
@@ -22,7 +22,7 @@ def model_parameters(args: dict[str, str]) -> dict[str, str]:
 
 
 def served_checkpoint(parameters: Mapping[str, str]) -> Checkpoint:
-    """The checkpoint that the `parameters` name; the demo where they name none.
+    """Load the checkpoint that the `parameters` name; the demo if they name none.
 
     Raises:
         CheckpointError: it cannot be served.
@@ -35,10 +35,10 @@ def served_checkpoint(parameters: Mapping[str, str]) -> Checkpoint:
 
 
 def element(pb_utils: Any, request: Any, name: str) -> Any:
-    """The one element of a BYTES input of a request.
+    """The only element of a BYTES input of a request.
 
     Raises:
-        AsrError: BAD_SHAPE where there are more, or none.
+        AsrError: BAD_SHAPE if the shape is not [1, 1].
     """
     tensor = pb_utils.get_input_tensor_by_name(request, name)
     shape = tuple(tensor.shape())
