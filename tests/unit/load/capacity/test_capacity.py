@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from asr_backend.audio.format import SAMPLE_RATE_HZ
-from asr_backend.front import transcribe
+from asr_backend.front import build
 from load_tests.capacity import simulation
 from load_tests.capacity.__main__ import GROUPS
 from load_tests.capacity.events import Clock
@@ -124,7 +124,7 @@ def test_the_same_seed_gives_the_same_outcome():
 
 def test_constants_are_the_servers():
     assert simulation.RATE_HZ == SAMPLE_RATE_HZ
-    assert simulation.OVERLAP_S == transcribe.OVERLAP_S
+    assert simulation.OVERLAP_S == build.OVERLAP_S
     config = (ROOT / "model_repository" / "transcribe" / "config.pbtxt").read_text()
     assert "preferred_batch_size: [ 1 ]\n" in config
 
