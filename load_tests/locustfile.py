@@ -28,14 +28,15 @@ from locust.argument_parser import LocustArgumentParser
 from locust.runners import WorkerRunner
 
 from asr_client import AsrError, Client
-from load_tests.flags import writable
-from load_tests.report.slo import DEFAULT_SLO, parse_slo
+from load_tests.report.slo import parse_slo
 from load_tests.report.summary import Cells
-from load_tests.run.arrivals import FORMS, Arrivals
+from load_tests.run.arrivals import Arrivals
 from load_tests.run.coordinator import BEGIN, Coordinator, Target, begun
+from load_tests.run.options import add_options
 from load_tests.run.scenarios import SCENARIOS
 from load_tests.run.web_page import extend
 from load_tests.run.worker import Plan
+from tools.command import writable
 
 _running: list[Coordinator] = []
 """The run that is on, if any."""
@@ -47,18 +48,7 @@ _fixed: dict[str, Any] = {}
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def _add_options(parser: LocustArgumentParser) -> None:
-    add = parser.add_argument
-    add("--scenario", choices=list(SCENARIOS), default="steady", help="who calls, and when")
-    add("--arrivals", default="", help=f"an open loop: {FORMS}")
-    add("--duration-s", type=float, default=0.0, help="0: the scenario's own")
-    add("--timeout-s", type=float, default=60.0, help="deadline of a call")
-    add("--seed", type=int, default=0, help="of the clips and the schedule")
-    add("--slo", default=DEFAULT_SLO, help="gates")
-    hidden = {"include_in_web_ui": False}
-    add("--output", default="", help="where to write the figures as JSON", **hidden)
-    add("--metrics-url", default="", help="the server's metrics page", **hidden)
-    add("--server-pid", type=int, default=0, help="of asr-server on this machine", **hidden)
-    add("--allow-remote", action="store_true", help="a host other than loopback", **hidden)
+    add_options(parser.add_argument, include_in_web_ui=False)
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.memory import cap_memory
 from benchmarks.systems.base import Answer, CannotRun, Padding
+from tools.processes import child
 
 START_TIMEOUT_S = 180.0
-STOP_TIMEOUT_S = 5.0
 
 
 class Heard(NamedTuple):
@@ -56,34 +56,29 @@ class Offline:
         self.is_peer = is_peer
         self._load = load
         self._setting = setting
-        self._process: BaseProcess | None = None
-        self._connection: Connection | None = None
+        self._child = contextlib.ExitStack()
+        self._pipe: Connection | None = None
         self._padding = Padding()
 
     def start(self, checkpoint: Path, work: Path) -> int:
         """See System."""
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(theirs, self._load, checkpoint, self._setting), daemon=True
-        )
-        self._process.start()
-        theirs.close()
-        assert self._process.pid is not None
-        cap_memory(self._process.pid)
+        served = child(_serve, self._load, checkpoint, self._setting)
+        self._pipe = self._child.enter_context(served)
         try:
-            if not self._connection.poll(START_TIMEOUT_S):
+            pid: int = self._pipe.recv()
+            cap_memory(pid)
+            if not self._pipe.poll(START_TIMEOUT_S):
                 raise CannotRun(f"it did not start within {START_TIMEOUT_S:.0f} s")
-            self._connection.recv()
+            self._pipe.recv()
         except EOFError:
             raise CannotRun("its process ended while it started") from None
-        return self._process.pid
+        return pid
 
     def call(self, wavs: Sequence[bytes]) -> Answer:
         """See System."""
-        assert self._connection is not None
-        self._connection.send(list(wavs))
-        took_s, heard = self._connection.recv()
+        assert self._pipe is not None
+        self._pipe.send(list(wavs))
+        took_s, heard = self._pipe.recv()
         if isinstance(heard, str):
             raise RuntimeError(heard)
         self._padding = Padding(
@@ -98,36 +93,27 @@ class Offline:
 
     def stop(self) -> None:
         """See System."""
-        if self._process is None or self._connection is None:
-            return
-        # The end of the connection ends the process, unless it is still at work.
-        self._connection.close()
-        self._process.join(STOP_TIMEOUT_S)
-        if self._process.is_alive():
-            self._process.terminate()
-            self._process.join()
+        self._child.close()
 
 
 def _serve(
-    connection: Connection,
-    load: Callable[[Path, str], Transcriber],
-    checkpoint: Path,
-    setting: str,
+    pipe: Connection, load: Callable[[Path, str], Transcriber], checkpoint: Path, setting: str
 ) -> None:
+    pipe.send(os.getpid())
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     transcribe = load(checkpoint, setting)
-    connection.send("ready")
+    pipe.send("ready")
     while True:
         try:
-            wavs = connection.recv()
+            wavs = pipe.recv()
         except EOFError:
             return
         started = time.perf_counter()
         try:
             heard = transcribe(wavs)
         except Exception as error:
-            connection.send((0.0, f"{type(error).__name__}: {error}"))
+            pipe.send((0.0, f"{type(error).__name__}: {error}"))
         else:
-            connection.send((time.perf_counter() - started, heard))
+            pipe.send((time.perf_counter() - started, heard))

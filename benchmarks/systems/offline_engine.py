@@ -10,6 +10,7 @@ from benchmarks.systems.offline import Heard, Transcriber
 
 NAME = "its engine offline, {}"
 """In tables, with the precision."""
+IS_PEER = False
 
 
 def load(checkpoint: Path, precision: str) -> Transcriber:

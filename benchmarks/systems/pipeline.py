@@ -7,6 +7,9 @@ from pathlib import Path
 
 from benchmarks.systems.offline import Heard, Transcriber
 
+NAME = "Hugging Face pipeline, {}"
+IS_PEER = True
+
 
 def load(checkpoint: Path, precision: str) -> Transcriber:
     """The pipeline `automatic-speech-recognition` with the batch size of the call."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -49,17 +51,13 @@ class Costs:
     """Processor seconds by `KINDS`."""
 
     def __add__(self, other: Costs) -> Costs:
+        sums: dict[str, Any] = {
+            field.name: getattr(self, field.name) + getattr(other, field.name)
+            for field in dataclasses.fields(self)
+            if field.name != "cpu_s"
+        }
         cpu_s = {kind: self.cpu_s.get(kind, 0.0) + other.cpu_s.get(kind, 0.0) for kind in KINDS}
-        return Costs(
-            seconds=self.seconds + other.seconds,
-            calls=self.calls + other.calls,
-            windows=self.windows + other.windows,
-            forwards=self.forwards + other.forwards,
-            forward_s=self.forward_s + other.forward_s,
-            audio_s=self.audio_s + other.audio_s,
-            padded_s=self.padded_s + other.padded_s,
-            cpu_s=cpu_s,
-        )
+        return Costs(**sums, cpu_s=cpu_s)
 
 
 class CostMeter:
