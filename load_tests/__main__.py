@@ -1,7 +1,7 @@
 """`python -m load_tests`: a headless run of a scenario with a bounded time.
 
-The exit status is 0 when the gates were kept, 1 when one was broken or the run did not come
-about, 2 for a wrong flag.
+The exit status is 0 when the gates were kept, 1 when one was broken or the run did
+not start, 2 for a wrong flag.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _run_locust(options: argparse.Namespace, server: LocalServer | None) -> int:
         try:
             with contextlib.suppress(KeyboardInterrupt):
                 return locust.wait(limit_s)
-            # Locust got the same Ctrl-C, and sums up what was until then; another one ends it.
+            # Locust got the same Ctrl-C and sums up the run until then; a second one ends it.
             return locust.wait(limit_s)
         except subprocess.TimeoutExpired:
             print(f"load_tests: Locust did not end within {limit_s:.0f} s", file=sys.stderr)

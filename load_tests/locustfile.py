@@ -39,11 +39,11 @@ from load_tests.run.worker import Plan
 from tools.command import writable
 
 _running: list[Coordinator] = []
-"""The run that is on, if any."""
+"""The current run, if any."""
 _ended: list[Coordinator] = []
-"""Those that were concluded."""
+"""Runs that have ended."""
 _fixed: dict[str, Any] = {}
-"""What names a server or a file: the command line's, whatever is sent to the web page."""
+"""Names of servers and files: those of the command line, whatever the web page is sent."""
 
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
@@ -145,7 +145,7 @@ class Stages(LoadTestShape):
 
 
 def _begin(environment: Any) -> bool:
-    """Begin a run; False when it does not come about."""
+    """Begin a run; False when it cannot start."""
     options = environment.parsed_options
     try:
         plan = _plan(options)
@@ -188,7 +188,7 @@ def _take_report(client_id: str, data: dict[str, Any]) -> None:
 @events.test_stop.add_listener  # type: ignore[untyped-decorator]
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
 def _conclude(environment: Any, **_: Any) -> None:
-    """Judge the run that is on: it may also be stopped by hand, or by a signal."""
+    """Judge the current run: it may also be stopped by hand, or by a signal."""
     if _running:
         _ended.append(_running.pop())
         environment.process_exit_code = _ended[-1].conclude()
@@ -205,20 +205,20 @@ def _say(**_: Any) -> None:
 
 
 def _rows() -> list[Cells]:
-    """The table of the run that is on, or of the last one."""
+    """The table of the current run, or of the last one."""
     coordinator = next(iter(_running or _ended[-1:]), None)
     return coordinator.summary().cells() if coordinator else []
 
 
 def _text() -> str:
-    """The run that is on, or what the last one came to."""
+    """The summary of the current run, or of the last one."""
     if _running:
         return _running[0].summary().text()
     return f"{_ended[-1].text}\n{_ended[-1].verdict}" if _ended else "no run has ended yet"
 
 
 def _is_loopback(url: str) -> bool:
-    """Whether HOST:PORT is on this machine, by its letters: nothing is looked up."""
+    """Whether HOST:PORT is a loopback address; no name is looked up."""
     host = url.rpartition(":")[0].strip("[]")
     if host == "localhost":
         return True

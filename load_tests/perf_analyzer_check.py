@@ -2,7 +2,7 @@
 
 Both keep the same number of calls with the same clips in flight, in turn and several times, since a
 machine's speed drifts. The exit status is 0 when the medians of their throughputs lie within the
-tolerance, 1 when they do not or a run did not come about.
+tolerance, 1 when they do not or a run failed.
 """
 
 from __future__ import annotations

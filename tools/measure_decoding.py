@@ -47,7 +47,7 @@ DECODERS = {
     "beam, language model": (BEAM, True),
     "the same, width 10": (Options(decoder="beam", beam_width=10), True),
 }
-"""Options, and whether the language model takes part."""
+"""Options, and whether the language model is used."""
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Measured:
     errors: Counter[str] = field(default_factory=Counter)
     """Word errors of each set."""
     words: list[tuple[float, bool]] = field(default_factory=list)
-    """Confidence of each word heard, and whether it was said."""
+    """Confidence of each word of the transcripts, and whether it is right."""
     times_s: list[float] = field(default_factory=list)
 
 
@@ -107,7 +107,7 @@ def measure(
     for run, (name, (options, _)) in itertools.product(range(RUNS), DECODERS.items()):
         one = measured[name]
         started = time.process_time()
-        heard = {
+        decoded = {
             part: [decode(decoders[name], options, log_probs) for log_probs in emissions[part]]
             for part in sets
         }
@@ -115,7 +115,7 @@ def measure(
         if run:
             continue
         for part, clips in sets.items():
-            for clip, transcription in zip(clips, heard[part], strict=True):
+            for clip, transcription in zip(clips, decoded[part], strict=True):
                 text = transcription.text.lower()
                 one.errors[part] += word_errors(clip.text, text)
                 confidences = [word.confidence for word in transcription.words]
@@ -126,21 +126,21 @@ def measure(
 def an_hour(
     decoders: Decoders, options: Options, emissions: Sequence[Emissions]
 ) -> tuple[float, int]:
-    """Milliseconds of CPU per second of audio, and the most bytes that the process grew by."""
+    """Milliseconds of CPU per second of audio, and the maximum growth of the process in bytes."""
     process = psutil.Process()
-    before = most = process.memory_info().rss
+    before = peak = process.memory_info().rss
     decoder = decoders.decoder(options)
     started = time.process_time()
     frames = 0
     for log_probs in itertools.cycle(emissions):
         decoder.push(log_probs)
         frames += len(log_probs)
-        most = max(most, process.memory_info().rss)
+        peak = max(peak, process.memory_info().rss)
         if frames >= HOUR_FRAMES:
             break
     decoder.finish(frames * FRAME_S)
-    most = max(most, process.memory_info().rss)
-    return 1000 * (time.process_time() - started) / (frames * FRAME_S), most - before
+    peak = max(peak, process.memory_info().rss)
+    return 1000 * (time.process_time() - started) / (frames * FRAME_S), peak - before
 
 
 def decode(decoders: Decoders, options: Options, log_probs: Emissions) -> Transcription:
@@ -151,7 +151,7 @@ def decode(decoders: Decoders, options: Options, log_probs: Emissions) -> Transc
 
 
 def reliability_table(measured: dict[str, Measured]) -> str:
-    """Of each tenth of [0, 1]: words heard, their mean confidence, and how many were said."""
+    """For each tenth of [0, 1]: words, their mean confidence, and the share of right ones."""
     bins = [reliability(one.words) for one in measured.values()]
     rows = []
     for index in range(BINS):

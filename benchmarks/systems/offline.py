@@ -17,15 +17,15 @@ from tools.processes import child
 START_TIMEOUT_S = 180.0
 
 
-class Heard(NamedTuple):
-    """What a program says of one batch."""
+class Transcribed(NamedTuple):
+    """The result of one batch."""
 
     texts: list[str]
     samples: int
     padded_samples: int
 
 
-Transcriber = Callable[[Sequence[bytes]], Heard]
+Transcriber = Callable[[Sequence[bytes]], Transcribed]
 
 
 class Offline:
@@ -37,7 +37,7 @@ class Offline:
             top level.
         setting: handed to `load`.
         at_once: clips in a call.
-        is_peer: whether it is somebody else's.
+        is_peer: whether it is another project.
     """
 
     takes_batches = True
@@ -78,14 +78,14 @@ class Offline:
         """See System."""
         assert self._pipe is not None
         self._pipe.send(list(wavs))
-        took_s, heard = self._pipe.recv()
-        if isinstance(heard, str):
-            raise RuntimeError(heard)
+        took_s, batch = self._pipe.recv()
+        if isinstance(batch, str):
+            raise RuntimeError(batch)
         self._padding = Padding(
-            audio_s=self._padding.audio_s + heard.samples / 16_000,
-            padded_s=self._padding.padded_s + heard.padded_samples / 16_000,
+            audio_s=self._padding.audio_s + batch.samples / 16_000,
+            padded_s=self._padding.padded_s + batch.padded_samples / 16_000,
         )
-        return Answer(texts=heard.texts, took_s=took_s)
+        return Answer(texts=batch.texts, took_s=took_s)
 
     def padding(self) -> Padding:
         """See System."""
@@ -112,8 +112,8 @@ def _serve(
             return
         started = time.perf_counter()
         try:
-            heard = transcribe(wavs)
+            batch = transcribe(wavs)
         except Exception as error:
             pipe.send((0.0, f"{type(error).__name__}: {error}"))
         else:
-            pipe.send((time.perf_counter() - started, heard))
+            pipe.send((time.perf_counter() - started, batch))

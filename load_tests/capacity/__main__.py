@@ -171,7 +171,7 @@ def command_line() -> argparse.ArgumentParser:
     add("--instances", type=several(count), default=[1, 2, 4, 8], help="on the CPU")
     add("--cpu-cores", type=count, default=8, help="of a machine without GPUs")
     add("--gpus", type=several(count), default=[1, 8, 100], help="of all machines together")
-    add("--gpus-a-machine", type=count, default=8, help="of one machine at most")
+    add("--gpus-a-machine", type=count, default=8, help="maximum of one machine")
     add("--instances-a-gpu", type=count, default=2, help="wav2vec2 processes")
     add("--gpu-rtfx", type=float, default=Gpu.rtfx, help="assumed: audio seconds a GPU second")
     add("--gpu-forward-ms", type=float, default=10.0, help="assumed: a forward's start")

@@ -37,7 +37,7 @@ class MetricsPage:
         """Fetch a page.
 
         Raises:
-            OSError: nobody answers there, or not to the end.
+            OSError: no server answers there, or the answer is incomplete.
         """
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT_S) as page:
@@ -46,7 +46,7 @@ class MetricsPage:
             raise ConnectionError(f"{url}: {error!r}") from error
 
     def __sub__(self, earlier: MetricsPage) -> MetricsPage:
-        """What was added since then; a sample that was not there then began at 0."""
+        """The increase since then; a sample that was missing then began at 0."""
         before = earlier._samples
         return MetricsPage({key: v - before.get(key, 0.0) for key, v in self._samples.items()})
 

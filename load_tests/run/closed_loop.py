@@ -16,17 +16,17 @@ from load_tests.report.tally import Tally
 from load_tests.run.corpus import Clip
 
 ONCE = RetryPolicy(max_attempts=1)
-"""A failure is to be counted, not sent again."""
+"""A failure is counted, not sent again."""
 
 CALL_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stretch:
-    """A stretch of load as it was seen; several of one load add up."""
+    """A stretch of load; several of one load add up."""
 
     tally: Tally
-    """What its calls came to."""
+    """The counts of its calls."""
 
     duration_s: float
     """Its length without the warm-up, seconds."""

@@ -1,7 +1,7 @@
 """`python -m load_tests.sweep`: measures settings under loads and writes the report.
 
-The exit status is 0 when a point that keeps the target was found, 1 when none was or the sweep did
-not come about, 2 for a wrong flag, 130 after Ctrl-C; the points measured until then are kept.
+The exit status is 0 when a point that keeps the target was found, 1 when none was or the sweep
+failed, 2 for a wrong flag, 130 after Ctrl-C; the points measured until then are kept.
 """
 
 from __future__ import annotations

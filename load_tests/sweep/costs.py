@@ -1,4 +1,4 @@
-"""What a server spends on a load: processor time by kind of process, forwards of the network."""
+"""The cost of a load: processor time by kind of process, forwards of the network."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from load_tests.report.metrics_page import MetricsPage
 from tools.processes import tree
 
 KINDS = ("wav2vec2", "transcribe", "triton", "callers", "others")
-"""The network, the fronts, the server itself with its supervisor, who calls it from here, and what
-else ran on this process's cores at ordinary priority: with much of it, the figures are too low."""
+"""The network, the fronts, the server itself with its supervisor, the callers, and other processes on
+the same cores at ordinary priority: where they use much time, the figures are too low."""
 
 _Ticks = Mapping[tuple[int, float, str], float]
 
@@ -68,7 +68,7 @@ class CostMeter:
         server_pid: process id of asr-server, on this machine.
 
     Raises:
-        OSError: nobody answers there.
+        OSError: no server answers there.
     """
 
     def __init__(self, metrics_url: str, server_pid: int) -> None:
@@ -83,7 +83,7 @@ class CostMeter:
         """What was spent since.
 
         Raises:
-            OSError: nobody answers any more.
+            OSError: the server does not answer any more.
         """
         seconds = time.perf_counter() - self._began
         counted = (MetricsPage.scrape(self._url) - self._page).value
