@@ -1,8 +1,8 @@
-"""Transcribe the recordings in tests/data on a real tritonserver and compare the result with the card.
+"""Transcribe the recordings in tests/data on a real tritonserver and compare with the model card.
 
 `make demo` runs it. The exit status is 0 when every recording was transcribed and the total word
-error rate is not more than 0.05 above the one that the model card states. The decoder is beam search with
-the checkpoint's language model, as it is there.
+error rate is not more than 0.05 above the one that the model card states. The decoder is beam
+search with the checkpoint's language model, as it is there.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ def stated_word_error_rate(card: Path) -> float:
 
 
 def transcribe_all(client: Client, console: Console) -> tuple[list[tuple[str, str]], int]:
-    """Show a row for each recording; returns pairs of true words and transcripts, and the number of failed calls."""
+    """Show a row for each recording.
+
+    Returns:
+        Pairs of true words and transcripts, and the number of failed calls.
+    """
     table = Table()
     for title in ("file", "transcript", "true words"):
         table.add_column(title, overflow="fold")

@@ -16,8 +16,9 @@ from load_tests.report.metrics_page import MetricsPage
 from tools.processes import tree
 
 KINDS = ("wav2vec2", "transcribe", "triton", "callers", "others")
-"""The network, the fronts, the server itself with its supervisor, the callers, and other processes on
-the same cores at ordinary priority: where they use much time, the figures are too low."""
+"""The network, the fronts, the server itself with its supervisor, the callers, and other
+processes on the same cores at ordinary priority: where those use much time, the figures are too
+low."""
 
 _Ticks = Mapping[tuple[int, float, str], float]
 

@@ -199,9 +199,7 @@ class Runner:
                 warm_up_s = min(max(1.0, taken.stretch.tally.mean_s()), self._rule.slice_s)
                 capped = self._budget.left_s - self._longest_s(warm_up_s) < until_s
         except GONE as error:
-            return Point(
-                setting=setting, concurrency=concurrency, error=_cause_of_death(server, error)
-            )
+            return Point(setting=setting, concurrency=concurrency, error=_death(server, error))
         measured = pool(
             slices[-self._rule.slices :],
             self._corpus,
@@ -222,7 +220,7 @@ class Runner:
         self._log(f"{_line(points[-1])}; {self._left} to go")
 
 
-def _cause_of_death(server: LocalServer, error: Exception) -> str:
+def _death(server: LocalServer, error: Exception) -> str:
     status = server.process.poll()
     if status is None:
         return f"the server did not answer: {error}"
