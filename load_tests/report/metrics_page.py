@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import math
 import re
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 TIMEOUT_S = 10.0
 
@@ -72,3 +73,15 @@ class MetricsPage:
             counts[bound] = round(upto[bound] - below)
             below = upto[bound]
         return counts
+
+
+def bucket_names(bounds: Iterable[float]) -> dict[float, str]:
+    """What falls into a bucket of whole numbers: `2`, `3 to 4`, and for the last `5 and more`."""
+    names, below = {}, 0
+    for bound in sorted(bounds):
+        if math.isinf(bound):
+            names[bound] = f"{below + 1} and more"
+        else:
+            names[bound] = f"{bound:g}" if bound == below + 1 else f"{below + 1} to {bound:g}"
+            below = int(bound)
+    return names

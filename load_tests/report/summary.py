@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from load_tests.report.metrics_page import bucket_names
 from load_tests.report.report_numbers import Figures, figures
 from load_tests.report.server_side import ModelFigures, ServerFigures
 from load_tests.report.tally import Tally
@@ -140,15 +140,10 @@ def _server_side(server: ServerFigures, duration_s: float) -> list[str]:
     table = _table(
         [_SERVER, _model("transcribe", server.transcribe), _model("wav2vec2", server.wav2vec2)]
     )
-    sizes, below = [], 0
-    for bound, count in server.forward_windows.items():
-        if count:
-            upto = "more" if math.isinf(bound) else f"{bound:g}"
-            low = below + 1
-            sizes.append(
-                f"{count} of {upto}" if upto == str(low) else f"{count} of {low} to {upto}"
-            )
-        below = below if math.isinf(bound) else int(bound)
+    names = bucket_names(server.forward_windows)
+    sizes = [
+        f"{count} of {names[bound]}" for bound, count in server.forward_windows.items() if count
+    ]
     batched = server.wav2vec2.executions < server.wav2vec2.requests
     refused = f"rejected {server.rejected}, cancelled {server.cancelled}"
     errors = ", ".join(f"{count} {code}" for code, count in server.errors.items())

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -113,9 +114,7 @@ def _conditions(
     options: argparse.Namespace, defaults: Defaults, corpus: Sequence[Clip], rule: StabilityRule
 ) -> dict[str, Any]:
     lengths = [clip.duration_s for clip in corpus]
-    kinds = {clip.kind: 0 for clip in corpus}
-    for clip in corpus:
-        kinds[clip.kind] += 1
+    kinds = Counter(clip.kind for clip in corpus)
     return {
         "machine": machine(),
         "checkpoint": defaults.checkpoint,

@@ -233,7 +233,7 @@ def test_more_gpus_carry_more_and_the_fronts_keep_up():
             max_forward_s=320.0,
         )
         machine = enough_fronts(bare, SERVICE, LENGTHS_S)
-        carried[gpus] = greatest_load(machine, SERVICE, LENGTHS_S, p95_s=1.0, calls=3000)
+        carried[gpus] = greatest_load(machine, SERVICE, LENGTHS_S, p95_s=1.0, calls=1500)
         assert carried[gpus].outcome.percentile_s(0.95) <= 1.0
         assert carried[gpus].outcome.fronts_busy < 0.8
     assert carried[4].calls_per_s == pytest.approx(4 * carried[1].calls_per_s, rel=0.15)
@@ -265,11 +265,11 @@ def test_what_no_counter_shows_is_calibrated():
         for callers in (1, 4, 16):
             machine = Machine(cores=2, fronts=2, instances=instances)
             load = Load(lengths_s=LENGTHS_S, callers=callers, seed=1)
-            seen = simulate(machine, slow, load, seconds=60.0)
+            seen = simulate(machine, slow, load, seconds=30.0)
             calls, forwards = len(seen.latencies_s), 1000.0
             padded_s = forwards * (4.0 + callers / 4)
             costs = Costs(
-                seconds=60.0,
+                seconds=30.0,
                 calls=calls,
                 windows=calls,
                 forwards=forwards,
@@ -286,16 +286,16 @@ def test_what_no_counter_shows_is_calibrated():
             )
             figures = measured(rtfx=seen.rtfx, p95_s=seen.percentile_s(0.95), costs=costs)
             points.append(Point(setting=setting(instances), concurrency=callers, measured=figures))
-    service = calibrate(points, conditions, LENGTHS_S)
+    service = calibrate(points, conditions, LENGTHS_S, seconds=30.0)
     assert service.stretch == pytest.approx(1.25, rel=0.03)
     sweep = Sweep(conditions=conditions, points=tuple(points), target=Target(), date="today")
     for group in GROUPS.values():
-        predictions = leave_out(sweep, LENGTHS_S, group, seconds=30.0)
+        predictions = leave_out(sweep, LENGTHS_S, group, seconds=15.0)
         assert {each.point.key for each in predictions} == {point.key for point in points}
         assert typical([each.rtfx_error for each in predictions]) < 0.03
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.parent.name)
 def test_held_out_points_of_recorded_sweeps_are_predicted(path):
-    predictions = leave_out(read_sweep(path), LENGTHS_S, GROUPS["an instance count"], seconds=15.0)
+    predictions = leave_out(read_sweep(path), LENGTHS_S, GROUPS["an instance count"], seconds=6.0)
     assert typical([each.rtfx_error for each in predictions]) < 0.15
