@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from asr_client.testing import FakeServer, Fault
-from load_tests.report.summary import COLUMNS
 from load_tests.__main__ import main
+from load_tests.report.summary import COLUMNS
 from load_tests.run.corpus import build_corpus, digest
 from tools.local_server import free_ports
 
