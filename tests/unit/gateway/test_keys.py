@@ -14,8 +14,8 @@ from asr_client.testing import FakeServer
 from asr_gateway import cli, keys
 from asr_gateway.console import StartError
 from asr_gateway.keys import Keys
+from tests.support.client.waiting import wait_until
 from tests.support.gateway.running import RunningGateway, running
-from tests.unit.client.waiting import wait_until
 
 PAST, FUTURE = "2020-01-01T00:00:00Z", "2099-01-01T00:00:00+02:00"
 
