@@ -193,9 +193,8 @@ def clips_table(
             )
     titles = ("audio", "engine", "seconds", f"{REFERENCE} / it", f"{PEER} / it")
     return (
-        f"One clip at a time, medians of {rounds} runs in turn. Processor seconds are those of\n"
-        "all cores together; other work on the machine changes them less than seconds by the\n"
-        "clock.\n\n"
+        f"One clip at a time, medians of {rounds} runs in turn. Processor seconds are the sum\n"
+        "over all cores. Other work on the machine changes them less than seconds by the clock.\n\n"
         f"{table([*titles, 'processor seconds', f'{REFERENCE} / it'], rows)}\n"
     )
 

@@ -63,7 +63,7 @@ def read_service(points: Sequence[Point], cores: int) -> Service:
     The two costs of a forward are the least squares of the processor time of `wav2vec2` over
     forwards and padded seconds, with no cost below 0. An engine that takes one window a forward
     never shows more; its forwards are of one mean length at every point, so that the two cannot be
-    told apart, and all counts to the seconds. `second_thread` comes from points whose forwards had
+    separated, and the whole cost is put on the seconds. `second_thread` comes from points whose forwards had
     a second thread and free cores to run it on; without such it is SECOND_THREAD. All others are
     means.
 
