@@ -1,6 +1,6 @@
 """`python -m benchmarks`: this service and its peers on the same clips and weights, in turn.
 
-The exit status is 0 when the run came about, whoever was ahead; 2 for a wrong flag.
+The exit status is 0 when the run was completed, whatever its results; 2 for a wrong flag.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     for names in _groups(options.systems):
         systems = [SYSTEMS[name](options.full) for name in names]
         measure_together(systems, plan, logs, results)
-        # After each group, so that a run which is cut short has not been for nothing.
+        # After each group, so that a run which is stopped early leaves results.
         page = markdown(results, machine=machine)
         (options.output / "table.md").write_text(page, encoding="utf-8")
         write_csv(results.rows, options.output / "cells.csv")
@@ -55,9 +55,9 @@ def _plan(options: argparse.Namespace, console: Console) -> Plan:
     for name in options.mixes:
         count = {"librispeech": options.sentences, "commands": options.commands}[name]
         clips = MIXES[name](count, options.seed)
-        console.print(f"hearing the reference of {name}")
-        heard = reference_texts(checkpoint, clips, folder=options.build / "references")
-        mixes.append(Mix(name=name, clips=clips, reference=heard))
+        console.print(f"making the reference transcripts of {name}")
+        texts = reference_texts(checkpoint, clips, folder=options.build / "references")
+        mixes.append(Mix(name=name, clips=clips, reference=texts))
     return Plan(
         checkpoint=checkpoint,
         mixes=mixes,

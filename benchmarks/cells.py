@@ -21,7 +21,7 @@ class Call:
         clips: indices into the mix.
         took_s: seconds.
         texts: of the clips, empty when the call failed.
-        error: what went wrong, "" for nothing.
+        error: empty when the call succeeded.
     """
 
     clips: list[int]
@@ -56,7 +56,7 @@ class Pass:
 
 @dataclass
 class Cell:
-    """A system at one number of clips at once, and its passes so far.
+    """A system with one number of clips at once, and its passes so far.
 
     Attributes:
         system: started.
@@ -100,7 +100,7 @@ class Cell:
 def run_in_turn(cells: Sequence[Cell], clips: Sequence[Clip], *, budget_s: float) -> None:
     """Run one pass of each cell, again and again, until none has time left.
 
-    A machine that slows down for a while then slows all of them.
+    So a machine that slows down for a while slows all of them.
     """
     while left := [cell for cell in cells if cell.has_time(budget_s)]:
         for cell in left:

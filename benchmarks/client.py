@@ -1,9 +1,9 @@
-"""How the SDK fares when servers fail or hang, and what a call costs; `make bench-client` runs it.
+"""The SDK when servers fail or hang, and the cost of a call; `make bench-client` runs it.
 
-The exit status is 1 when a bar was missed: a call that ended more than 100 ms after its deadline,
-with an error of another kind, or that was sent again after INVALID_ARGUMENT; more than two failed
-calls of 200 where one of two servers hangs, or one among the later half; more than 0.3 ms of
-overhead in the median; an import of 0.5 s or more.
+The exit status is 1 when a limit was exceeded: a call ended more than 100 ms after its deadline,
+ended with an error of another kind, or was sent again after INVALID_ARGUMENT; more than two calls
+of 200 failed where one of two servers hangs, or one of the later half; the median overhead is above
+0.3 ms; an import takes 0.5 s or more.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long `import asr_client` takes, beside what it needs anyway."""
+"""The time of `import asr_client`, beside that of the packages that it needs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ NEEDED = "import numpy, asyncio, grpc, grpc.aio, tritonclient.grpc"
 
 
 def measure(runs: int) -> tuple[float, float]:
-    """The least seconds of `OURS` and of `NEEDED`, each in a new process, in turn.
+    """The minimum seconds of `OURS` and of `NEEDED`, each in a new process, in turn.
 
-    The least, for whatever else the machine does only adds to it.
+    Other work on the machine can only add to the time.
     """
     seconds = [(_seconds(OURS), _seconds(NEEDED)) for _ in range(runs)]
     ours, needed = zip(*seconds, strict=True)
@@ -22,7 +22,7 @@ def measure(runs: int) -> tuple[float, float]:
 
 
 def _seconds(code: str) -> float:
-    """The interpreter's own account, its start not included."""
+    """The interpreter's own figures, without its start."""
     # An installed package has its bytecode; the first run leaves it here.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
@@ -34,6 +34,6 @@ def _seconds(code: str) -> float:
         check=True,
     )
     lines = re.findall(r"import time: +\d+ \| +(\d+) \| (\S.*)", done.stderr)
-    # Those without indentation were imported by nobody else; `site` and before it are the start.
+    # Lines without indentation are imports by no other module; `site` ends the start.
     after = [name for _, name in lines].index("site") + 1
     return sum(int(microseconds) for microseconds, _ in lines[after:]) / 1e6

@@ -1,7 +1,7 @@
 """The SDK's calls and those of raw tritonclient with the same payload, in turn.
 
-The server is a fake in a process of its own: it answers at once, so that what the clients do is
-most of the time.
+The server is a fake in a process of its own: it answers at once, so that the clients take
+the larger part of the time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OPTIONS = {
     "channel": "mix",
     "decoder": "greedy",
 }
-"""What the SDK sends for an array."""
+"""The options that the SDK sends for an array."""
 WARM_UP = 50
 
 
@@ -52,7 +52,7 @@ class Times:
 
     @property
     def overhead_ms(self) -> float:
-        """The median of what the SDK's call took longer than the one beside it."""
+        """The median of the differences between the SDK's call and the one next to it."""
         return 1e3 * statistics.median(
             sdk - raw for sdk, raw in zip(self.sdk_s, self.raw_s, strict=True)
         )
@@ -106,7 +106,7 @@ async def _in_turn(
     times = Times([], [])
     for number in range(-WARM_UP, calls):
         turns = [(raw, times.raw_s), (sdk, times.sdk_s)]
-        # Whatever the first of two does to the second, both get their share of it.
+        # The first call of two may slow down the second: each client is first every other time.
         for call, seconds in turns if number % 2 else reversed(turns):
             began_s = time.perf_counter()
             await call()
@@ -116,7 +116,7 @@ async def _in_turn(
 
 
 def _inputs(pcm: Any) -> list[Any]:
-    """What a caller of tritonclient makes of the samples for each call."""
+    """The inputs that a user of tritonclient makes for each call."""
     made = []
     for name, value in (("AUDIO", pcm.tobytes()), ("OPTIONS", json.dumps(OPTIONS).encode())):
         tensor = tritonclient.grpc.InferInput(name, [1, 1], "BYTES")

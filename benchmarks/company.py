@@ -1,4 +1,4 @@
-"""`python -m benchmarks.company`: how far a clip's result moves in company, by engine.
+"""`python -m benchmarks.company`: how far batching changes a clip's result, by engine.
 
 Clips of unequal lengths and loudness in one forward, against each clip alone in the same engine.
 """

@@ -1,7 +1,7 @@
 """`python -m benchmarks.engine`: the engines beside Hugging Face's model and OpenVINO, in turn.
 
-On base-960h's shape with random weights: one clip at a time by each engine, what a length that was
-never seen before costs, and 16 callers through gRPC. `--parts` leaves some out; a run takes four
+On base-960h's shape with random weights: one clip at a time by each engine, the cost of a length
+that is new to the engine, and 16 callers through gRPC. `--parts` leaves some out; a run takes four
 minutes on two cores.
 """
 
@@ -47,7 +47,7 @@ Key = TypeVar("Key")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and print Markdown; the exit status is 0 when the run came about."""
+    """Measure and print Markdown; the exit status is 0 when the run was completed."""
     options = command_line().parse_args(arguments)
     # As the server sets it: threads that spin slow down whatever runs beside them.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -86,7 +86,7 @@ def clip(seconds: float, seed: int = 0) -> Samples:
 
 
 def reference(folder: Path, threads: int) -> Callable[[Samples], Any]:
-    """Feature extractor, model and argmax as the scripts have them that people start from."""
+    """Feature extractor, model and argmax, as in Hugging Face's examples."""
     import torch
     from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
@@ -221,7 +221,7 @@ def new_lengths(runs: Mapping[str, Callable[[Samples], Any]]) -> str:
 
 
 def budgets(folder: Path, threads: int, rounds: int) -> str:
-    """What --max-batch-audio-s and the price of a forward's start are worth on torch, in fp32."""
+    """The effect of --max-batch-audio-s and of the cost of a forward's start, on torch in fp32."""
     from asr_backend.acoustic.engine.loading import load_engine
 
     engine = load_engine(load_checkpoint(folder), device="cpu", precision="fp32", threads=threads)

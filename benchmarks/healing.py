@@ -1,4 +1,4 @@
-"""How long a killed process of each model is missing, beside the time that the models take to load.
+"""The time until a killed process of each model is replaced, and the time of a server's start.
 
     python -m benchmarks.healing
 
@@ -27,12 +27,12 @@ _POLL_S = 0.02
 
 
 def newest(server: LocalServer, model: str) -> psutil.Process:
-    """A model's newest process: after a heal an older one may still be finishing its work."""
+    """A model's newest process: after a heal an older one may still finish its requests."""
     return max(server.stubs(model), key=psutil.Process.create_time)
 
 
 def wait_for(server: LocalServer, *, ready: bool) -> None:
-    """Return when the health endpoint says so."""
+    """Return when the health endpoint reports it."""
     deadline = time.perf_counter() + LONGEST_S
     while (server.health()[1].get("state") == "ready") is not ready:
         if time.perf_counter() > deadline:

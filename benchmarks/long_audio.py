@@ -1,16 +1,16 @@
-"""An hour of audio against its utterances: words, cost, memory, and who waits for it.
+"""An hour of audio against its utterances: words, cost, memory, and the wait of short clips.
 
     python -m benchmarks.long_audio --minutes 60 --files 10
 
 Starts a server of its own with the demo checkpoint and two fronts, and prints a Markdown table:
 
 - by decoder, word error rate of the whole recording and of its utterances sent one by one;
-- seconds of work for each second of audio, of a sixth of the length six times and of all of it, in
-  turn;
+- seconds of work for each second of audio: for a sixth of the recording six times, and for all of
+  it, in turn;
 - the fronts' anonymous memory above what they hold when idle: one recording, then all at once;
 - latency of a 2 s clip on an idle server, while more long recordings than there are fronts arrive
-  from another process, and while all of them are in work, with the time that a full window takes
-  alone.
+  from another process, and while all of them are in progress; and the time of a full window on an
+  idle server.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Recording:
 
     @property
     def words(self) -> str:
-        """What is said in it."""
+        """The spoken words."""
         return " ".join(clip.words for clip in self.utterances)
 
 
@@ -72,15 +72,17 @@ def build_recording(duration_s: float, *, seed: int) -> Recording:
     random = np.random.default_rng(seed)
     corpus = [c for c in build_corpus(seed=seed, mix={"sentences": 80}) if c.duration_s < WINDOW_S]
     parts: list[Pcm] = []
-    said: list[Clip] = []
+    utterances: list[Clip] = []
     left = round(duration_s * RATE_HZ)
     while left > 0:
         clip = corpus[random.integers(len(corpus))]
         parts += [pcm(clip), np.zeros(round(random.uniform(*PAUSE_S) * RATE_HZ), np.int16)]
-        said.append(clip)
+        utterances.append(clip)
         left -= len(parts[-1]) + len(parts[-2])
     samples = np.concatenate(parts)
-    return Recording(flac=flac(samples), duration_s=len(samples) / RATE_HZ, utterances=tuple(said))
+    return Recording(
+        flac=flac(samples), duration_s=len(samples) / RATE_HZ, utterances=tuple(utterances)
+    )
 
 
 def pcm(clip: Clip) -> Pcm:
@@ -113,7 +115,7 @@ def anonymous_mib(process: psutil.Process) -> float:
 def peak_above(
     idle: dict[psutil.Process, float],
 ) -> Iterator[list[float]]:
-    """The most MiB that any process held above its idle figure while the block ran."""
+    """The maximum MiB of a process above its idle figure while the block runs."""
     peak = [0.0]
 
     def look() -> None:
@@ -139,8 +141,8 @@ def send_together(url: str, flac: bytes, count: int) -> list[str]:
         return list(pool.map(lambda _: client.transcribe(flac).text, range(count)))
 
 
-def in_work(fronts: Sequence[psutil.Process]) -> int:
-    """Large recordings in work: each is a file without a name that a front has mapped."""
+def in_progress(fronts: Sequence[psutil.Process]) -> int:
+    """Large recordings in progress: each is a file without a name that a front has mapped."""
     return sum(Path(f"/proc/{front.pid}/maps").read_text().count("(deleted)") for front in fronts)
 
 
@@ -165,12 +167,12 @@ def _one(
     cost_ms = 1000 * (time.perf_counter() - started) / whole.duration_s
     by_name = {clip.name: clip for clip in whole.utterances}
     with ThreadPoolExecutor(8) as pool:
-        heard = pool.map(
+        answers = pool.map(
             lambda clip: client.transcribe(clip.audio, decoder=decoder).text, by_name.values()
         )
-        texts = dict(zip(by_name, heard, strict=True))
+        texts = dict(zip(by_name, answers, strict=True))
     alone = " ".join(texts[clip.name] for clip in whole.utterances).lower()
-    rates = [word_error_rate([(whole.words, heard)]) for heard in (text.lower(), alone)]
+    rates = [word_error_rate([(whole.words, each)]) for each in (text.lower(), alone)]
     yield f"{decoder}: word error rate of the whole | {rates[0]:.4f}"
     yield f"{decoder}: word error rate of its utterances one by one | {rates[1]:.4f}"
     yield f"{decoder}: work for a second of audio, the whole once | {cost_ms:.2f} ms"
@@ -178,7 +180,7 @@ def _one(
 
 
 def _cost(client: Client, whole: Recording, part: Recording) -> Iterator[str]:
-    """Both take equally long within a round: what else the machine does meets them alike."""
+    """Both take equally long within a round, so that other work on the machine affects both."""
     costs: dict[str, list[float]] = {"a sixth of it": [], "the whole": []}
     for _ in range(ROUNDS):
         for name, recording, times in (("a sixth of it", part, 6), ("the whole", whole, 1)):
@@ -188,7 +190,7 @@ def _cost(client: Client, whole: Recording, part: Recording) -> Iterator[str]:
         yield f"work for a second of audio, {name} | {1000 * statistics.median(values):.2f} ms"
     ratios = [whole / part for part, whole in zip(*costs.values(), strict=True)]
     yield (
-        f"whole to sixth, median, least and greatest of {ROUNDS} rounds | "
+        f"whole to sixth, median, minimum and maximum of {ROUNDS} rounds | "
         f"{statistics.median(ratios):.3f}, {min(ratios):.3f}, {max(ratios):.3f}"
     )
 
@@ -199,24 +201,24 @@ def _crowd(
     clip = _clip(whole.utterances, 2)
     window_s = statistics.median(latencies(client, _clip(whole.utterances, WINDOW_S)))
     fronts = list(idle)
-    others = in_work(fronts)
+    others = in_progress(fronts)
     beside: dict[str, list[float]] = {"alone": latencies(client, clip)}
-    # A process of its own: what ten files cost their sender must not be taken for the server's.
+    # Another process, so that the sender's work does not slow down the probes.
     with (
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as sender,
         peak_above(idle) as peak,
     ):
-        # Once for nothing, so that the process has started when the recordings go.
+        # A first call, so that the process has started when the recordings are sent.
         sender.submit(send_together, client.url, clip, 1).result()
         texts = sender.submit(send_together, client.url, whole.flac, files)
         arriving = beside[f"while {files} long recordings arrive"] = [latency(client, clip)]
-        while in_work(fronts) - others < files and not texts.done():
+        while in_progress(fronts) - others < files and not texts.done():
             arriving.append(latency(client, clip))
         beside[f"beside {files} long recordings"] = latencies(client, clip)
-        if in_work(fronts) - others < files:
+        if in_progress(fronts) - others < files:
             raise SystemExit("a recording ended before the probes did: give more --minutes")
         if len(set(texts.result())) > 1:
-            raise SystemExit("the same recording was heard in different ways")
+            raise SystemExit("the same recording had different transcripts")
     yield f"front's anonymous memory above idle, {files} recordings at once | {peak[0]:.0f} MiB"
     yield f"a full window of {WINDOW_S} s alone | {1000 * window_s:.0f} ms"
     yield f"{files} recordings arrive within | {sum(arriving):.1f} s"

@@ -1,4 +1,4 @@
-"""What a checkpoint says of each clip by Hugging Face's model, unpadded and alone."""
+"""The transcript of each clip by Hugging Face's model, one unpadded clip at a time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from benchmarks.checkpoint import SYMBOLS
 from benchmarks.clips import Clip
-from benchmarks.systems.offline import Heard, Offline, Transcriber
+from benchmarks.systems.offline import Offline, Transcribed, Transcriber
 
 
 def reference_texts(checkpoint: Path, clips: Sequence[Clip], *, folder: Path) -> list[str]:
-    """The greedy transcripts, worked out once for the same clips and weights.
+    """The greedy transcripts, made once for the same clips and weights.
 
     Args:
         checkpoint: in Hugging Face's format, with SYMBOLS as its vocabulary.
@@ -48,13 +48,13 @@ def _load(checkpoint: Path, _: str) -> Transcriber:
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(checkpoint)
     model = Wav2Vec2ForCTC.from_pretrained(checkpoint).eval()
 
-    def transcribe(wavs: Sequence[bytes]) -> Heard:
+    def transcribe(wavs: Sequence[bytes]) -> Transcribed:
         (wav,) = wavs
         clip = read_wav(wav)
         values = extractor(clip, sampling_rate=RATE_HZ, return_tensors="pt").input_values
         with torch.inference_mode():
             ids = model(values).logits[0].argmax(dim=-1)
-        return Heard([_text(ids.tolist())], clip.size, clip.size)
+        return Transcribed([_text(ids.tolist())], clip.size, clip.size)
 
     return transcribe
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import ModuleType
 
 from benchmarks.systems import offline_engine, pipeline
 from benchmarks.systems.base import System
@@ -18,50 +20,33 @@ from benchmarks.systems.service import Service
 Maker = Callable[[bool], System]
 
 
-def _service(precision: str) -> Maker:
-    def make(full: bool) -> System:
-        return Service(precision=precision, at_once=(1, 4, 16, 64) if full else (1, 4, 16))
-
-    return make
+def _service(precision: str, full: bool) -> System:
+    return Service(precision=precision, at_once=(1, 4, 16, 64) if full else (1, 4, 16))
 
 
-def _offline_engine(precision: str) -> Maker:
-    def make(_: bool) -> System:
-        return Offline(
-            offline_engine.NAME.format(precision),
-            offline_engine.load,
-            setting=precision,
-            at_once=(1, 16),
-            is_peer=False,
-        )
-
-    return make
+def _offline(module: ModuleType, precision: str, _: bool) -> System:
+    """A program without a server; its module has NAME, IS_PEER and `load`."""
+    name = module.NAME.format(precision)
+    peer = module.IS_PEER
+    return Offline(name, module.load, setting=precision, at_once=(1, 16), is_peer=peer)
 
 
-def _pipeline(precision: str) -> Maker:
-    def make(_: bool) -> System:
-        name = f"Hugging Face pipeline, {precision}"
-        return Offline(name, pipeline.load, setting=precision, at_once=(1, 16))
-
-    return make
-
-
-def _peer(peer: type[Peer]) -> Maker:
-    return lambda _: peer()
+def _peer(peer: type[Peer], _: bool) -> System:
+    return peer()
 
 
 SYSTEMS: Mapping[str, Maker] = {
-    "service": _service("auto"),
-    "engine": _offline_engine("auto"),
-    "service-fp32": _service("fp32"),
-    "engine-fp32": _offline_engine("fp32"),
-    "pipeline": _pipeline("fp32"),
-    "pipeline-bf16": _pipeline("bf16"),
-    "naive-triton": _peer(NaiveTriton),
-    "pytriton": _peer(PyTriton),
-    "litserve": _peer(LitServe),
-    "ray-serve": _peer(RayServe),
-    "bentoml": _peer(Bento),
+    "service": partial(_service, "auto"),
+    "engine": partial(_offline, offline_engine, "auto"),
+    "service-fp32": partial(_service, "fp32"),
+    "engine-fp32": partial(_offline, offline_engine, "fp32"),
+    "pipeline": partial(_offline, pipeline, "fp32"),
+    "pipeline-bf16": partial(_offline, pipeline, "bf16"),
+    "naive-triton": partial(_peer, NaiveTriton),
+    "pytriton": partial(_peer, PyTriton),
+    "litserve": partial(_peer, LitServe),
+    "ray-serve": partial(_peer, RayServe),
+    "bentoml": partial(_peer, Bento),
 }
 """Makers by the name that the command line takes; called with whether the run is a full one."""
 

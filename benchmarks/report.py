@@ -1,4 +1,4 @@
-"""Rows as CSV, as a Markdown table with what it comes to, and as a plot."""
+"""Rows as CSV, as a Markdown table with the results in sentences, and as a plot."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 
 def markdown(results: Results, *, machine: str) -> str:
-    """A table for each mix, then the bars and whoever was ahead."""
+    """A table for each mix, then the limits and the order of the systems."""
     rows = results.rows
     parts = [f"Machine: {machine}."]
     for mix in dict.fromkeys(row.mix for row in rows):
@@ -53,7 +53,7 @@ def markdown(results: Results, *, machine: str) -> str:
     if notes:
         parts += ["### Not measured, or not all of it", "\n".join(notes)]
     if lines := verdicts(results.cells):
-        parts += ["### What it comes to", "\n".join(f"- {line}" for line in lines)]
+        parts += ["### Results in short", "\n".join(f"- {line}" for line in lines)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What a cell comes to: one row of the table."""
+"""The figures of a cell: one row of the table."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Row:
     cpu_per_audio: float | None = None
     """Seconds of processor time for a second of audio, the callers' own not counted."""
     p50_s: float | None = None
-    """Half of the calls took no longer."""
+    """Median time of a call; the two below are percentiles of the same."""
     p95_s: float | None = None
     p99_s: float | None = None
     padding_waste: float | None = None
     """The share of the network's work that was padding, 0 to 1."""
     peak_mib: float | None = None
-    """Most memory of the system's processes while the mix was measured, MiB."""
+    """Maximum memory of the system's processes while the mix was measured, MiB."""
     equal: float | None = None
     """The share of clips whose transcript was always the reference's, 0 to 1."""
     same_as_alone: float | None = None
@@ -59,7 +59,7 @@ def row_of(cell: Cell, *, reference: Sequence[str], alone: Cell | None, peak_byt
         cell: with one pass or more.
         reference: the transcript that each clip of the mix should have.
         alone: the same system with one clip at once; None where that was not measured.
-        peak_bytes: most memory of the system's processes.
+        peak_bytes: maximum memory of the system's processes.
     """
     good = [call for call in cell.calls if not call.error]
     errors = [call.error for call in cell.calls if call.error]
@@ -73,7 +73,7 @@ def row_of(cell: Cell, *, reference: Sequence[str], alone: Cell | None, peak_byt
     )
     if not good:
         return row
-    heard = _heard(good)
+    answers = _answers(good)
     took_s = [call.took_s for call in good]
     return replace(
         row,
@@ -86,13 +86,13 @@ def row_of(cell: Cell, *, reference: Sequence[str], alone: Cell | None, peak_byt
         p99_s=float(np.percentile(took_s, 99)),
         padding_waste=_waste(cell),
         peak_mib=peak_bytes / 2**20,
-        equal=_same(heard, dict(enumerate(reference))),
-        same_as_alone=_same(heard, dict(_heard(alone.passes[0].calls))) if alone else None,
-        character_errors=_character_errors([(reference[clip], text) for clip, text in heard]),
+        equal=_same(answers, dict(enumerate(reference))),
+        same_as_alone=_same(answers, dict(_answers(alone.passes[0].calls))) if alone else None,
+        character_errors=_character_errors([(reference[clip], text) for clip, text in answers]),
     )
 
 
-def _heard(calls: Sequence[Call]) -> list[tuple[int, str]]:
+def _answers(calls: Sequence[Call]) -> list[tuple[int, str]]:
     """Each clip that was answered, with its transcript."""
     return [
         (clip, _plain(text))
@@ -102,10 +102,10 @@ def _heard(calls: Sequence[Call]) -> list[tuple[int, str]]:
     ]
 
 
-def _same(heard: Sequence[tuple[int, str]], wanted: Mapping[int, str]) -> float:
-    """The share of clips that were always heard as wanted."""
-    changed = {clip for clip, text in heard if text != wanted.get(clip)}
-    return 1 - len(changed) / len({clip for clip, _ in heard})
+def _same(answers: Sequence[tuple[int, str]], wanted: Mapping[int, str]) -> float:
+    """The share of clips that always had the wanted transcript."""
+    changed = {clip for clip, text in answers if text != wanted.get(clip)}
+    return 1 - len(changed) / len({clip for clip, _ in answers})
 
 
 def _waste(cell: Cell) -> float | None:

@@ -17,7 +17,7 @@ from benchmarks.systems.base import CannotRun, System
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """Clips, and what each of them should be heard as."""
+    """Clips, and the transcript that each of them should have."""
 
     name: str
     clips: Sequence[Clip]
@@ -37,7 +37,7 @@ class Plan:
         mixes: of clips.
         budget_s: passes of a cell are repeated while they fit into this many seconds.
         at_once: measures only these numbers of clips at once; None for all that a system names.
-        log: told what goes on.
+        log: takes lines about the progress.
     """
 
     checkpoint: Path
@@ -85,7 +85,7 @@ def measure_together(systems: Sequence[System], plan: Plan, logs: Path, results:
 
 
 def _warm_up(system: System, mixes: Sequence[Mix]) -> None:
-    """The shortest and the longest clip of each mix, which first calls are slow for.
+    """Send the shortest and the longest clip of each mix: the first calls of a length are slow.
 
     Raises:
         CannotRun: a call failed.

@@ -1,4 +1,4 @@
-"""Whether the bars are met, and who was ahead, in sentences made from the cells."""
+"""Whether the limits are kept, and the order of the systems, in sentences made from the cells."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from benchmarks.cells import Cell
 from benchmarks.systems import offline_engine, service
 
 SHARE_BAR = 0.90
-"""Of the RTFx of its own engine offline, what the service should bring to its callers."""
+"""The share of its offline engine's RTFx that the service should reach."""
 SATURATED = 16
 """Callers that keep the machine busy."""
 LATENCY_FACTOR = 1.05
 LATENCY_S = 0.005
-"""One caller should wait no longer than the engine's time for the clip, times and plus these."""
+"""One caller should wait no longer than LATENCY_FACTOR times the engine's time plus LATENCY_S."""
 PRECISIONS = ("auto", "fp32")
 
 
@@ -80,7 +80,7 @@ def _latency(cells: Sequence[Cell], mix: str, precision: str) -> list[str]:
 
 
 def _places(cells: Sequence[Cell], mix: str) -> list[str]:
-    """Where the service stands among the peers, for each number of clips at once."""
+    """The service's place among the peers, for each number of clips at once."""
     lines = []
     for precision in PRECISIONS:
         name = service.NAME.format(precision)

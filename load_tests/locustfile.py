@@ -28,37 +28,27 @@ from locust.argument_parser import LocustArgumentParser
 from locust.runners import WorkerRunner
 
 from asr_client import AsrError, Client
-from load_tests.flags import writable
-from load_tests.report.slo import DEFAULT_SLO, parse_slo
+from load_tests.report.slo import parse_slo
 from load_tests.report.summary import Cells
-from load_tests.run.arrivals import FORMS, Arrivals
+from load_tests.run.arrivals import Arrivals
 from load_tests.run.coordinator import BEGIN, Coordinator, Target, begun
+from load_tests.run.options import add_options
 from load_tests.run.scenarios import SCENARIOS
 from load_tests.run.web_page import extend
 from load_tests.run.worker import Plan
+from tools.command import writable
 
 _running: list[Coordinator] = []
-"""The run that is on, if any."""
+"""The current run, if any."""
 _ended: list[Coordinator] = []
-"""Those that were concluded."""
+"""Runs that have ended."""
 _fixed: dict[str, Any] = {}
-"""What names a server or a file: the command line's, whatever is sent to the web page."""
+"""Names of servers and files: those of the command line, whatever the web page is sent."""
 
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def _add_options(parser: LocustArgumentParser) -> None:
-    add = parser.add_argument
-    add("--scenario", choices=list(SCENARIOS), default="steady", help="who calls, and when")
-    add("--arrivals", default="", help=f"an open loop: {FORMS}")
-    add("--duration-s", type=float, default=0.0, help="0: the scenario's own")
-    add("--timeout-s", type=float, default=60.0, help="deadline of a call")
-    add("--seed", type=int, default=0, help="of the clips and the schedule")
-    add("--slo", default=DEFAULT_SLO, help="gates")
-    hidden = {"include_in_web_ui": False}
-    add("--output", default="", help="where to write the figures as JSON", **hidden)
-    add("--metrics-url", default="", help="the server's metrics page", **hidden)
-    add("--server-pid", type=int, default=0, help="of asr-server on this machine", **hidden)
-    add("--allow-remote", action="store_true", help="a host other than loopback", **hidden)
+    add_options(parser.add_argument, include_in_web_ui=False)
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
@@ -155,7 +145,7 @@ class Stages(LoadTestShape):
 
 
 def _begin(environment: Any) -> bool:
-    """Begin a run; False when it does not come about."""
+    """Begin a run; False when it cannot start."""
     options = environment.parsed_options
     try:
         plan = _plan(options)
@@ -198,7 +188,7 @@ def _take_report(client_id: str, data: dict[str, Any]) -> None:
 @events.test_stop.add_listener  # type: ignore[untyped-decorator]
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
 def _conclude(environment: Any, **_: Any) -> None:
-    """Judge the run that is on: it may also be stopped by hand, or by a signal."""
+    """Judge the current run: it may also be stopped by hand, or by a signal."""
     if _running:
         _ended.append(_running.pop())
         environment.process_exit_code = _ended[-1].conclude()
@@ -215,20 +205,20 @@ def _say(**_: Any) -> None:
 
 
 def _rows() -> list[Cells]:
-    """The table of the run that is on, or of the last one."""
+    """The table of the current run, or of the last one."""
     coordinator = next(iter(_running or _ended[-1:]), None)
     return coordinator.summary().cells() if coordinator else []
 
 
 def _text() -> str:
-    """The run that is on, or what the last one came to."""
+    """The summary of the current run, or of the last one."""
     if _running:
         return _running[0].summary().text()
     return f"{_ended[-1].text}\n{_ended[-1].verdict}" if _ended else "no run has ended yet"
 
 
 def _is_loopback(url: str) -> bool:
-    """Whether HOST:PORT is on this machine, by its letters: nothing is looked up."""
+    """Whether HOST:PORT is a loopback address; no name is looked up."""
     host = url.rpartition(":")[0].strip("[]")
     if host == "localhost":
         return True

@@ -2,7 +2,7 @@
 
 Both keep the same number of calls with the same clips in flight, in turn and several times, since a
 machine's speed drifts. The exit status is 0 when the medians of their throughputs lie within the
-tolerance, 1 when they do not or a run did not come about.
+tolerance, 1 when they do not or a run failed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from load_tests.perf_analyzer_data import as_sent, input_data
 from load_tests.run.closed_loop import closed_loop
 from load_tests.run.corpus import Clip, build_corpus
+from tools.command import make_parser
 from tools.local_server import local_server
 
 WINDOWS = 3
@@ -29,7 +30,7 @@ WINDOWS = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = make_parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     corpus = build_corpus(seed=options.seed)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -108,13 +109,10 @@ def _perf_analyzer(options: argparse.Namespace, url: str, folder: Path) -> float
     return float(rows[0]["Inferences/Second"])
 
 
-def make_parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
     """The command line of `python -m load_tests.perf_analyzer_check`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m load_tests.perf_analyzer_check",
-        description="Compares the throughput that our callers see with perf_analyzer's.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    doc = "Compares the throughput that our callers see with perf_analyzer's."
+    parser = make_parser("load_tests.perf_analyzer_check", doc)
     add = parser.add_argument
     add("perf_analyzer", help="NVIDIA's program")
     add("--url", help="HOST:PORT of a running server; without it one is started")

@@ -9,7 +9,6 @@ flight together; the corpus itself is sorted by kind.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import itertools
 import json
@@ -21,6 +20,7 @@ from typing import Any
 
 from load_tests.run.closed_loop import endless
 from load_tests.run.corpus import Clip, build_corpus
+from tools.command import make_parser
 
 ROUNDS = 4
 """How often each clip is in the file, each time among others."""
@@ -45,9 +45,7 @@ def _element(value: bytes) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the same seed gives the clips that every other load test sends."""
-    parser = argparse.ArgumentParser(
-        prog="python -m load_tests.perf_analyzer_data", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = make_parser("load_tests.perf_analyzer_data", __doc__)
     parser.add_argument("file", type=Path, help="JSON file to write")
     parser.add_argument("--seed", type=int, default=0, help="of the clips and their order")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""How well a confidence says how often a word is right."""
+"""How well confidences agree with the share of right words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Bin:
     words: int
     mean_confidence: float
     right: float
-    """The share of them that were said."""
+    """The share of them that are right."""
 
 
 def reliability(words: Sequence[tuple[float, bool]]) -> list[Bin | None]:

@@ -1,8 +1,8 @@
-"""Transcribe the recordings in tests/data on a real tritonserver and hold the result to the card.
+"""Transcribe the recordings in tests/data on a real tritonserver and compare with the model card.
 
 `make demo` runs it. The exit status is 0 when every recording was transcribed and the total word
-error rate is at most 0.05 above the one that the model card states. The decoder is beam search with
-the checkpoint's language model, as it is there.
+error rate is not more than 0.05 above the one that the model card states. The decoder is beam
+search with the checkpoint's language model, as it is there.
 """
 
 from __future__ import annotations
@@ -39,27 +39,32 @@ def stated_word_error_rate(card: Path) -> float:
 
 
 def transcribe_all(client: Client, console: Console) -> tuple[list[tuple[str, str]], int]:
-    """Show a row for each recording; returns (true words, heard words) and the failed calls."""
+    """Show a row for each recording.
+
+    Returns:
+        Pairs of true words and transcripts, and the number of failed calls.
+    """
     table = Table()
-    for title in ("file", "heard", "said"):
+    for title in ("file", "transcript", "true words"):
         table.add_column(title, overflow="fold")
     for title in ("audio, s", "took, s"):
         table.add_column(title, justify="right")
     pairs = []
     failed = 0
     with Live(table, console=console) as live:
-        for path, said in transcripts():
+        for path, true_words in transcripts():
             started = time.perf_counter()
             try:
                 transcript = client.transcribe(path, decoder="beam", timeout_s=120)
             except AsrError as error:
                 failed += 1
-                table.add_row(path.name, f"[red]{error}", said, "", "")
+                table.add_row(path.name, f"[red]{error}", true_words, "", "")
                 continue
             took_s = time.perf_counter() - started
-            heard = transcript.text.lower()
-            pairs.append((said, heard))
-            table.add_row(path.name, heard, said, f"{transcript.duration_s:.2f}", f"{took_s:.2f}")
+            text = transcript.text.lower()
+            pairs.append((true_words, text))
+            times = (f"{transcript.duration_s:.2f}", f"{took_s:.2f}")
+            table.add_row(path.name, text, true_words, *times)
             live.refresh()
     return pairs, failed
 

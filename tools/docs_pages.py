@@ -1,6 +1,6 @@
 """A hook of MkDocs: the tree's own Markdown files become pages at their own paths.
 
-So one text serves both who reads the tree and who reads the site, with the same links. Files that a
+The same text, with the same links, is for readers of the tree and of the site. Files that a
 page links to are copied into the site; links to folders lead to their README, or become plain words
 where they have none.
 """
@@ -17,7 +17,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTS = ("*.md", "docs/*.md", "*/README.md")
-"""Pages that no other page has to lead to."""
+"""Pages that need no link from another page."""
 _TARGET = re.compile(r"\]\((?!\w+:)([^)#]+)(?:#[^)]*)?\)")
 """Of a link or a picture."""
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!\w+:)([^)#]+)(#[^)]*)?\)")

@@ -59,12 +59,12 @@ class LocalServer:
         ]
 
     def health(self, path: str = "/readyz") -> tuple[int, dict[str, Any]]:
-        """Status and JSON of one of the health endpoints; (0, {}) where nobody listens."""
+        """Status and JSON of one of the health endpoints; (0, {}) where no server listens."""
         status, text = self.health_page(path)
         return status, json.loads(text) if status else {}
 
     def health_page(self, path: str) -> tuple[int, str]:
-        """Status and text of one of the health endpoints; (0, "") where nobody listens."""
+        """Status and text of one of the health endpoints; (0, "") where no server listens."""
         connection = http.client.HTTPConnection("127.0.0.1", self.health_port, timeout=2)
         try:
             connection.request("GET", path)
@@ -99,7 +99,7 @@ class LocalServer:
 
         Args:
             timeout_s: longest wait for the end.
-            hurry: drop calls in work and leave the models no time to unload.
+            hurry: drop calls in flight and leave the models no time to unload.
         """
         if self.process.poll() is None:
             self.process.terminate()
@@ -123,7 +123,7 @@ def local_server(
     ready_s: float = READY_S,
     stop_s: float = STOP_S,
 ) -> Iterator[LocalServer]:
-    """Start asr-server, wait until both models are ready, and stop it in the end, in a hurry.
+    """Start asr-server, wait until both models are ready, and stop it immediately at the end.
 
     Args:
         flags: more flags for asr-server.
@@ -163,7 +163,7 @@ def local_server(
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on now."""
+    """Free loopback ports."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

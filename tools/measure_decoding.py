@@ -46,7 +46,7 @@ DECODERS = {
     "beam, language model": (BEAM, True),
     "the same, width 10": (BeamSettings(width=10), True),
 }
-"""Settings of beam search, None for greedy decoding, and whether the language model takes part."""
+"""Settings of beam search, None for greedy decoding, and whether the language model is used."""
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Measured:
     errors: Counter[str] = field(default_factory=Counter)
     """Word errors of each set."""
     words: list[tuple[float, bool]] = field(default_factory=list)
-    """Confidence of each word heard, and whether it was said."""
+    """Confidence of each word of the transcripts, and whether it is right."""
     times_s: list[float] = field(default_factory=list)
 
 
@@ -106,7 +106,7 @@ def measure(
     for run, (name, (beam, _)) in itertools.product(range(RUNS), DECODERS.items()):
         one = measured[name]
         started = time.process_time()
-        heard = {
+        decoded = {
             part: [decode(decoders[name], beam, log_probs) for log_probs in emissions[part]]
             for part in sets
         }
@@ -114,7 +114,7 @@ def measure(
         if run:
             continue
         for part, clips in sets.items():
-            for clip, transcription in zip(clips, heard[part], strict=True):
+            for clip, transcription in zip(clips, decoded[part], strict=True):
                 text = transcription.text.lower()
                 one.errors[part] += word_errors(clip.text, text)
                 confidences = [word.confidence for word in transcription.words]
@@ -125,21 +125,21 @@ def measure(
 def an_hour(
     decoders: Decoders, beam: BeamSettings | None, emissions: Sequence[Emissions]
 ) -> tuple[float, int]:
-    """Milliseconds of CPU per second of audio, and the most bytes that the process grew by."""
+    """Milliseconds of CPU per second of audio, and the maximum growth of the process in bytes."""
     process = psutil.Process()
-    before = most = process.memory_info().rss
-    decoder = decoders.decoder(None, beam)
+    before = peak = process.memory_info().rss
+    decoder = decoders.decoder(beam)
     started = time.process_time()
     frames = 0
     for log_probs in itertools.cycle(emissions):
         decoder.push(log_probs)
         frames += len(log_probs)
-        most = max(most, process.memory_info().rss)
+        peak = max(peak, process.memory_info().rss)
         if frames >= HOUR_FRAMES:
             break
     decoder.finish(frames * FRAME_S)
-    most = max(most, process.memory_info().rss)
-    return 1000 * (time.process_time() - started) / (frames * FRAME_S), most - before
+    peak = max(peak, process.memory_info().rss)
+    return 1000 * (time.process_time() - started) / (frames * FRAME_S), peak - before
 
 
 def decode(decoders: Decoders, beam: BeamSettings | None, log_probs: Emissions) -> Transcription:
@@ -150,7 +150,7 @@ def decode(decoders: Decoders, beam: BeamSettings | None, log_probs: Emissions) 
 
 
 def reliability_table(measured: dict[str, Measured]) -> str:
-    """Of each tenth of [0, 1]: words heard, their mean confidence, and how many were said."""
+    """For each tenth of [0, 1]: words, their mean confidence, and the share of right ones."""
     bins = [reliability(one.words) for one in measured.values()]
     rows = []
     for index in range(BINS):

@@ -1,4 +1,4 @@
-"""What the runner knows of a system, and what systems share."""
+"""The interface of a system to the runner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a call gave.
+    """The result of a call.
 
     Attributes:
         texts: the transcript of each clip, in order.
@@ -44,7 +44,7 @@ class System(Protocol):
         at_once: how many clips at a time are worth measuring: calls in flight, or for programs that
             are handed batches, clips in a call.
         takes_batches: whether it is such a program.
-        is_peer: whether it is somebody else's.
+        is_peer: whether it is another project.
     """
 
     name: str

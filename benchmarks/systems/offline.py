@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.memory import cap_memory
 from benchmarks.systems.base import Answer, CannotRun, Padding
+from tools.processes import child
 
 START_TIMEOUT_S = 180.0
-STOP_TIMEOUT_S = 5.0
 
 
-class Heard(NamedTuple):
-    """What a program says of one batch."""
+class Transcribed(NamedTuple):
+    """The result of one batch."""
 
     texts: list[str]
     samples: int
     padded_samples: int
 
 
-Transcriber = Callable[[Sequence[bytes]], Heard]
+Transcriber = Callable[[Sequence[bytes]], Transcribed]
 
 
 class Offline:
@@ -37,7 +37,7 @@ class Offline:
             top level.
         setting: handed to `load`.
         at_once: clips in a call.
-        is_peer: whether it is somebody else's.
+        is_peer: whether it is another project.
     """
 
     takes_batches = True
@@ -56,41 +56,36 @@ class Offline:
         self.is_peer = is_peer
         self._load = load
         self._setting = setting
-        self._process: BaseProcess | None = None
-        self._connection: Connection | None = None
+        self._child = contextlib.ExitStack()
+        self._pipe: Connection | None = None
         self._padding = Padding()
 
     def start(self, checkpoint: Path, work: Path) -> int:
         """See System."""
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(theirs, self._load, checkpoint, self._setting), daemon=True
-        )
-        self._process.start()
-        theirs.close()
-        assert self._process.pid is not None
-        cap_memory(self._process.pid)
+        served = child(_serve, self._load, checkpoint, self._setting)
+        self._pipe = self._child.enter_context(served)
         try:
-            if not self._connection.poll(START_TIMEOUT_S):
+            pid: int = self._pipe.recv()
+            cap_memory(pid)
+            if not self._pipe.poll(START_TIMEOUT_S):
                 raise CannotRun(f"it did not start within {START_TIMEOUT_S:.0f} s")
-            self._connection.recv()
+            self._pipe.recv()
         except EOFError:
             raise CannotRun("its process ended while it started") from None
-        return self._process.pid
+        return pid
 
     def call(self, wavs: Sequence[bytes]) -> Answer:
         """See System."""
-        assert self._connection is not None
-        self._connection.send(list(wavs))
-        took_s, heard = self._connection.recv()
-        if isinstance(heard, str):
-            raise RuntimeError(heard)
+        assert self._pipe is not None
+        self._pipe.send(list(wavs))
+        took_s, batch = self._pipe.recv()
+        if isinstance(batch, str):
+            raise RuntimeError(batch)
         self._padding = Padding(
-            audio_s=self._padding.audio_s + heard.samples / 16_000,
-            padded_s=self._padding.padded_s + heard.padded_samples / 16_000,
+            audio_s=self._padding.audio_s + batch.samples / 16_000,
+            padded_s=self._padding.padded_s + batch.padded_samples / 16_000,
         )
-        return Answer(texts=heard.texts, took_s=took_s)
+        return Answer(texts=batch.texts, took_s=took_s)
 
     def padding(self) -> Padding:
         """See System."""
@@ -98,36 +93,27 @@ class Offline:
 
     def stop(self) -> None:
         """See System."""
-        if self._process is None or self._connection is None:
-            return
-        # The end of the connection ends the process, unless it is still at work.
-        self._connection.close()
-        self._process.join(STOP_TIMEOUT_S)
-        if self._process.is_alive():
-            self._process.terminate()
-            self._process.join()
+        self._child.close()
 
 
 def _serve(
-    connection: Connection,
-    load: Callable[[Path, str], Transcriber],
-    checkpoint: Path,
-    setting: str,
+    pipe: Connection, load: Callable[[Path, str], Transcriber], checkpoint: Path, setting: str
 ) -> None:
+    pipe.send(os.getpid())
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     transcribe = load(checkpoint, setting)
-    connection.send("ready")
+    pipe.send("ready")
     while True:
         try:
-            wavs = connection.recv()
+            wavs = pipe.recv()
         except EOFError:
             return
         started = time.perf_counter()
         try:
-            heard = transcribe(wavs)
+            batch = transcribe(wavs)
         except Exception as error:
-            connection.send((0.0, f"{type(error).__name__}: {error}"))
+            pipe.send((0.0, f"{type(error).__name__}: {error}"))
         else:
-            connection.send((time.perf_counter() - started, heard))
+            pipe.send((time.perf_counter() - started, batch))

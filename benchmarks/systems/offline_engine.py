@@ -1,4 +1,4 @@
-"""The service's own engine in one process: what reaches a caller is measured against it."""
+"""The service's own engine in one process: the service is compared with it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.systems.offline import Heard, Transcriber
+from benchmarks.systems.offline import Transcribed, Transcriber
 
 NAME = "its engine offline, {}"
 """In tables, with the precision."""
+IS_PEER = False
 
 
 def load(checkpoint: Path, precision: str) -> Transcriber:
@@ -28,7 +29,7 @@ def load(checkpoint: Path, precision: str) -> Transcriber:
         round(table["cpu"] * SAMPLE_RATE_HZ) for table in (MAX_BATCH_AUDIO_S, FORWARD_START_S)
     )
 
-    def transcribe(wavs: Sequence[bytes]) -> Heard:
+    def transcribe(wavs: Sequence[bytes]) -> Transcribed:
         clips = [read_wav(wav) for wav in wavs]
         texts = [""] * len(clips)
         padded = 0
@@ -42,6 +43,6 @@ def load(checkpoint: Path, precision: str) -> Transcriber:
                 decoder = GreedyDecoder(description)
                 decoder.push(log_probs)
                 texts[index] = decoder.finish(clips[index].size / SAMPLE_RATE_HZ).text
-        return Heard(texts, sum(lengths), padded)
+        return Transcribed(texts, sum(lengths), padded)
 
     return transcribe

@@ -24,14 +24,14 @@ START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 20.0
 CALL_TIMEOUT_S = 300.0
 MAX_BATCH_SIZE = 8
-"""The most clips that a peer puts into one forward: 16 of them, padded to 35 s, take 11 GB."""
+"""Maximum clips in one forward of a peer: 16 of them, padded to 35 s, take 11 GB."""
 MAX_CALLERS = 64
 BATCH_WAIT_S = 0.01
 """How long a peer waits for a batch to fill."""
 
 
 class Peer:
-    """See System. A subclass says how the server is started and spoken to.
+    """See System. A subclass defines how to start the server and how to call it.
 
     A peer's file is two programs: a subclass, which the runner uses, and a server, which is the
     same file run as `python -m MODULE PORT CHECKPOINT PADDING_LOG` in the peer's environment.
@@ -139,9 +139,9 @@ class Peer:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
             if self._process.poll() is not None:
-                raise CannotRun(f"it ended while it started: {self._last_words()}")
+                raise CannotRun(f"it ended while it started: {self._last_line()}")
             if time.monotonic() > deadline:
-                raise CannotRun(f"not ready within {START_TIMEOUT_S:.0f} s: {self._last_words()}")
+                raise CannotRun(f"not ready within {START_TIMEOUT_S:.0f} s: {self._last_line()}")
             time.sleep(0.2)
 
     def _answers(self) -> bool:
@@ -150,9 +150,9 @@ class Peer:
         except (OSError, urllib3.exceptions.HTTPError):
             return False
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        return lines[-1].strip() if lines else "it said nothing"
+        return lines[-1].strip() if lines else "it printed nothing"
 
     def send(self, wav: bytes) -> str:
         """Transcribe one clip, from any thread."""

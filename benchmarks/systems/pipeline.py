@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.systems.offline import Heard, Transcriber
+from benchmarks.systems.offline import Transcribed, Transcriber
+
+NAME = "Hugging Face pipeline, {}"
+IS_PEER = True
 
 
 def load(checkpoint: Path, precision: str) -> Transcriber:
@@ -20,11 +23,11 @@ def load(checkpoint: Path, precision: str) -> Transcriber:
         "automatic-speech-recognition", model=str(checkpoint), dtype=dtype, device="cpu"
     )
 
-    def transcribe(wavs: Sequence[bytes]) -> Heard:
+    def transcribe(wavs: Sequence[bytes]) -> Transcribed:
         clips = [read_wav(wav) for wav in wavs]
         inputs = ({"raw": clip, "sampling_rate": RATE_HZ} for clip in clips)
         texts = [answer["text"] for answer in recognize(inputs, batch_size=len(clips))]
         sizes = [clip.size for clip in clips]
-        return Heard(texts, sum(sizes), len(sizes) * max(sizes))
+        return Transcribed(texts, sum(sizes), len(sizes) * max(sizes))
 
     return transcribe

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from asr_backend.acoustic.forward_plan import MAX_BATCH_AUDIO_S
-from load_tests import flags
 from load_tests.capacity.heldout import Prediction, calibrate, leave_out, typical
 from load_tests.capacity.planning import enough_fronts, greatest_load, machines_for
 from load_tests.capacity.scenario import Machine
 from load_tests.capacity.service import Gpu, Service, read_gpu
 from load_tests.run.corpus import build_corpus
 from load_tests.sweep.store import Sweep, read_sweep
+from tools.command import count, make_parser, seconds, several
 
 GROUPS = {
     "an instance count": lambda point: point.setting.instances,
@@ -26,7 +26,7 @@ GROUPS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = make_parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     try:
         sweep = read_sweep(options.sweep)
         lengths_s = [clip.duration_s for clip in build_corpus(seed=options.seed)]
@@ -95,28 +95,21 @@ def _print_machines(
         f"{options.peak:g} times the mean:\n"
         f"  {'machine':44} {'calls/s':>8} {'audio s/s':>9} {'p95 s':>6}  busiest"
     )
-    for count in options.instances:
+    for instances in options.instances:
         machine = Machine(
             cores=options.cpu_cores,
             fronts=options.fronts or 4,
-            instances=count,
-            threads=max(1, options.cpu_cores // count),
+            instances=instances,
+            threads=max(1, options.cpu_cores // instances),
         )
-        name = f"CPU, {_many(count, 'instance')}, {_shape(machine)}"
+        name = f"CPU, {_many(instances, 'instance')}, {_shape(machine)}"
         _print_machine(options, name, 1.0, machine, service, lengths_s)
     for gpus in options.gpus:
-        count = min(gpus, options.gpus_a_machine)
-        machine = _gpu_machine(options, count, gpu, service, lengths_s)
+        machine = _gpu_machine(options, gpus, gpu, service, lengths_s)
         share = gpus / machine.gpus
         name = f"{_many(machine.gpus, 'GPU')}, {_shape(machine)}"
-        _print_machine(
-            options,
-            f"{share:g} x {name}" if share > 1 else name,
-            share,
-            machine,
-            service,
-            lengths_s,
-        )
+        name = f"{share:g} x {name}" if share > 1 else name
+        _print_machine(options, name, share, machine, service, lengths_s)
 
 
 def _print_machine(
@@ -151,7 +144,7 @@ def _gpu_machine(
         cores=1,
         fronts=1,
         instances=options.instances_a_gpu,
-        gpus=gpus,
+        gpus=min(gpus, options.gpus_a_machine),
         gpu_forward_s=gpu.forward_s,
         gpu_rtfx=gpu.rtfx,
         max_forward_s=MAX_BATCH_AUDIO_S["cuda"],
@@ -168,30 +161,22 @@ def _many(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def make_parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
     """The command line of `python -m load_tests.capacity`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m load_tests.capacity",
-        description="Predicts machines that were not measured from the costs of a sweep.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    doc = "Predicts machines that were not measured from the costs of a sweep."
+    parser = make_parser("load_tests.capacity", doc)
     add = parser.add_argument
     add("sweep", type=Path, help="a sweep.json; assumptions yield to its points on GPUs")
     add("--held-out", action="store_true", help="say how far the model is off on the sweep itself")
-    add("--instances", type=flags.several(flags.count), default=[1, 2, 4, 8], help="on the CPU")
-    add("--cpu-cores", type=flags.count, default=8, help="of a machine without GPUs")
-    add(
-        "--gpus",
-        type=flags.several(flags.count),
-        default=[1, 8, 100],
-        help="of all machines together",
-    )
-    add("--gpus-a-machine", type=flags.count, default=8, help="of one machine at most")
-    add("--instances-a-gpu", type=flags.count, default=2, help="wav2vec2 processes")
+    add("--instances", type=several(count), default=[1, 2, 4, 8], help="on the CPU")
+    add("--cpu-cores", type=count, default=8, help="of a machine without GPUs")
+    add("--gpus", type=several(count), default=[1, 8, 100], help="of all machines together")
+    add("--gpus-a-machine", type=count, default=8, help="maximum of one machine")
+    add("--instances-a-gpu", type=count, default=2, help="wav2vec2 processes")
     add("--gpu-rtfx", type=float, default=Gpu.rtfx, help="assumed: audio seconds a GPU second")
     add("--gpu-forward-ms", type=float, default=10.0, help="assumed: a forward's start")
-    add("--fronts", type=flags.count, help="of a machine; as many as it needs where not named")
-    add("--max-p95-s", type=flags.seconds, default=2.0, help="target, seconds")
+    add("--fronts", type=count, help="of a machine; as many as it needs where not named")
+    add("--max-p95-s", type=seconds, default=2.0, help="target, seconds")
     add("--audio-hours-a-day", type=float, default=1e6, help="to plan for")
     add("--peak", type=float, default=2.0, help="the busiest time over the mean")
     add("--seed", type=int, default=0, help="of the clips")

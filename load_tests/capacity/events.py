@@ -11,7 +11,7 @@ Then = Callable[[], None]
 
 
 class Clock:
-    """Runs what happens, in the order of its time."""
+    """Runs events in the order of their times."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -20,7 +20,7 @@ class Clock:
         self._shared: list[Processors] = []
 
     def at(self, time: float, then: Then) -> None:
-        """Let something happen at a time that is not past."""
+        """Call `then` at a time that is not past."""
         heapq.heappush(self._events, (time, next(self._order), then))
 
     def processors(self, count: float) -> Processors:
@@ -30,7 +30,7 @@ class Clock:
         return made
 
     def run(self, until: float) -> None:
-        """Let time pass, until nothing is left to happen or it is that late."""
+        """Let time pass until no event is left, or until this time."""
         while True:
             first = min(self._shared, key=lambda each: each.next_end(), default=None)
             job_ends = first.next_end() if first else math.inf
@@ -45,7 +45,7 @@ class Clock:
 
 
 class Processors:
-    """Processors shared evenly: where jobs want more than there is, all slow down alike.
+    """Processors shared evenly: where jobs need more than there are, all slow down equally.
 
     A common virtual time runs at the speed that every job has just now, so each job's end is fixed
     in it from the start, and only the next end has to be turned into real time.
@@ -68,7 +68,7 @@ class Processors:
         Args:
             work_s: processor seconds that it needs.
             then: what happens at its end.
-            width: processors that it uses when nobody else wants them.
+            width: processors that it uses when no other job needs them.
         """
         self._pass_time()
         end = self._virtual + work_s / width

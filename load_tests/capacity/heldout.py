@@ -1,4 +1,4 @@
-"""How far the model is off: points of a sweep predicted from its other points."""
+"""The error of the model: points of a sweep predicted from its other points."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def calibrate(
 ) -> Service:
     """The costs of the points, and how much longer than their processor time they take.
 
-    A process that has to be woken, a thread that waits for the other, a cache that somebody else
-    has filled: no counter shows these. Together they make the model promise more than was measured,
-    by about the same factor everywhere. `stretch` is the median of that factor over the points.
+    No counter shows the time to wake a process, the wait of one thread for another, or a cold
+    cache. Because of them the model predicts more than was measured, by about the same factor
+    everywhere. `stretch` is the median of that factor over the points.
 
     Args:
         points: of one sweep, measured on a CPU.

@@ -1,4 +1,4 @@
-"""How much a machine carries at a promised latency, and how many of them a day's audio needs."""
+"""The load that a machine carries at a target latency, and the machines for a day's audio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from load_tests.capacity.service import Service
 from load_tests.capacity.simulation import simulate, windows_of
 
 CALLS = 12_000
-"""Simulated calls of one load; its p99 stands on 120 of them."""
+"""Simulated calls of one load; its p99 is based on 120 of them."""
 
 HALVINGS = 7
 """Of the interval in which the greatest load is looked for: it is found to 1 % of the bound."""
@@ -40,7 +40,7 @@ class Carried:
 
 
 def bound_per_s(machine: Machine, service: Service, lengths_s: Sequence[float]) -> float:
-    """More calls a second than this no part of the machine can bear, whatever the latency.
+    """The maximum calls a second of the machine, whatever the latency.
 
     The operational law: each part's time over what a call needs of it, forwards full.
     """

@@ -1,4 +1,4 @@
-"""What is simulated, and what came of it."""
+"""The input and the result of a simulation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Machine:
     max_batch_size: int = 32
     max_queue_delay_us: int = 2000
     max_forward_s: float = MAX_BATCH_AUDIO_S["cpu"]
-    """Most padded seconds of one forward."""
+    """Maximum padded seconds of one forward."""
 
     gpu_forward_s: float = 0.0
     """GPU seconds of one forward, whatever is in it."""
@@ -38,7 +38,7 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What is sent: calls in flight, or calls a second at random times."""
+    """The load: calls in flight, or calls a second at random times."""
 
     lengths_s: Sequence[float]
     """Of the clips, which are sent again and again in random orders."""
@@ -54,7 +54,7 @@ class Load:
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What the simulated time after the warm-up came to."""
+    """The results of the simulated time after the warm-up."""
 
     seconds: float
     latencies_s: list[float] = field(default_factory=list)

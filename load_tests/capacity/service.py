@@ -1,4 +1,4 @@
-"""What a call and a forward cost, read off the points of a sweep."""
+"""The costs of a call and of a forward, derived from the points of a sweep."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from load_tests.sweep.points import Point
 from load_tests.sweep.settings import ServerSetting
 
 FREE_CORES = 0.85
-"""A machine less busy than this has a core free for whoever wants one."""
+"""A machine less busy than this has a free core."""
 
 SECOND_THREAD = 0.5
 """`second_thread` where no point shows it: assumed, half way between none and all of a core."""
@@ -47,13 +47,13 @@ class Service:
     """How much longer all of it takes than its processor time says; see `calibrate`."""
 
     max_forward_windows: int | None = None
-    """Most windows that a forward on the CPU takes; None for no such bound."""
+    """Maximum windows that a forward on the CPU takes; None for no such bound."""
 
     before_share: float = 0.5
-    """What a front does before the network's turn, of `front_s`: assumed, and of little weight."""
+    """The share of `front_s` before the network's turn: assumed; it matters little."""
 
     def width(self, threads: int) -> float:
-        """Cores that a forward of so many threads keeps busy when nobody else wants them."""
+        """Cores that a forward of so many threads keeps busy when no other process needs them."""
         return 1.0 + (threads - 1) * self.second_thread
 
 
@@ -108,7 +108,7 @@ def read_service(points: Sequence[Point], cores: int) -> Service:
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """What one GPU does."""
+    """The speed of one GPU."""
 
     forward_s: float = 0.01
     """GPU seconds of one forward, whatever is in it."""

@@ -232,7 +232,7 @@ class _Server:
 
 
 def windows_of(length_s: float) -> list[float]:
-    """The windows of a recording without pauses to cut it in: the longest, and the most seconds."""
+    """The windows of a recording without pauses to cut it in: of maximum length."""
     lengths = []
     while length_s > MAX_WINDOW_S:
         lengths.append(MAX_WINDOW_S)

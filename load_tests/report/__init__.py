@@ -1,1 +1,1 @@
-"""What a run came to: counts, the server's side, gates, and the text that a person reads."""
+"""The results of a run: counts, the server's side, gates, and the text that a person reads."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import math
 import re
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 TIMEOUT_S = 10.0
 
@@ -37,7 +38,7 @@ class MetricsPage:
         """Fetch a page.
 
         Raises:
-            OSError: nobody answers there, or not to the end.
+            OSError: no server answers there, or the answer is incomplete.
         """
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT_S) as page:
@@ -46,7 +47,7 @@ class MetricsPage:
             raise ConnectionError(f"{url}: {error!r}") from error
 
     def __sub__(self, earlier: MetricsPage) -> MetricsPage:
-        """What was added since then; a sample that was not there then began at 0."""
+        """The increase since then; a sample that was missing then began at 0."""
         before = earlier._samples
         return MetricsPage({key: v - before.get(key, 0.0) for key, v in self._samples.items()})
 
@@ -72,3 +73,15 @@ class MetricsPage:
             counts[bound] = round(upto[bound] - below)
             below = upto[bound]
         return counts
+
+
+def bucket_names(bounds: Iterable[float]) -> dict[float, str]:
+    """What falls into a bucket of whole numbers: `2`, `3 to 4`, and for the last `5 and more`."""
+    names, below = {}, 0
+    for bound in sorted(bounds):
+        if math.isinf(bound):
+            names[bound] = f"{below + 1} and more"
+        else:
+            names[bound] = f"{bound:g}" if bound == below + 1 else f"{below + 1} to {bound:g}"
+            below = int(bound)
+    return names

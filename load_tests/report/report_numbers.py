@@ -1,4 +1,4 @@
-"""A stretch of load in numbers: what its callers saw, and what the server says of it."""
+"""A stretch of load in numbers: those of its callers and those of the server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from load_tests.run.corpus import Clip
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What a stretch of load came to. Times are seconds, rates are per second of the stretch."""
+    """The numbers of a stretch of load. Times are seconds, rates are per second of the stretch."""
 
     concurrency: int | None
     """Calls in flight; None for an open loop."""
@@ -44,7 +44,7 @@ class Figures:
     latency_p99_s: float
 
     word_error_rate: float | None
-    """Against the words said; None when no word was."""
+    """Against the words said; None when no words are known."""
 
     word_error_rate_alone: float | None
     """The same of the same clips, each the only call; None when that was not asked for."""

@@ -1,4 +1,4 @@
-"""What the server itself says of a run: its metrics page and its processes."""
+"""The server's side of a run: its metrics page and its processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ModelFigures:
     """Requests that it answered, refused ones not among them."""
 
     executions: int
-    """Batches that it was given."""
+    """Batches that it received."""
 
     mean_batch: float
     """Requests over executions; 0 without any."""
@@ -37,7 +37,7 @@ class ModelFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerFigures:
-    """The differences of two metrics pages, and what was seen between them."""
+    """The differences of two metrics pages, and the samples between them."""
 
     transcribe: ModelFigures
     """A request is a file."""
@@ -70,30 +70,30 @@ class ServerFigures:
     """Requests that ended with an error of the service, by its code."""
 
     max_queue: int
-    """The most files that were seen waiting in `transcribe`'s queue."""
+    """Maximum number of files seen in `transcribe`'s queue."""
 
     max_windows_in_flight: int
-    """The most windows that were seen handed to the network and not yet answered."""
+    """Maximum number of windows seen that the network had not answered yet."""
 
     cpu_s: float | None
     """CPU seconds of the server's processes; None when they are not on this machine."""
 
     memory_bytes: int | None
-    """The most memory that they were seen to have together, shared pages counted once (PSS)."""
+    """Maximum memory of all of them together; shared pages count once (PSS)."""
 
     memory_growth_bytes: int | None
-    """How much more they had at the end than at the start."""
+    """Memory at the end minus memory at the start."""
 
     gpu_utilization: float | None
     """Mean of the looks, 0 to 1, over all GPUs; None where Triton reports none."""
 
     gpu_memory_bytes: int | None
-    """The most that was seen in use on all GPUs together."""
+    """Maximum memory in use on all GPUs together."""
 
 
 @dataclass
 class _Looks:
-    """What is a state and not a count has to be looked at while it lasts."""
+    """Samples of states, which two metrics pages do not show."""
 
     queue: list[float] = field(default_factory=list)
     windows: list[float] = field(default_factory=list)

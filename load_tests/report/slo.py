@@ -73,13 +73,13 @@ class Gate:
     """A key of `METRICS`."""
 
     sign: str
-    """<, <=, > or >=: how the figure must stand to the limit."""
+    """<, <=, > or >=: between the figure and the limit."""
 
     limit: float
     """In the metric's own unit."""
 
     def broken(self, figures: Figures) -> str | None:
-        """Say what was measured and how far off it is; None when the limit is kept."""
+        """The measured value and its distance from the limit; None when the limit is kept."""
         value = METRICS[self.name].read(figures)
         limit = f"{self.sign} {self._written(self.limit)}"
         if value is None:
@@ -125,7 +125,7 @@ def parse_slo(text: str) -> tuple[Gate, ...]:
 def broken(gates: tuple[Gate, ...], figures: Figures) -> list[str]:
     """Say of each gate that is not kept what was measured; empty when all are.
 
-    A run without a single call breaks its gates: it has shown nothing.
+    A run without a single call breaks its gates.
     """
     if figures.requests == 0:
         return ["requests: none was made"]

@@ -1,13 +1,13 @@
-"""A run as a person reads it: the callers' side, the server's side, and whether they agree."""
+"""The text of a run: the callers' side and the server's side."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from load_tests.report.metrics_page import bucket_names
 from load_tests.report.report_numbers import Figures, figures
 from load_tests.report.server_side import ModelFigures, ServerFigures
 from load_tests.report.tally import Tally
@@ -40,7 +40,7 @@ class Summary:
         run: with all its counts.
         seen: the whole run's figures.
         alone: each clip's transcript when it was the only call.
-        knee: the stage where more callers brought nothing more.
+        knee: the stage after which more callers gave no more throughput.
     """
 
     run: Run
@@ -49,7 +49,7 @@ class Summary:
     knee: int | None
 
     def text(self) -> str:
-        """All of it, lines of at most 100 characters."""
+        """The whole summary, in lines of up to 100 characters."""
         lines = [self._title(), "", *_table([COLUMNS, *self.cells()]), ""]
         failures = ", ".join(f"{count} {code}" for code, count in self.seen.failures.items())
         lines += [f"failed: {failures or 'none'}"]
@@ -66,7 +66,7 @@ class Summary:
             lines.append(f"knee: {self.run.plan.callers(self.knee)} callers")
         lines.append("")
         if self.seen.server is None:
-            lines.append("server: not looked at")
+            lines.append("server: not measured")
         else:
             lines += _server_side(self.seen.server, self.seen.duration_s)
         return "\n".join(lines)
@@ -107,7 +107,7 @@ class Summary:
                 load = f"{plan.callers(index)} callers"
                 if plan.arrivals is not None:
                     load = f"{stage.load:.0%} of the rate"
-                # The run may have ended in the middle of a part.
+                # The run may have ended within a part.
                 part_s = max(1e-3, min(end_s, self.seen.duration_s) - begin_s)
                 rows.append((f"part {index + 1}, {load}", self._part(tally, part_s)))
         return [*rows, ("all", self.seen)]
@@ -140,15 +140,10 @@ def _server_side(server: ServerFigures, duration_s: float) -> list[str]:
     table = _table(
         [_SERVER, _model("transcribe", server.transcribe), _model("wav2vec2", server.wav2vec2)]
     )
-    sizes, below = [], 0
-    for bound, count in server.forward_windows.items():
-        if count:
-            upto = "more" if math.isinf(bound) else f"{bound:g}"
-            low = below + 1
-            sizes.append(
-                f"{count} of {upto}" if upto == str(low) else f"{count} of {low} to {upto}"
-            )
-        below = below if math.isinf(bound) else int(bound)
+    names = bucket_names(server.forward_windows)
+    sizes = [
+        f"{count} of {names[bound]}" for bound, count in server.forward_windows.items() if count
+    ]
     batched = server.wav2vec2.executions < server.wav2vec2.requests
     refused = f"rejected {server.rejected}, cancelled {server.cancelled}"
     errors = ", ".join(f"{count} {code}" for code, count in server.errors.items())
@@ -160,7 +155,7 @@ def _server_side(server: ServerFigures, duration_s: float) -> list[str]:
         f"{server.mean_forward_windows:.2f} windows each",
         f"forwards by windows: {', '.join(sizes) or 'none'}",
         f"padding {_share(server.padding_waste)}; {refused}; errors: {errors or 'none'}",
-        f"at most {server.max_queue} files in the queue, "
+        f"maximum: {server.max_queue} files in the queue, "
         f"{server.max_windows_in_flight} windows in flight",
         _resources(server, duration_s),
     ]
@@ -171,13 +166,13 @@ def _resources(server: ServerFigures, duration_s: float) -> str:
     if server.cpu_s is not None:
         parts.append(f"CPU {server.cpu_s / duration_s:.2f} cores")
     if server.memory_bytes is not None:
-        parts.append(f"memory at most {server.memory_bytes / 1e9:.2f} GB")
+        parts.append(f"peak memory {server.memory_bytes / 1e9:.2f} GB")
     if server.memory_growth_bytes is not None:
         parts.append(f"{server.memory_growth_bytes / 1e9:+.2f} GB from start to end")
     if server.gpu_utilization is not None:
         parts.append(f"GPU {server.gpu_utilization:.0%} busy")
     if server.gpu_memory_bytes is not None:
-        parts.append(f"its memory at most {server.gpu_memory_bytes / 1e9:.2f} GB")
+        parts.append(f"its peak memory {server.gpu_memory_bytes / 1e9:.2f} GB")
     return ", ".join(parts) or "CPU and memory: not on this machine"
 
 

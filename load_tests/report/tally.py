@@ -1,4 +1,4 @@
-"""What the calls of a run came to, as their callers saw it."""
+"""Counts of calls: times, failures, transcripts and their word error rate."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        """Calls that ended in an error that they should not have."""
+        """Calls that ended with an unexpected error."""
         return self.failures.total()
 
     def answered(self, clip: Clip, latency_s: float, text: str) -> bool:
@@ -69,7 +69,7 @@ class Tally:
         return False
 
     def add(self, other: Tally) -> None:
-        """Take another's counts in."""
+        """Add the counts of another tally."""
         self.latencies_s.extend(other.latencies_s)
         self.audio_s += other.audio_s
         self.failures.update(other.failures)
@@ -121,11 +121,11 @@ def code_of(error: Exception) -> str:
 
 
 def word_error_rate(texts: Texts, corpus: Iterable[Clip]) -> float | None:
-    """Errors over words said, over all transcripts, capitals or not; None without any."""
+    """Errors over spoken words, over all transcripts, without regard to case; None without any."""
     words = {clip.name: clip.words for clip in corpus}
     errors = sum(n * _word_errors(words[name], text.lower()) for (name, text), n in texts.items())
-    said = sum(n * len(words[name].split()) for (name, _), n in texts.items())
-    return errors / said if said else None
+    spoken = sum(n * len(words[name].split()) for (name, _), n in texts.items())
+    return errors / spoken if spoken else None
 
 
 def changed(texts: Texts, alone: Mapping[str, str]) -> int:

@@ -16,17 +16,17 @@ from load_tests.report.tally import Tally
 from load_tests.run.corpus import Clip
 
 ONCE = RetryPolicy(max_attempts=1)
-"""A failure is to be counted, not sent again."""
+"""A failure is counted, not sent again."""
 
 CALL_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stretch:
-    """A stretch of load as it was seen; several of one load add up."""
+    """A stretch of load; several of one load add up."""
 
     tally: Tally
-    """What its calls came to."""
+    """The counts of its calls."""
 
     duration_s: float
     """Its length without the warm-up, seconds."""
@@ -68,9 +68,47 @@ def closed_loop(
         OSError: the metrics page cannot be fetched.
     """
     watch = None if metrics_url is None else Watch(metrics_url, server_pid)
-    loop = _ClosedLoop(url, endless(corpus, seed), drain_s)
-    asyncio.run(loop.run(concurrency, warm_up_s, duration_s, watch))
-    return Stretch(tally=loop.tally, duration_s=loop.duration_s, server=loop.server)
+    clips = endless(corpus, seed)
+    return asyncio.run(_closed_loop(url, clips, concurrency, warm_up_s, duration_s, watch, drain_s))
+
+
+async def _closed_loop(
+    url: str,
+    clips: Iterator[Clip],
+    concurrency: int,
+    warm_up_s: float,
+    duration_s: float,
+    watch: Watch | None,
+    drain_s: float | None,
+) -> Stretch:
+    tally, counts, over = Tally(), False, False
+
+    async def call_on() -> None:
+        while not over:
+            clip, began, text = next(clips), time.perf_counter(), ""
+            failure: AsrError | None = None
+            try:
+                text = (await client.transcribe(clip.audio, **clip.options)).text
+            except AsrError as error:
+                failure = error
+            latency_s = time.perf_counter() - began
+            if counts and failure is None:
+                tally.answered(clip, latency_s, text)
+            elif counts and failure is not None:
+                tally.ended(clip, latency_s, failure)
+
+    async with AsyncClient(url, timeout_s=CALL_TIMEOUT_S, retry=ONCE) as client:
+        callers = [asyncio.create_task(call_on()) for _ in range(concurrency)]
+        await asyncio.sleep(warm_up_s)
+        if watch is not None:
+            await asyncio.to_thread(watch.start)
+        began, counts = time.perf_counter(), True
+        await asyncio.sleep(duration_s)
+        took_s, counts, over = time.perf_counter() - began, False, True
+        server = None if watch is None else await asyncio.to_thread(watch.stop)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*callers), drain_s)
+    return Stretch(tally=tally, duration_s=took_s, server=server)
 
 
 def transcripts_alone(
@@ -94,48 +132,3 @@ def endless(corpus: Sequence[Clip], seed: int | str) -> Iterator[Clip]:
     generator = random.Random(seed)
     for _ in itertools.count():
         yield from generator.sample(corpus, len(corpus))
-
-
-class _ClosedLoop:
-    """Callers that each send the next clip when the last one was answered."""
-
-    def __init__(self, url: str, clips: Iterator[Clip], drain_s: float | None) -> None:
-        self._client = AsyncClient(url, timeout_s=CALL_TIMEOUT_S, retry=ONCE)
-        self._clips = clips
-        self._drain_s = drain_s
-        self._tally: Tally | None = None
-        self._over = False
-        self.tally = Tally()
-        self.duration_s = 0.0
-        self.server: ServerFigures | None = None
-
-    async def run(
-        self, concurrency: int, warm_up_s: float, duration_s: float, watch: Watch | None
-    ) -> None:
-        async with self._client:
-            callers = [asyncio.create_task(self._call_on()) for _ in range(concurrency)]
-            await asyncio.sleep(warm_up_s)
-            if watch is not None:
-                await asyncio.to_thread(watch.start)
-            began, self._tally = time.perf_counter(), self.tally
-            await asyncio.sleep(duration_s)
-            self.duration_s, self._tally, self._over = time.perf_counter() - began, None, True
-            if watch is not None:
-                self.server = await asyncio.to_thread(watch.stop)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(asyncio.gather(*callers), self._drain_s)
-
-    async def _call_on(self) -> None:
-        while not self._over:
-            clip, began, text = next(self._clips), time.perf_counter(), ""
-            failure: AsrError | None = None
-            try:
-                text = (await self._client.transcribe(clip.audio, **clip.options)).text
-            except AsrError as error:
-                failure = error
-            if self._tally is not None:
-                latency_s = time.perf_counter() - began
-                if failure is None:
-                    self._tally.answered(clip, latency_s, text)
-                else:
-                    self._tally.ended(clip, latency_s, failure)

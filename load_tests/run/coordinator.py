@@ -1,4 +1,4 @@
-"""Coordinates a run: prepares it, says how many callers there are to be, and judges it in the end.
+"""Coordinates a run: prepares it, sets the number of callers, and judges it at the end.
 
 Runs in Locust's only process, or in the master of a distributed run.
 """
@@ -25,7 +25,7 @@ BEGIN = "load_tests: begin"
 """The message to the workers that a run begins."""
 
 _HEAD_START_S = 2.0
-"""What workers have to make their clips before the first call is due."""
+"""Time for the workers to make their clips before the first call is due."""
 _REPORT_S = 5.0
 """Locust's workers report every three seconds."""
 _DRAIN_MARGIN_S = 15.0
@@ -51,8 +51,8 @@ class Coordinator:
     Args:
         runner: Locust's.
         target: the server.
-        plan: what the run is to be.
-        gates: what it is to keep.
+        plan: of the run.
+        gates: its limits.
         output: where to write the figures as JSON; None is nowhere.
     """
 
@@ -73,7 +73,7 @@ class Coordinator:
         self._problems: list[str] = []
         self._watch: Watch | None = None
         self.text = self.verdict = ""
-        """What the run came to and whether its gates were kept, once it has been concluded."""
+        """The summary of the run and whether its gates were kept, once it has ended."""
         # One call at a time, before any load: it warms the server, too.
         self._alone = transcripts_alone(
             target.url, Run(plan, Share()).corpus, call_timeout_s=plan.timeout_s
@@ -162,7 +162,7 @@ class Coordinator:
         return 1 if reasons else 0
 
     def summary(self, server: ServerFigures | None = None) -> Summary:
-        """What has come of the run so far."""
+        """The results of the run so far."""
         plan, offered = self.plan, self.plan.offered()
         # A run may be stopped early.
         duration_s = max(1e-3, min(plan.duration_s, self.run.elapsed_s))
@@ -180,7 +180,7 @@ class Coordinator:
 
 
 def begin_message(url: str, plan: Plan, share: Share) -> dict[str, Any]:
-    """What a worker has to know, as plain values."""
+    """The message to a worker, as plain values."""
     return {"url": url, "plan": dataclasses.asdict(plan), "share": dataclasses.asdict(share)}
 
 

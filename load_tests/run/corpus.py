@@ -30,19 +30,19 @@ KINDS: Mapping[str, Kind] = {
     "meetings": Kind(shortest_s=60.0, longest_s=180.0, pause_s=(0.3, 2.5)),
     "seconds": Kind(shortest_s=1.0, longest_s=1.0, pcm=True),
 }
-"""What is said to a machine; read aloud, with LibriSpeech's range of lengths; talked over; and a
-second each, cut out without regard to words."""
+"""Words to a machine; text read aloud, with LibriSpeech's range of lengths; long conversations; and
+one second each, cut without regard to words."""
 
 MIX: Mapping[str, int] = {"commands": 16, "sentences": 16}
-"""How many clips of each kind a corpus has when nothing else is said; 5.8 s on average."""
+"""How many clips of each kind a corpus has by default; 5.8 s on average."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """One input of `transcribe`, and what is to come of it."""
+    """One input of `transcribe`, and the result that it should have."""
 
     name: str
-    """Unlike any other's in its corpus, such as `commands-03`."""
+    """Unique in its corpus, such as `commands-03`."""
 
     kind: str
     """One of `KINDS`, or what a bad input is called."""
@@ -52,7 +52,7 @@ class Clip:
     bad input."""
 
     words: str = ""
-    """What is said in it: lower case, one space between words. Empty when it is not known."""
+    """The spoken words: lower case, one space between words. Empty when they are not known."""
 
     duration_s: float
     """Its length in seconds."""
@@ -101,7 +101,7 @@ def build_corpus(
 
 
 def digest(corpus: Iterable[Clip]) -> str:
-    """What two generators of one run must have in common: the same clips in the same order."""
+    """A hash of the clips in their order, which all generators of one run must have in common."""
     total = hashlib.sha256()
     for clip in corpus:
         total.update(hashlib.sha256(clip.audio).digest())
@@ -112,7 +112,7 @@ def digest(corpus: Iterable[Clip]) -> str:
 def _clip(
     sources: list[_Recording], name: str, kind: str, wanted_s: float, generator: random.Random
 ) -> Clip:
-    """Join random recordings while they fit into `wanted_s`; at least the shortest always does."""
+    """Join random recordings while they fit into `wanted_s`; the minimum is the shortest one."""
     form, rate_hz = KINDS[kind], sources[0].rate_hz
     pcm, words, speech_bytes = bytearray(), [], 0
     left_s = max(wanted_s, min(_seconds(len(s.pcm), rate_hz) for s in sources))

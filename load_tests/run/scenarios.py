@@ -36,13 +36,13 @@ class Scenario:
     """The share of calls, 0 to 1, that carry a bad input."""
 
     users: int = 8
-    """Callers when nothing else is said."""
+    """Default number of callers."""
 
     duration_s: float = 60.0
-    """Length when nothing else is said."""
+    """Default length."""
 
     to_knee: bool = False
-    """Ends when more callers bring nothing more."""
+    """Ends when more callers give no more throughput."""
 
     @property
     def mix(self) -> Mapping[str, int]:
@@ -65,9 +65,9 @@ SENDS: Mapping[str, tuple[str, ...]] = {
 _SHORT = {"short": 1.0}
 
 SCENARIOS: Mapping[str, Scenario] = {
-    "steady": Scenario(about="as many callers all the time", callers=_SHORT),
+    "steady": Scenario(about="a constant number of callers", callers=_SHORT),
     "ramp": Scenario(
-        about="more and more callers, until they bring nothing more",
+        about="more and more callers, until they give no more throughput",
         callers=_SHORT,
         stages=_steps(1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1),
         users=32,
@@ -81,7 +81,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         users=32,
     ),
     "soak": Scenario(
-        about="a few callers for long; four parts that should look alike",
+        about="a few callers for a long time; its four parts should have equal figures",
         callers=_SHORT,
         stages=_steps(1, 1, 1, 1),
         users=4,

@@ -86,13 +86,13 @@ class ClosedLoopCaller(Caller):
 
 
 class ShortCaller(ClosedLoopCaller):
-    """Says commands and reads aloud."""
+    """Sends commands and sentences."""
 
     sends = "short"
 
 
 class CommandsCaller(ClosedLoopCaller):
-    """Says commands."""
+    """Sends commands."""
 
     sends = "commands"
 
@@ -120,7 +120,7 @@ class ScheduledCaller(Caller):
         """Send each clip when it is due; end when all were answered."""
         calls = gevent.pool.Group()
         for due_s, clip in self.load.schedule():
-            # At least once, so that answers are taken in while the schedule is behind time.
+            # At least once, so that answers are read while the schedule is late.
             gevent.sleep(max(0.0, due_s - self.load.elapsed_s))
             calls.spawn(self.call, clip, due_s)
         calls.join()

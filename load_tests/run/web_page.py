@@ -1,4 +1,4 @@
-"""What Locust's web page has of ours: word error rates beside latencies, and refusals in words."""
+"""Additions to Locust's web page: word error rates beside latencies, and reasons of refusals."""
 
 from __future__ import annotations
 

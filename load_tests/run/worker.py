@@ -1,4 +1,4 @@
-"""One run in one process: what is sent, when it began, and what has come of it so far."""
+"""One run in one process: the clips that it sends, its start, and its counts so far."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from load_tests.run.scenarios import SCENARIOS, SENDS, Scenario, stage_at
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run is to be; the same on all generators."""
+    """A run as it was asked for; the same on all generators."""
 
     name: str
     """One of `SCENARIOS`."""
@@ -42,7 +42,7 @@ class Plan:
         return SCENARIOS[self.name]
 
     def callers(self, stage: int) -> int:
-        """Callers of a closed loop in a stage; at least one while there are any."""
+        """Callers of a closed loop in a stage; 1 or more, unless the run has none."""
         return min(self.users, max(1, round(self.users * self.scenario.stages[stage].load)))
 
     def offered(self) -> int | None:
@@ -54,7 +54,7 @@ class Plan:
 
 @dataclass(kw_only=True)
 class Share:
-    """This process's part of the run, as the one that leads it says."""
+    """This process's part of the run, as the coordinator sets it."""
 
     index: int = 0
     of: int = 1
@@ -66,7 +66,7 @@ class Run:
     """Holds the clips and counts the calls, by stage and kind.
 
     Args:
-        plan: what it is to be.
+        plan: of the run.
         share: this process's part of it.
     """
 
@@ -103,11 +103,11 @@ class Run:
 
     def schedule(self) -> Iterator[tuple[float, Clip]]:
         """This process's part of an open loop: intended starts, seconds, and what to send."""
-        plan, dice = self.plan, random.Random(f"{self.plan.seed} callers")
+        plan, rng = self.plan, random.Random(f"{self.plan.seed} callers")
         assert plan.arrivals is not None
         callers, weights = zip(*plan.scenario.callers.items(), strict=True)
         good = {sends: self._good(sends, f"{plan.seed} {sends}") for sends in callers}
-        drawn = (next(good[dice.choices(callers, weights)[0]]) for _ in itertools.count())
+        drawn = (next(good[rng.choices(callers, weights)[0]]) for _ in itertools.count())
         clips = _with_bad(drawn, plan.scenario.bad, f"{plan.seed} open")
         times = plan.arrivals.times(plan.scenario, plan.duration_s, plan.seed)
         calls = zip(times, clips, strict=False)
@@ -135,7 +135,7 @@ class Run:
         return tally.answered(clip, now_s - due_s, text)
 
     def take(self) -> dict[str, Any]:
-        """What came since the last time, as plain values for the process that leads the run."""
+        """What came since the last time, as plain values for the coordinator."""
         taken, self.tallies = self.tallies, {}
         late_s, self.late_s = self.late_s, array("d")
         return {
@@ -179,5 +179,5 @@ class Run:
 def _with_bad(good: Iterator[Clip], share: float, seed: str) -> Iterator[Clip]:
     if not share:
         return good
-    dice, bad = random.Random(f"{seed} bad"), endless(BAD_INPUTS, seed)
-    return (next(bad) if dice.random() < share else next(good) for _ in itertools.count())
+    rng, bad = random.Random(f"{seed} bad"), endless(BAD_INPUTS, seed)
+    return (next(bad) if rng.random() < share else next(good) for _ in itertools.count())

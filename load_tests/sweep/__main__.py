@@ -1,7 +1,7 @@
 """`python -m load_tests.sweep`: measures settings under loads and writes the report.
 
-The exit status is 0 when a point that keeps the target was found, 1 when none was or the sweep did
-not come about, 2 for a wrong flag, 130 after Ctrl-C; the points measured until then are kept.
+The exit status is 0 when a point that keeps the target was found, 1 when none was or the sweep
+failed, 2 for a wrong flag, 130 after Ctrl-C; the points measured until then are kept.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any
 
-from load_tests.flags import count, count_or_none, seconds, seconds_or_none, several
 from load_tests.run.corpus import Clip, build_corpus, digest
 from load_tests.sweep.budget import STOP_S, Budget
 from load_tests.sweep.plan import Defaults, ask_for_defaults, plan
@@ -26,13 +25,22 @@ from load_tests.sweep.runner import NoTime, Runner, take_slice
 from load_tests.sweep.settings import DEVICES, ServerSetting
 from load_tests.sweep.stability import StabilityRule
 from load_tests.sweep.store import OtherSweep, Store, Sweep, read_sweep
+from tools.command import (
+    count,
+    count_or_zero,
+    make_parser,
+    run,
+    seconds,
+    seconds_or_zero,
+    several,
+)
 from tools.local_server import READY_S, LocalServer, local_server
 from tools.machine import machine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = make_parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     try:
         sweep = read_sweep(options.output / "sweep.json") if options.report else _sweep(options)
     except (RuntimeError, OtherSweep, NoTime, OSError, ValueError, TimeoutExpired) as error:
@@ -106,9 +114,7 @@ def _conditions(
     options: argparse.Namespace, defaults: Defaults, corpus: Sequence[Clip], rule: StabilityRule
 ) -> dict[str, Any]:
     lengths = [clip.duration_s for clip in corpus]
-    kinds = {clip.kind: 0 for clip in corpus}
-    for clip in corpus:
-        kinds[clip.kind] += 1
+    kinds = Counter(clip.kind for clip in corpus)
     return {
         "machine": machine(),
         "checkpoint": defaults.checkpoint,
@@ -129,18 +135,16 @@ def _target(options: argparse.Namespace) -> Target:
     )
 
 
-def make_parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
     """The command line of `python -m load_tests.sweep`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m load_tests.sweep",
-        description="Finds how many callers a machine holds, and the server settings for it.",
-    )
+    doc = "Finds how many callers a machine holds, and the server settings for it."
+    parser = make_parser("load_tests.sweep", doc)
     add, rule, target = parser.add_argument, StabilityRule(), Target()
     add("--instances", type=several(count), default=[1, 2, 4], help="wav2vec2 processes a device")
     add("--concurrency", type=several(count), default=[1, 2, 4, 8, 16, 32], help="calls in flight")
     add("--max-batch-size", type=several(count), help="the server's where it is not named")
-    add("--max-queue-delay-us", type=several(count_or_none), help="the same")
-    add("--threads", type=several(count_or_none), help="the same")
+    add("--max-queue-delay-us", type=several(count_or_zero), help="the same")
+    add("--threads", type=several(count_or_zero), help="the same")
     add("--precision", type=several(str), help="the same")
     add("--devices", type=several(_device), help="cpu, gpu; the same")
     add("--model", help="checkpoint; the embedded demo where it is not named")
@@ -154,12 +158,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--slices", type=count, default=rule.slices, help="slices that must agree")
     add("--max-slices", type=count, default=rule.max_slices, help="limit of slices of a point")
     add("--tolerance", type=float, default=rule.tolerance, help="how far they may lie apart")
-    add(
-        "--time-limit-s",
-        type=seconds_or_none,
-        default=840.0,
-        help="of all measuring, seconds; 0 for none",
-    )
+    limit = "of all measuring, seconds; 0 for none"
+    add("--time-limit-s", type=seconds_or_zero, default=840.0, help=limit)
     add("--seed", type=int, default=0, help="of the clips and their order")
     return parser
 
@@ -171,10 +171,4 @@ def _device(text: str) -> str:
 
 
 if __name__ == "__main__":
-    # An exit, so that the server in work is stopped; the default would leave it behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("sweep: stopped; the same command goes on where it was", file=sys.stderr)
-        sys.exit(130)
+    run(main, "sweep: stopped; the same command goes on where it was")

@@ -1,4 +1,4 @@
-"""A sweep's time: what a point may take, so that all of it ends within a limit."""
+"""The time of a sweep: how long a point may take, so that the sweep ends within a limit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Budget:
 
     @property
     def left_s(self) -> float:
-        """Seconds until the server in work must begin to stop; negative when that is past."""
+        """Seconds until the running server must begin to stop; negative when that is past."""
         return self._began + self.limit_s - STOP_S - self._clock()
 
     def share_s(self, *, points: int, starts: int) -> float:

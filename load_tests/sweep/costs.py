@@ -1,12 +1,14 @@
-"""What a server spends on a load: processor time by kind of process, forwards of the network."""
+"""The cost of a load: processor time by kind of process, forwards of the network."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -14,8 +16,9 @@ from load_tests.report.metrics_page import MetricsPage
 from tools.processes import tree
 
 KINDS = ("wav2vec2", "transcribe", "triton", "callers", "others")
-"""The network, the fronts, the server itself with its supervisor, who calls it from here, and what
-else ran on this process's cores at ordinary priority: with much of it, the figures are too low."""
+"""The network, the fronts, the server itself with its supervisor, the callers, and other
+processes on the same cores at ordinary priority: where those use much time, the figures are too
+low."""
 
 _Ticks = Mapping[tuple[int, float, str], float]
 
@@ -49,17 +52,13 @@ class Costs:
     """Processor seconds by `KINDS`."""
 
     def __add__(self, other: Costs) -> Costs:
+        sums: dict[str, Any] = {
+            field.name: getattr(self, field.name) + getattr(other, field.name)
+            for field in dataclasses.fields(self)
+            if field.name != "cpu_s"
+        }
         cpu_s = {kind: self.cpu_s.get(kind, 0.0) + other.cpu_s.get(kind, 0.0) for kind in KINDS}
-        return Costs(
-            seconds=self.seconds + other.seconds,
-            calls=self.calls + other.calls,
-            windows=self.windows + other.windows,
-            forwards=self.forwards + other.forwards,
-            forward_s=self.forward_s + other.forward_s,
-            audio_s=self.audio_s + other.audio_s,
-            padded_s=self.padded_s + other.padded_s,
-            cpu_s=cpu_s,
-        )
+        return Costs(**sums, cpu_s=cpu_s)
 
 
 class CostMeter:
@@ -70,7 +69,7 @@ class CostMeter:
         server_pid: process id of asr-server, on this machine.
 
     Raises:
-        OSError: nobody answers there.
+        OSError: no server answers there.
     """
 
     def __init__(self, metrics_url: str, server_pid: int) -> None:
@@ -85,7 +84,7 @@ class CostMeter:
         """What was spent since.
 
         Raises:
-            OSError: nobody answers any more.
+            OSError: the server does not answer any more.
         """
         seconds = time.perf_counter() - self._began
         counted = (MetricsPage.scrape(self._url) - self._page).value

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator
 
+from load_tests.report.metrics_page import bucket_names
 from load_tests.sweep.points import Measured, Point
 from load_tests.sweep.recommendation import Target
 from load_tests.sweep.settings import ServerSetting
@@ -95,14 +96,15 @@ def knee(curves: Curves, target: Target) -> str:
 
 def batches(curves: Curves) -> str:
     """Shares of the forwards by their windows, one panel a setting."""
-    bounds = list(dict.fromkeys(b for c in curves.values() for _, m in c for b in m.forwards))
+    bounds = {bound for curve in curves.values() for _, m in curve for bound in m.forwards}
+    names = bucket_names(map(float, bounds))
 
     def share(measured: Measured, bound: str) -> float:
         return measured.forwards.get(bound, 0) / max(1, sum(measured.forwards.values()))
 
     parts = {
-        _bucket_name(bounds, index): [[share(m, bound) for _, m in c] for c in curves.values()]
-        for index, bound in enumerate(bounds)
+        names[float(bound)]: [[share(m, bound) for _, m in c] for c in curves.values()]
+        for bound in sorted(bounds, key=float)
     }
     shown = {name: rows for name, rows in parts.items() if any(map(any, rows))}
     return _stacked(curves, shown, y_label="share of forwards", legend="windows")
@@ -250,15 +252,6 @@ def _log_seconds(axes: Axes) -> None:
 
 def _max_rtfx(curves: Curves) -> float:
     return max(measured.rtfx for curve in curves.values() for _, measured in curve)
-
-
-def _bucket_name(bounds: Sequence[str], index: int) -> str:
-    """`5 to 6` for a bucket between two bounds, `1` where only one number lies in it."""
-    upper = bounds[index]
-    lowest = 1 if index == 0 else int(float(bounds[index - 1])) + 1
-    if upper == "inf":
-        return f"{lowest} and more"
-    return f"{float(upper):g}" if lowest == float(upper) else f"{lowest} to {float(upper):g}"
 
 
 def _svg(figure: Figure) -> str:

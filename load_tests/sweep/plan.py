@@ -1,4 +1,4 @@
-"""What a sweep is to measure: the settings, the server's defaults for what is not named."""
+"""The settings of a sweep; what is not named has the server's default."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ASR_SERVER = Path(sys.executable).with_name("asr-server")
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """What asr-server says it would run."""
+    """The settings that asr-server reports."""
 
     settings: Mapping[str, Any]
     """A value for each field of ServerSetting."""

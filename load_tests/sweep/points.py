@@ -1,4 +1,4 @@
-"""What the sweep measured: a point is one setting under one number of callers."""
+"""Points of a sweep: a point is one setting under one number of callers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Measured:
     p99_s: float
 
     wer: float | None
-    """Word error rate of the answers; None where no word was said."""
+    """Word error rate of the answers; None where no words are known."""
 
     queue_s: float
     """Mean time of a window in the queue of `wav2vec2`."""
@@ -62,7 +62,7 @@ class Measured:
     """Forwards by the windows in them; a key is the bucket's upper bound, the last `inf`."""
 
     memory_bytes: int
-    """Most memory of all the server's processes, shared pages counted once."""
+    """Maximum memory of all the server's processes, shared pages counted once."""
 
     costs: Costs
     """What the server spent, warm-ups included."""
@@ -85,7 +85,7 @@ class Point:
     """Calls in flight."""
 
     measured: Measured | None = None
-    """The figures; None where none came about."""
+    """The figures; None where there are none."""
 
     error: str = ""
     """Why there are none."""
@@ -117,7 +117,7 @@ def pool(
     The server's means are weighted with the windows of each slice.
 
     Args:
-        slices: at least one, each with the server's side.
+        slices: one or more, each with the server's side.
         corpus: what was sent.
         stable: whether their throughput had settled.
         capped: whether there was no time for another one.

@@ -17,19 +17,19 @@ NEARLY = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What a point must keep to be recommended."""
+    """The limits of a recommended point."""
 
     p95_s: float = 2.0
     """Greatest 95th percentile of the time of a call, seconds."""
 
     memory_bytes: float | None = None
-    """Most memory of the server; None is no limit."""
+    """Maximum memory of the server; None is no limit."""
 
     failure_share: float = 0.001
     """Largest share of failed calls."""
 
     def broken(self, measured: Measured) -> list[str]:
-        """Say what is not kept, and by how much; empty when all is."""
+        """The limits that are exceeded, with the values; empty when there are none."""
         reasons = []
         if measured.p95_s > self.p95_s:
             reasons.append(f"p95 {measured.p95_s:.2f} s, the target is {self.p95_s:g} s")
@@ -60,7 +60,7 @@ class Recommendation:
     """The one with the greatest throughput of those that keep the target; None where none does."""
 
     thriftier: Point | None = None
-    """The point with the least memory of those nearly as fast, where it is another setting."""
+    """The point with the lowest memory of those nearly as fast, where it is another setting."""
 
 
 def recommend(points: Sequence[Point], target: Target) -> Recommendation:
@@ -106,8 +106,8 @@ def knees(points: Sequence[Point]) -> dict[ServerSetting, Point]:
     greatest: dict[ServerSetting, float] = {}
     for point in points:
         if point.measured is not None:
-            most = max(greatest.get(point.setting, 0.0), point.measured.rtfx)
-            greatest[point.setting] = most
+            highest = max(greatest.get(point.setting, 0.0), point.measured.rtfx)
+            greatest[point.setting] = highest
     for point in sorted(points, key=lambda point: point.concurrency):
         if point.measured is None or point.setting in found:
             continue

@@ -128,7 +128,7 @@ def _pictures(
 def _one_setting_an_instance_count(
     points: Sequence[Point], best: Point | None
 ) -> list[ServerSetting]:
-    """For each number of instances the recommended setting, else the one with most throughput."""
+    """For each number of instances the recommended setting, else the fastest one."""
     chosen: dict[int, tuple[float, ServerSetting]] = {}
     for point in points:
         if point.measured is not None:

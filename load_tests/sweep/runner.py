@@ -23,7 +23,7 @@ FIRST_WARM_UP_S = 2.0
 """Load before the first slice of a point that does not count, seconds."""
 
 DRAIN_S = 5.0
-"""What calls in flight at a slice's end have for ending; then they are cancelled, uncounted."""
+"""Time for the calls in flight at a slice's end; then they are cancelled. They do not count."""
 
 GONE = (OSError, psutil.NoSuchProcess)
 """Raised by a look at a server that has ended."""
@@ -76,7 +76,7 @@ class Runner:
         corpus: what is sent.
         seed: of its order.
         store: where points are kept.
-        log: told what happens, in lines for a person.
+        log: takes lines about the progress.
         budget: the time that all of it may take.
     """
 
@@ -199,7 +199,7 @@ class Runner:
                 warm_up_s = min(max(1.0, taken.stretch.tally.mean_s()), self._rule.slice_s)
                 capped = self._budget.left_s - self._longest_s(warm_up_s) < until_s
         except GONE as error:
-            return Point(setting=setting, concurrency=concurrency, error=_obituary(server, error))
+            return Point(setting=setting, concurrency=concurrency, error=_death(server, error))
         measured = pool(
             slices[-self._rule.slices :],
             self._corpus,
@@ -209,7 +209,7 @@ class Runner:
         return Point(setting=setting, concurrency=concurrency, measured=measured)
 
     def _longest_s(self, warm_up_s: float) -> float:
-        """What a slice takes at most."""
+        """Maximum time of a slice."""
         return warm_up_s + self._rule.slice_s + DRAIN_S
 
     def _keep(self, *points: Point) -> None:
@@ -220,7 +220,7 @@ class Runner:
         self._log(f"{_line(points[-1])}; {self._left} to go")
 
 
-def _obituary(server: LocalServer, error: Exception) -> str:
+def _death(server: LocalServer, error: Exception) -> str:
     status = server.process.poll()
     if status is None:
         return f"the server did not answer: {error}"

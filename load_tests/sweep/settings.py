@@ -1,4 +1,4 @@
-"""What a server of the sweep is started with."""
+"""The settings of a server of the sweep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEVICES = {"cpu": "cpu", "gpu": "cuda"}
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class ServerSetting:
-    """One setting of asr-server; every value is the one that is in force."""
+    """One setting of asr-server; every value is the effective one."""
 
     instances: int
     """Processes of `wav2vec2` on each device."""

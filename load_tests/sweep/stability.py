@@ -10,8 +10,8 @@ from dataclasses import dataclass
 class StabilityRule:
     """The last `slices` slices' throughput lies within `tolerance` of their mean.
 
-    Earlier slices are then dropped: the server was not in its stride yet. Where it does not come to
-    that within `max_slices`, the last ones count all the same and the point is marked unstable.
+    Earlier slices are then dropped: the server had not reached its speed yet. Where the slices do
+    not agree within `max_slices`, the last ones count and the point is marked unstable.
     """
 
     slice_s: float = 5.0
@@ -21,7 +21,7 @@ class StabilityRule:
     """Slices that must agree, 1 or more."""
 
     max_slices: int = 5
-    """Slices after which the measurement ends anyhow."""
+    """Maximum number of slices."""
 
     tolerance: float = 0.05
     """Greatest distance from their mean, as a share of it."""

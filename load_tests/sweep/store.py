@@ -92,7 +92,7 @@ class Store:
 
 
 def as_json(sweep: Sweep) -> dict[str, Any]:
-    """The file's JSON: the recommended point and the knees stand before all points."""
+    """The file's JSON: the recommended point and the knees come before all points."""
     found = recommend(sweep.points, sweep.target)
     return {
         "format": FORMAT,

@@ -177,8 +177,12 @@ def test_backend_and_schema_agree_on_any_options(options: dict[str, Any]) -> Non
     assert allows(options) == accepted
 
 
-def test_the_generated_options_know_every_key() -> None:
-    assert set(_LIKELY) == set(OPTIONS["properties"])
+def test_the_tables_have_every_key() -> None:
+    keys = set(OPTIONS["properties"])
+    assert set(_LIKELY) == keys
+    # The demo checkpoint has no language adapters, and the fake none either.
+    assert {key for options in ALLOWED for key in options} == keys - {"language"}
+    assert keys < {key for options in REFUSED if isinstance(options, dict) for key in options}
 
 
 def test_keys_and_defaults_are_those_of_the_backend() -> None:

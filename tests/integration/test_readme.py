@@ -53,6 +53,22 @@ def test_the_readme_is_short():
     assert len(PAGES["README.md"].splitlines()) <= 130
 
 
+def test_the_output_shown_is_real(server: LocalServer):
+    block = re.findall(r"```text\n\$ asr (.*?)```", PAGES["README.md"], re.DOTALL)[0]
+    command, *shown = block.splitlines()
+    asr = Path(sys.executable).with_name("asr")
+    done = subprocess.run(
+        [asr, *command.split(), "--url", server.url],
+        cwd=recordings.FOLDER,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert lines == shown[: len(lines)]
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("page", "language", "body"), RUN)
 def test_a_block_runs(server: LocalServer, tmp_path: Path, page: str, language: str, body: str):

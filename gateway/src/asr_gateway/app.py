@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from asr_client import AsyncClient, TlsConfig
-from asr_gateway import __version__, addresses, health
+from asr_gateway import __version__, auth, health
 from asr_gateway.admission import Admission
 from asr_gateway.console import StartError
 from asr_gateway.errors import ApiError
 from asr_gateway.front_door import FrontDoor
 from asr_gateway.health import Readiness
+from asr_gateway.limits import Limits
 from asr_gateway.metrics import Metrics
 from asr_gateway.openai import models, transcriptions
 from asr_gateway.recognition import Recognizer
@@ -37,6 +37,7 @@ class Gateway:
 
     settings: Settings
     metrics: Metrics
+    limits: Limits
     readiness: Readiness
     served: ServedModel
     recognizer: Recognizer
@@ -49,6 +50,8 @@ def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
         StartError: a file that the settings name is missing or wrong.
     """
     access = _server_access(settings)
+    limits = Limits(metrics)
+    admit = auth.admission(settings, limits)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -62,7 +65,7 @@ def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
                     **access,
                 )
             )
-            app.state.gateway = _assemble(settings, metrics, client)
+            app.state.gateway = _assemble(settings, metrics, client, limits)
             yield
 
     app = FastAPI(
@@ -75,15 +78,11 @@ def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
     app.include_router(transcriptions.router)
     app.include_router(models.router)
     app.add_exception_handler(HTTPException, _http_error)
-
-    def admit(path: str, headers: Headers, state: dict[str, Any]) -> None:
-        addresses.check(headers)
-
     app.add_middleware(FrontDoor, admit=admit, metrics=metrics)
     return app
 
 
-def _assemble(settings: Settings, metrics: Metrics, client: AsyncClient) -> Gateway:
+def _assemble(settings: Settings, metrics: Metrics, client: AsyncClient, limits: Limits) -> Gateway:
     served = ServedModel(client)
     admission = Admission(
         max_calls=settings.max_at_once,
@@ -93,9 +92,10 @@ def _assemble(settings: Settings, metrics: Metrics, client: AsyncClient) -> Gate
     return Gateway(
         settings=settings,
         metrics=metrics,
+        limits=limits,
         readiness=Readiness(client),
         served=served,
-        recognizer=Recognizer(client, admission, served, metrics),
+        recognizer=Recognizer(client, admission, limits, served, metrics),
     )
 
 

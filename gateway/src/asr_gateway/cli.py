@@ -66,6 +66,8 @@ def serve(settings: Settings) -> int:
         scheme = "https" if settings.tls_cert else "http"
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
+        if settings.keys and not settings.tls_cert and not is_loopback(settings.host):
+            logger.warning("without --tls-cert the keys travel in plain text")
         logger.info("listening on %s://%s:%s", scheme, shown, port)
         server.run(sockets=[listener])
     logger.info("stopped")

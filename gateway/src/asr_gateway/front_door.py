@@ -114,11 +114,12 @@ class _Visit:
         self._metrics.request_seconds.labels(path).observe(took_s)
         if self._scope["path"] not in _QUIET:
             logger.info(
-                "%s %s %s %.0f ms request=%s call=%s",
+                "%s %s %s %.0f ms key=%s request=%s call=%s",
                 self._scope["method"],
                 self._scope["path"],
                 status,
                 took_s * 1000,
+                getattr(self._state.get("caller"), "name", "-"),
                 self._state["request_id"],
                 self._state.get("call_id", "-"),
             )

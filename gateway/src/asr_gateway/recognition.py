@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from asr_client import AsrError, AsyncClient, Decoder, Timestamps, Transcript
 from asr_gateway.admission import Admission
 from asr_gateway.errors import from_asr_error
+from asr_gateway.limits import Limits
 from asr_gateway.metrics import Metrics
 from asr_gateway.served_model import ServedModel
 from asr_gateway.uploads import Upload
@@ -42,15 +43,22 @@ class Recognizer:
     Args:
         client: of asr-server.
         admission: bounds what is there at once.
+        limits: of the keys.
         served: is told which model answered.
         metrics: of the gateway.
     """
 
     def __init__(
-        self, client: AsyncClient, admission: Admission, served: ServedModel, metrics: Metrics
+        self,
+        client: AsyncClient,
+        admission: Admission,
+        limits: Limits,
+        served: ServedModel,
+        metrics: Metrics,
     ) -> None:
         self._client = client
         self._admission = admission
+        self._limits = limits
         self._served = served
         self._metrics = metrics
 
@@ -60,7 +68,7 @@ class Recognizer:
         Args:
             upload: the recording.
             options: for asr-server.
-            request: the state of the HTTP request; gets `call_id`.
+            request: the state of the HTTP request: has `caller`, gets `call_id`.
 
         Raises:
             ApiError: what the caller is answered when the call failed.
@@ -77,6 +85,7 @@ class Recognizer:
             raise from_asr_error(error, hotwords=options.hotwords is not None) from error
         finally:
             self._metrics.recognitions.labels(outcome).inc()
+        self._limits.heard(request.caller, transcript.duration_s)
         self._metrics.audio_seconds.inc(transcript.duration_s)
         self._served.saw(transcript.model)
         return transcript

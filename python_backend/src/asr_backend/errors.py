@@ -1,6 +1,6 @@
-"""The errors a caller sees: a code in capitals, a colon, a sentence with the numbers in it.
+"""The errors that callers get: a code in capitals, a colon, a sentence with the numbers in it.
 
-The codes and the gRPC status each travels with are part of the wire contract, version 1.
+The codes, and the gRPC status of each, are part of the wire contract, version 1.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ UNAVAILABLE_CODES = frozenset({ErrorCode.OUT_OF_MEMORY, ErrorCode.ENGINE_RESTART
 
 
 class AsrError(Exception):
-    """A failure of one request, which its caller is told about.
+    """The failure of one request, which is reported to its caller.
 
     Args:
-        code: what went wrong, from the contract's table.
+        code: from the contract's table.
         detail: a sentence with the numbers in it, without the code.
     """
 
@@ -50,7 +50,7 @@ class AsrError(Exception):
 
 
 def internal_error() -> AsrError:
-    """A defect of ours: the caller gets an id to quote, the log has the traceback with the id."""
+    """The error for a defect of the service. The log has the traceback under the error's id."""
     return AsrError(
         ErrorCode.INTERNAL_ERROR,
         f"id {secrets.token_hex(6)}; the server's log has the traceback under this id",
@@ -67,5 +67,5 @@ def quoted(value: object) -> str:
 
 
 def rounded_up(seconds: float) -> str:
-    """Seconds to a tenth, so that what is over a limit never reads as if it were at it."""
+    """Seconds rounded up to a tenth, so that a length over a limit never reads as the limit."""
     return f"{math.ceil(10 * seconds - 1e-9) / 10:.1f}"

@@ -13,6 +13,7 @@ from asr_backend.audio.limits import AudioLimits
 from asr_backend.ctc.decoders import Decoders
 from asr_backend.front.recognition import Recognizer
 from asr_backend.front.transcribe import Transcribe
+from asr_backend.front.window_budget import WindowBudget
 from asr_backend.front.work_limits import WorkLimits
 from asr_backend.triton_io.errors import Cancelled
 from asr_backend.triton_io.metrics import Metrics
@@ -82,7 +83,7 @@ class Front:
                 limits=limits,
                 max_window_s=2.0,
                 overlap_s=0.4,
-                long_audio_s=4.0,
+                budget=WindowBudget(64_000),
                 decode_pool=ThreadPoolExecutor(2),
                 decoders=Decoders(checkpoint()),
                 search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),
@@ -90,9 +91,6 @@ class Front:
             ),
             pb_utils=self.pb_utils,
             metrics=self.metrics,
-            model_id="test",
-            model_revision="0",
-            limits=limits,
             max_unfinished=max_unfinished,
             shared_memory=SharedMemory(self.pb_utils, free=lambda: free_shared_memory),
         )

@@ -5,17 +5,19 @@ import subprocess
 import sys
 from collections import Counter
 
-from load_tests.report.server_side import ModelFigures, ServerFigures
+from load_tests.report.server_side import ModelFigures
 from load_tests.report.tally import Tally
 from load_tests.run.closed_loop import Stretch
 from load_tests.run.corpus import build_corpus
 from load_tests.sweep.budget import Budget
-from load_tests.sweep.costs import KINDS, Costs
+from load_tests.sweep.costs import KINDS
 from load_tests.sweep.points import Slice
 from load_tests.sweep.recommendation import Target
 from load_tests.sweep.runner import Runner
 from load_tests.sweep.stability import StabilityRule
 from load_tests.sweep.store import Store
+from tests.support.load.made import server_figures
+from tests.support.load.sweeps import costs
 from tools.local_server import LocalServer
 
 CORPUS = build_corpus(seed=0, mix={"commands": 4})
@@ -30,36 +32,18 @@ def a_slice(rtfx=50.0, latencies_s=(0.1, 0.2), windows=10, queue_s=0.1):
     model = ModelFigures(
         requests=windows, executions=windows // 2, mean_batch=2.0, queue_s=queue_s, compute_s=0.1
     )
-    server = ServerFigures(
+    server = server_figures(
         transcribe=model,
         wav2vec2=model,
         forward_windows={1.0: 2, 2.0: 3, float("inf"): 0},
-        forwards=5,
-        mean_forward_windows=2.0,
         padding_waste=0.2,
         audio_s=rtfx,
-        rejected=0,
-        cancelled=0,
-        errors={},
-        max_queue=0,
-        max_windows_in_flight=2,
-        cpu_s=1.0,
         memory_bytes=600 << 20,
-        memory_growth_bytes=0,
-        gpu_utilization=None,
-        gpu_memory_bytes=None,
     )
-    costs = Costs(
-        seconds=2.0,
-        calls=20.0,
-        windows=20.0,
-        forwards=10.0,
-        forward_s=1.5,
-        audio_s=2 * rtfx,
-        padded_s=2.5 * rtfx,
-        cpu_s=dict.fromkeys(KINDS, 0.5),
+    spent = costs(
+        seconds=2.0, audio_s=2 * rtfx, padded_s=2.5 * rtfx, cpu_s=dict.fromkeys(KINDS, 0.5)
     )
-    return Slice(stretch=Stretch(tally=tally, duration_s=1.0, server=server), costs=costs)
+    return Slice(stretch=Stretch(tally=tally, duration_s=1.0, server=server), costs=spent)
 
 
 class Laboratory:

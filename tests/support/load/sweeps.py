@@ -20,17 +20,21 @@ def setting(instances: int = 1, **values: Any) -> ServerSetting:
     return ServerSetting(instances=instances, **(others | values))
 
 
+def costs(**values: Any) -> Costs:
+    counts = {
+        "seconds": 20.0,
+        "calls": 300.0,
+        "windows": 300.0,
+        "forwards": 150.0,
+        "forward_s": 16.0,
+        "audio_s": 1500.0,
+        "padded_s": 1600.0,
+        "cpu_s": dict.fromkeys(KINDS, 5.0),
+    }
+    return Costs(**(counts | values))
+
+
 def measured(**values: Any) -> Measured:
-    costs = Costs(
-        seconds=20.0,
-        calls=300.0,
-        windows=300.0,
-        forwards=150.0,
-        forward_s=16.0,
-        audio_s=1500.0,
-        padded_s=1600.0,
-        cpu_s=dict.fromkeys(KINDS, 5.0),
-    )
     figures = {
         "seconds": 15.0,
         "stable": True,
@@ -50,7 +54,7 @@ def measured(**values: Any) -> Measured:
         "padding_share": 0.06,
         "forwards": {"1": 50, "2": 60, "4": 40, "inf": 0},
         "memory_bytes": 700 * 2**20,
-        "costs": costs,
+        "costs": costs(),
     }
     return Measured(**(figures | values))
 

@@ -14,16 +14,16 @@ def rows(table: str) -> list[list[str]]:
     return [line.strip("| ").split(" | ") for line in lines[2:]]
 
 
-def test_every_engine_hears_every_clip_in_turn() -> None:
-    heard: list[tuple[str, int]] = []
+def test_every_engine_gets_every_clip_in_turn() -> None:
+    calls: list[tuple[str, int]] = []
     names = (REFERENCE, PEER, "ours")
 
     def run(name: str):
-        return lambda samples: heard.append((name, samples.size))
+        return lambda samples: calls.append((name, samples.size))
 
     table = rows(clips_table({name: run(name) for name in names}, [0.5, 1.0], 2))
     assert [row[:2] for row in table] == [[s, name] for s in ("0.5 s", "1 s") for name in names]
-    assert heard == [(name, size) for size in (8_000, 16_000) for name in names * 3]
+    assert calls == [(name, size) for size in (8_000, 16_000) for name in names * 3]
     assert table[0][3] == table[1][4] == table[0][6] == "1.00"
 
 

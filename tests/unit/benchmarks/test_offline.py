@@ -5,17 +5,17 @@ import psutil
 import pytest
 
 from benchmarks.systems.base import CannotRun, Padding
-from benchmarks.systems.offline import Heard, Offline, Transcriber
+from benchmarks.systems.offline import Offline, Transcribed, Transcriber
 
 
 def load(checkpoint: Path, setting: str) -> Transcriber:
     if setting == "broken":
         raise FileNotFoundError(checkpoint)
 
-    def transcribe(wavs: Sequence[bytes]) -> Heard:
+    def transcribe(wavs: Sequence[bytes]) -> Transcribed:
         if b"poison" in wavs:
             raise MemoryError("too long")
-        return Heard([f"{setting} {wav.decode()}" for wav in wavs], 16_000, 32_000)
+        return Transcribed([f"{setting} {wav.decode()}" for wav in wavs], 16_000, 32_000)
 
     return transcribe
 

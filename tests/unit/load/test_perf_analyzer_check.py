@@ -53,6 +53,6 @@ def test_unlike_throughputs_do_not(tmp_path, server, capsys):
     assert "not within 30%" in capsys.readouterr().out
 
 
-def test_a_program_that_fails_is_heard(tmp_path, server, capsys):
+def test_a_program_that_fails_is_reported(tmp_path, server, capsys):
     assert agree(tmp_path, server, None) == 1
     assert "failed to connect" in capsys.readouterr().err

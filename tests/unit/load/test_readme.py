@@ -18,7 +18,7 @@ of_each_readme = pytest.mark.parametrize("readme", COMMANDS, ids=lambda path: pa
 def test_readme_lists_every_flag_with_its_default(readme):
     rows = re.findall(r"^\| `(--[a-z0-9-]+)[^`]*` \|([^|]*)\|", readme.read_text(), re.MULTILINE)
     shown = {flag: default.strip() for flag, default in rows}
-    flags = vars(COMMANDS[readme].make_parser().parse_args([]))
+    flags = vars(COMMANDS[readme].command_line().parse_args([]))
     assert shown == {
         f"--{name.replace('_', '-')}": _written(value) for name, value in flags.items()
     }

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
+from asr_client import Transcript
 from asr_gateway import uploads
 from asr_gateway.openai import fields, formats, models
 from asr_gateway.recognition import unless_gone
@@ -46,8 +47,10 @@ _BODY: dict[str, Any] = {
 }
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"description": "a field or the audio is wrong; `param` names the field"},
+    401: {"description": "no key, a wrong one, or one that has expired"},
     404: {"description": "`model_not_found`"},
     413: {"description": "the file is too large"},
+    429: {"description": "a limit of the key; `Retry-After` says when to try again"},
     503: {"description": "asr-server is busy or away; `Retry-After` says when to try again"},
     504: {"description": "asr-server did not answer in time"},
 }
@@ -63,6 +66,15 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 async def transcribe(request: Request) -> Response:
     """OpenAI's endpoint; docs/gateway.md says which fields work with which format."""
     gateway = request.app.state.gateway
+    # The upload counts too, so that a key's uploads are as many as its recognitions.
+    with gateway.limits.recognition(request.state.caller):
+        asked, transcript = await _recognize(request, gateway)
+    if asked.stream:
+        return StreamingResponse(formats.events(transcript), media_type="text/event-stream")
+    return formats.response(transcript, asked)
+
+
+async def _recognize(request: Request, gateway: Any) -> tuple[fields.Asked, Transcript]:
     settings = gateway.settings
     upload = await uploads.receive(
         request,
@@ -75,11 +87,7 @@ async def transcribe(request: Request) -> Response:
             upload.fields, own_language=settings.language, decoder=settings.decoder
         )
         await models.check(asked.model, gateway.served, settings.aliases)
-        transcript = await unless_gone(
-            request.receive, gateway.recognizer.recognize(upload, asked.options, request.state)
-        )
+        work = gateway.recognizer.recognize(upload, asked.options, request.state)
+        return asked, await unless_gone(request.receive, work)
     finally:
         upload.close()
-    if asked.stream:
-        return StreamingResponse(formats.events(transcript), media_type="text/event-stream")
-    return formats.response(transcript, asked)

@@ -1,1 +1,1 @@
-"""Submitted audio to blocks of mono samples at 16 kHz, decoded as they are asked for."""
+"""Turns submitted audio into blocks of mono samples at 16 kHz, decoded on demand."""

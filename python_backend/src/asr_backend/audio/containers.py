@@ -1,8 +1,8 @@
-"""Audio files in memory through libav, held to an allow-list.
+"""Decodes audio files in memory with libav, restricted by an allow-list.
 
-FFmpeg left alone opens what a file names: `ffconcat`, playlists, SDP. Here only the demuxers
-below may open a file, only the decoders below may run, no protocol is allowed, and a demuxer
-that asks for a second file is refused before a name is looked at.
+By default FFmpeg opens other files that a file names (`ffconcat`, playlists, SDP). Here only the
+demuxers and decoders below may run, and no protocol is allowed. A demuxer that asks for a second
+file is refused before its name is read.
 """
 
 from __future__ import annotations
@@ -45,45 +45,45 @@ _OPEN_OPTIONS = {
     "format_whitelist": ",".join(DEMUXERS),
     "codec_whitelist": ",".join(DECODERS),
     "protocol_whitelist": "none",
-    # Off by default in FFmpeg too; they make a mov file's samples come from other files.
+    # Also off by default in FFmpeg. They would let a mov file take its samples from other files.
     "enable_drefs": "0",
     "use_absolute_path": "0",
-    # Whether 16-bit samples of a WAV file are DTS or AC-3 in disguise is looked for in this many
-    # packets. FFmpeg's 32 took eight times as long as all else that is done to open such a file.
+    # libav looks in so many packets of a WAV file for DTS or AC-3 in disguise. FFmpeg's default,
+    # 32, took eight times as long as all other work to open such a file.
     "max_probe_packets": "1",
-    # Of such a packet; FFmpeg's tenth of a second made thousands of pieces of a few minutes, and a
-    # much larger one takes long to look through.
+    # Bytes of such a packet. FFmpeg's default, a tenth of a second, split a few minutes into
+    # thousands of packets; a much larger packet takes long to search.
     "max_size": "8192",
 }
-# How the files of those demuxers begin, the ones without a signature (mp3, aac) aside: it tells
-# a broken file from one of another kind.
+# The first bytes of files of those demuxers, except the ones without a signature (mp3, aac). They
+# distinguish a broken file from one of another kind.
 _SIGNATURE = re.compile(
     rb"(RIFF|RF64|RIFX)....WAVE|riff\x2e\x91\xcf\x11|FORM....AIF[FC]|\.snd|caff|fLaC|OggS|ID3"
     rb"|#!AMR|....ftyp|\x1aE\xdf\xa3|0&\xb2u\x8e\x66\xcf\x11",
     re.DOTALL,
 )
-# Demuxers whose stated length is counted, not estimated from a bit rate.
+# Demuxers whose stated length is exact, not estimated from a bit rate.
 _STATES_LENGTH = re.compile("wav|w64|aiff|au|caf|flac|ogg|mov|matroska")
 _PCM_BITS = re.compile(r"pcm_[suf](\d+)")
 _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
-# PyAV finds the end of a frame's planes by a null pointer, which a ninth plane has not.
+# PyAV finds the end of a frame's planes by a null pointer, which is missing after eight planes.
 _MAX_PLANES = 8
 _TAGS = (b"ID3", b"TAG", b"APETAGEX")
-# A file that breaks off ends in a packet that fails, and a tag after the audio in some more.
+# The last packet of a truncated file fails, and so do a few for a tag after the audio.
 _MAX_FAILED_AT_END = 3
 
 
 class Container:
-    """An audio file, opened.
+    """An open audio file.
 
-    The best audio stream is taken, as FFmpeg ranks them; all other streams are left alone.
+    It uses the best audio stream by FFmpeg's ranking, and ignores all other streams.
 
     Args:
         view: the whole file; not copied.
 
     Attributes:
         channels: channels of that stream.
-        duration_s: seconds that the file states or lets libav estimate; None where it does
+        duration_s: seconds that the file states or that libav estimates; None where there is
             neither.
 
     Raises:
@@ -103,12 +103,12 @@ class Container:
     def pieces(
         self, channel: Channel, limits: AudioLimits
     ) -> Generator[tuple[int, Samples], None, None]:
-        """Yield (sample rate in Hz, at most a second of float32 [frames] mono); once only.
+        """Yield (sample rate in Hz, at most a second of float32 [frames] mono). To be called once.
 
         Raises:
             AsrError: CORRUPT_AUDIO, UNSUPPORTED_FORMAT, BAD_SAMPLE_RATE; BAD_OPTIONS for a channel
-                that is not there; AUDIO_TOO_LONG for a length that the file states, and for too
-                many samples, stated or decoded.
+                that the audio does not have; AUDIO_TOO_LONG for the length that the file states,
+                and for too many samples, stated or decoded.
         """
         if _STATES_LENGTH.match(self._container.format.name):
             self._check_stated(limits)
@@ -118,17 +118,17 @@ class Container:
             rate_hz = frame.sample_rate
             sample_count += samples.size
             limits.check_samples(sample_count)
-            # A packet may hold much more than a second, and its conversion costs a multiple.
+            # A packet may hold much more than a second, and its conversion takes far more memory.
             for start in range(0, len(samples), rate_hz):
                 yield rate_hz, to_mono(samples[start : start + rate_hz], channel)
 
     def close(self) -> None:
-        """Close the file and let go of its bytes."""
+        """Close the file and release its bytes."""
         self._opened.close()
 
     def _check_stated(self, limits: AudioLimits) -> None:
         seconds = self.duration_s or 0.0
-        # The second more is for what a container counts and a decoder trims.
+        # One second of tolerance: a decoder trims samples that the container counts.
         if seconds > limits.max_audio_s + 1:
             raise limits.too_long(rounded_up(seconds))
         rate_hz = self._stream.codec_context.sample_rate
@@ -136,7 +136,7 @@ class Container:
 
 
 class _Memory:
-    """The submitted bytes as the file object that PyAV reads."""
+    """The submitted bytes as a file object for PyAV."""
 
     def __init__(self, view: memoryview) -> None:
         self._view = view
@@ -161,7 +161,7 @@ class _Memory:
         return self._position >= self._view.nbytes
 
     def close(self) -> None:
-        # PyAV's objects refer to each other; the audio must not wait for the cycle's collection.
+        # PyAV's objects refer to each other; the audio must not stay until that cycle is collected.
         self._view = memoryview(b"")
 
 
@@ -197,7 +197,7 @@ def _audio_stream(container: InputContainer) -> AudioStream:
     if not isinstance(stream, AudioStream):
         raise AsrError(ErrorCode.UNSUPPORTED_FORMAT, "the file has no audio stream")
     context = stream.codec_context
-    # PyAV has no context where FFmpeg has no decoder, whatever its annotation says.
+    # Despite its annotation, PyAV has no context if FFmpeg has no decoder.
     if context is None or context.codec.name not in DECODERS:
         name = context.codec.name if context is not None else "unknown"
         raise AsrError(ErrorCode.UNSUPPORTED_FORMAT, f"audio codec {name} is not supported")
@@ -219,14 +219,14 @@ def _check_rate(rate_hz: int) -> None:
 def _frames(
     container: InputContainer, stream: AudioStream, memory: _Memory
 ) -> Iterator[av.AudioFrame]:
-    """Decode to the end, and refuse audio that fails anywhere else."""
+    """Decode all packets. Failures are tolerated at the end only."""
     seconds = 0.0
     failed = 0
     for packet in _packets(container, stream, memory):
         try:
             frames = stream.codec_context.decode(packet)
         except FFmpegError:
-            # Two mp3 files joined have the second one's tag where a frame should be.
+            # Two joined mp3 files have the tag of the second where a frame should be.
             failed += packet is None or not bytes(packet).startswith(_TAGS)
             continue
         for frame in frames:
@@ -246,14 +246,14 @@ def _corrupt(seconds: float) -> AsrError:
 def _packets(
     container: InputContainer, stream: AudioStream, memory: _Memory
 ) -> Iterator[av.Packet[Any] | None]:
-    """Yield the stream's packets, then None, which makes the decoder give what it holds."""
+    """Yield the packets of the stream, then None, which flushes the decoder."""
     context = stream.codec_context
     bits = _PCM_BITS.match(context.codec.name)
     frame_bytes = int(bits[1]) // 8 * context.channels if bits else 1
     try:
         for packet in container.demux(stream):
             part = packet.size % frame_bytes
-            # libav drops the whole packet that a cut leaves with a part of a frame.
+            # libav would drop the whole packet if a truncated file leaves a part of a frame in it.
             whole = av.Packet(bytes(packet)[:-part]) if part else packet
             # An empty packet would end the decoding.
             if whole.size:
@@ -265,7 +265,7 @@ def _packets(
 
 
 def _samples(frame: av.AudioFrame) -> npt.NDArray[Any]:
-    """A view of a frame's samples, [frames, channels], or their copy if they are planar."""
+    """The samples of a frame, [frames, channels]: a view, or a copy if they are planar."""
     channels = frame.layout.nb_channels
     if channels > (_MAX_PLANES if frame.format.is_planar else MAX_CHANNELS):
         raise AsrError(ErrorCode.UNSUPPORTED_FORMAT, f"{channels} channels are too many")

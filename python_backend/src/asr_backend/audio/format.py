@@ -1,4 +1,4 @@
-"""The format of audio: the rate the service works at, the bounds of a source, raw PCM."""
+"""Formats of audio: the rate of the service, the limits of a source, raw PCM."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class PcmFormat:
 
     @property
     def frame_bytes(self) -> int:
-        """The bytes of one sample of each channel."""
+        """Bytes of one frame, which is one sample of each channel."""
         return self.dtype.itemsize * self.channels
 
 

@@ -1,4 +1,4 @@
-"""How much audio one call may bring."""
+"""Limits on the audio of one call."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from asr_backend.errors import AsrError, ErrorCode
 
 @dataclass(frozen=True, kw_only=True)
 class AudioLimits:
-    """How much audio one call may bring."""
+    """Limits on the audio of one call."""
 
     max_audio_s: float
-    """Seconds of audio, counted while it decodes."""
+    """Seconds of audio, counted during decoding."""
     max_audio_bytes: int
-    """Bytes as submitted."""
+    """Submitted bytes."""
     max_audio_samples: int = 2**31
-    """Samples of all channels together at the submitted rate, counted while it decodes."""
+    """Samples of all channels together at the submitted rate, counted during decoding."""
     reason: str = ""
-    """What sets `max_audio_s`, where the options of the call do; a refusal quotes it."""
+    """Why `max_audio_s` is lower for this call, if its options lower it; a refusal quotes it."""
 
     def check_samples(self, count: int) -> None:
-        """Raise AUDIO_TOO_LONG if this many samples are too many."""
+        """Raise AUDIO_TOO_LONG if there are too many samples."""
         if count > self.max_audio_samples:
             raise AsrError(
                 ErrorCode.AUDIO_TOO_LONG,
@@ -30,7 +30,7 @@ class AudioLimits:
             )
 
     def too_long(self, length: str) -> AsrError:
-        """The refusal of audio of this many seconds."""
+        """The error for audio of this many seconds."""
         return AsrError(
             ErrorCode.AUDIO_TOO_LONG,
             f"{length} s, the limit is {self.max_audio_s:g} s{self.reason}",

@@ -1,4 +1,4 @@
-"""What the sources of samples share: mixing to mono."""
+"""Mixes channels to mono."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from asr_backend.audio.format import Channel, Samples, check_channel
 
 
 def to_mono(samples: npt.NDArray[Any], channel: Channel) -> Samples:
-    """One channel, or the mean of all.
+    """Take one channel, or the mean of all.
 
     Args:
         samples: [frames, channels] of uint8, int16, int32, int64, float32 or float64.
-        channel: which one; "mix" takes the mean of all.
+        channel: an index, or "mix" for the mean of all.
 
     Returns:
-        float32 [frames], full scale 1; NaN and infinity stay what they are.
+        float32 [frames], full scale 1; NaN and infinity are kept.
 
     Raises:
-        AsrError: BAD_OPTIONS for an index that the audio has not.
+        AsrError: BAD_OPTIONS for a channel that the audio does not have.
     """
     check_channel(channel, samples.shape[1])
     if channel != "mix":

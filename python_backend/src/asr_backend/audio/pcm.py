@@ -20,11 +20,11 @@ class RawPcm:
         format: of the samples.
 
     Attributes:
-        channels: how many there are.
+        channels: the number of channels.
         duration_s: the length in seconds.
 
     Raises:
-        AsrError: CORRUPT_AUDIO for a part of a frame.
+        AsrError: CORRUPT_AUDIO if the last frame is incomplete.
     """
 
     def __init__(self, view: memoryview, format: PcmFormat) -> None:
@@ -45,7 +45,7 @@ class RawPcm:
         """Yield (sample rate in Hz, at most a second of float32 [frames] mono).
 
         Raises:
-            AsrError: AUDIO_TOO_LONG, BAD_OPTIONS for a channel that is not there.
+            AsrError: AUDIO_TOO_LONG; BAD_OPTIONS for a channel that the audio does not have.
         """
         if self.duration_s > limits.max_audio_s:
             raise limits.too_long(rounded_up(self.duration_s))
@@ -56,5 +56,5 @@ class RawPcm:
             yield rate_hz, to_mono(samples[start : start + rate_hz], channel)
 
     def close(self) -> None:
-        """Let go of the bytes."""
+        """Release the bytes."""
         self._view = memoryview(b"")

@@ -1,4 +1,4 @@
-"""Mono samples of any rate to 16 kHz."""
+"""Resamples mono audio of any rate to 16 kHz."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from asr_backend.audio.format import SAMPLE_RATE_HZ, Samples
 
 
 class Resampler:
-    """A stream of samples through libswresample, in blocks of about a second.
+    """Resamples a stream with libswresample, in blocks of about a second.
 
-    For n samples pushed, push() and finish() return ceil(n * 16000 / rate) in all, without a
-    shift in time.
+    For n pushed samples, push() and finish() return ceil(n * 16000 / rate) samples in all. The
+    output is not shifted in time.
     """
 
     def __init__(self, rate_hz: int) -> None:
@@ -34,12 +34,12 @@ class Resampler:
         return self._resample() if self._waiting_count >= self.rate_hz else _join([])
 
     def finish(self) -> Samples:
-        """Return what is left, after which nothing may be pushed."""
+        """Return the remaining samples; nothing may be pushed after it."""
         last = [self._resample()]
         if self._resampler is not None:
             last.append(_join([_array(frame) for frame in self._resampler.resample(None)]))
-            # The filter gives nothing for a clip shorter than half of itself, a millisecond or
-            # two: it is as good as silence, but its length counts.
+            # The filter returns nothing for a clip shorter than half of the filter, a millisecond
+            # or two. Such a clip is as good as silence, but its length counts.
             expected = -(-self._in_count * SAMPLE_RATE_HZ // self.rate_hz)
             given = self._out_count + len(last[-1])
             last.append(np.zeros(max(0, expected - given), np.float32))

@@ -1,4 +1,4 @@
-"""One recording as it was submitted: opened once, and decoded as it is asked for."""
+"""One submitted recording: opened once, decoded on demand."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class _Opened(Protocol):
 class Source:
     """A file in memory, or raw PCM.
 
-    It is opened by whatever is asked first: `channels`, `duration_s` or the first block. Opening a
-    file takes a millisecond, so ask in a thread; libav releases the interpreter lock. One thread
-    uses it at a time.
+    The first use opens it: `channels`, `duration_s` or the first block. Opening a file takes about
+    a millisecond, so use a thread; libav releases the interpreter lock. Only one thread at a time
+    may use it.
 
     Args:
-        data: the bytes as submitted; not copied.
+        data: the submitted bytes; not copied.
         pcm: the format of raw PCM; None for a file, which states its own.
-        max_bytes: more bytes than these are refused.
+        max_bytes: longer data is refused.
     """
 
     def __init__(
@@ -61,41 +61,41 @@ class Source:
 
     @property
     def channels(self) -> int:
-        """Channels of the audio.
+        """Number of channels.
 
         Raises:
-            AsrError: as blocks, for what opening finds.
+            AsrError: the audio cannot be opened; the codes are those of `blocks`.
         """
         return self._open().channels
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds of the audio, without decoding it.
+        """Length in seconds, without decoding.
 
-        Exact for raw PCM and plain WAV. The statement of another file is believed; None for a file
-        that states nothing.
+        It is exact for raw PCM and plain WAV. For another file it is what the file states, or what
+        libav estimates; None where there is neither.
 
         Raises:
-            AsrError: as blocks, for what opening finds.
+            AsrError: the audio cannot be opened; the codes are those of `blocks`.
         """
         return self._open().duration_s
 
     def blocks(self, channel: Channel, limits: AudioLimits) -> Generator[Samples, None, None]:
-        """Decode, mix and resample; once only.
+        """Decode, mix and resample. To be called once.
 
-        The generator does its work between two blocks, holds a few seconds of audio at a time
-        whatever the file expands to, and closes the source when it ends or is closed.
+        The generator decodes on demand and holds a few seconds of audio at a time, whatever the
+        file expands to. It closes the source when it ends or is closed.
 
-        Mixing takes the mean of all channels, as libav's own downmix weighs channels and drops
-        some. Audio at 16 kHz passes unchanged: 16-bit samples come out as `sample / 32768`.
+        A mix is the mean of all channels; libav's own downmix would weigh channels and drop some.
+        Audio at 16 kHz is not changed: 16-bit samples become `sample / 32768`.
 
-        A file that breaks off is decoded as far as it goes, whatever its header promises; audio
-        that stops decoding and goes on later is refused, with the second where it stopped. Raw AAC
-        keeps the encoder's delay, which only a container states.
+        A truncated file is decoded as far as it goes, whatever its header states. If audio fails to
+        decode and goes on later, it is refused with the second where it failed. Raw AAC keeps the
+        encoder's delay, which only a container states.
 
         Args:
-            channel: which one to take.
-            limits: more than these is refused; a file's length as soon as it is known.
+            channel: the channel to take.
+            limits: longer audio is refused: as soon as the file states it, else during decoding.
 
         Yields:
             float32 [samples], mono, 16 kHz, full scale 1, about one second each. All of them
@@ -104,7 +104,7 @@ class Source:
         Raises:
             AsrError: EMPTY_AUDIO, AUDIO_TOO_LARGE, AUDIO_TOO_LONG, UNSUPPORTED_FORMAT,
                 CORRUPT_AUDIO, BAD_SAMPLE_RATE, NON_FINITE_SAMPLES, or BAD_OPTIONS for a channel
-                that the audio has not.
+                that the audio does not have.
         """
         try:
             with closing(self._open().pieces(channel, limits)) as pieces:
@@ -113,7 +113,7 @@ class Source:
             self.close()
 
     def close(self) -> None:
-        """Let go of the bytes. Only what is known already may be asked afterwards."""
+        """Release the bytes. If it was open, `channels` and `duration_s` keep their values."""
         self._data = b""
         if self._opened is not None:
             self._opened.close()
@@ -138,7 +138,7 @@ class Source:
 
 
 def _resampled(pieces: Iterator[tuple[int, Samples]], limits: AudioLimits) -> Iterator[Samples]:
-    """Bring pieces of any rates to 16 kHz, and hold the limit of seconds."""
+    """Resample pieces of any rates to 16 kHz, and enforce the limit of seconds."""
     resampler: Resampler | None = None
     seconds = 0.0
     sample_count = 0

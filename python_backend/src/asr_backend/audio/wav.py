@@ -1,7 +1,7 @@
-"""Plain WAV files, whose samples lie in them as raw PCM does.
+"""Reads plain WAV files without libav: their samples are raw PCM.
 
 Most short recordings are such files. libav takes a millisecond to open and read one, which is more
-than all else that a front does for it.
+than all other work of a front for it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ _CHUNK = struct.Struct("<4sI")
 
 
 def as_pcm(view: memoryview) -> tuple[memoryview, PcmFormat] | None:
-    """The samples of a plain WAV file, and the format that its header states.
+    """Find the samples of a plain WAV file, and the format that its header states.
 
-    Plain is 16-bit mono PCM, all of it there. Several channels are not: those may hold other codecs
-    in disguise, which libav looks for.
+    A plain file is complete 16-bit mono PCM. Files of several channels are left to libav: they may
+    hold another codec in disguise, which libav looks for.
 
     Args:
-        view: of a whole file, of whatever kind; not copied.
+        view: a whole file of any kind; not copied.
 
     Returns:
-        None for any other file, broken ones included: they are libav's to read or to refuse.
+        None for any other file, broken ones included: libav reads or refuses them.
     """
     if view.nbytes < _HEADER.size:
         return None

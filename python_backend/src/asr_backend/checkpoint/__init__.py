@@ -1,1 +1,1 @@
-"""A checkpoint's folder: what it says of itself, and its files."""
+"""Reads and converts the folder of a checkpoint."""

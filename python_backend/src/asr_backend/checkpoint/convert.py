@@ -1,7 +1,7 @@
-"""Copies a checkpoint, its pickled weights rewritten as safetensors: run as a program.
+"""Copies a checkpoint and rewrites its pickled weights as safetensors.
 
-`asr-server convert SRC DST` runs it in a process of its own. The pickle is read with weights_only,
-which takes tensors and refuses code.
+It is a program: `asr-server convert SRC DST` runs it in a process of its own. The pickle is read
+with weights_only, which accepts tensors and refuses code.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _COPIED = ("*.json", "*.txt", "*.md")
 
 
 def convert(source: Path, target: Path) -> None:
-    """Writes the checkpoint of `source` to the new folder `target`.
+    """Write the checkpoint in `source` to the new folder `target`.
 
     Raises:
-        ValueError: in one line, for a missing or unfit folder, a pickle that is not of tensors, or
-            a disk without room.
+        ValueError: a folder is missing or unsuitable, the pickle has more than tensors, or the disk
+            is full; the message is one line.
     """
     files = sorted(source.glob(_WEIGHTS))
     if not files:
@@ -43,26 +43,26 @@ def convert(source: Path, target: Path) -> None:
             isinstance(value, torch.Tensor) for value in loaded.values()
         ):
             raise ValueError(f"{file}: not a dictionary of tensors")
-        # Tensors that share their memory are written apart: the format has no aliases.
+        # Tensors that share memory are written separately: the format has no aliases.
         weights |= {name: value.clone().contiguous() for name, value in loaded.items()}
     target.mkdir(parents=True, exist_ok=True)
-    # First, as it is what a disk may have no room for: then the folder stays empty.
+    # The weights are first, because the disk may be full: then the folder stays empty.
     converted = target / "model.safetensors"
     try:
         save_file(weights, converted, metadata={"format": "pt"})
     except SafetensorError as error:
-        # Older versions of safetensors leave what they had written.
+        # Older versions of safetensors leave a partial file.
         converted.unlink(missing_ok=True)
         raise ValueError(f"{target}: {error}") from None
     for pattern in _COPIED:
         for file in source.glob(pattern):
-            # The index names the shards, which are one file now.
+            # The index is of the shards, which are one file now.
             if file.is_file() and not file.name.endswith(".bin.index.json"):
                 shutil.copyfile(file, target / file.name)
 
 
 def main() -> int:
-    """Converts what the command line names; returns the exit status."""
+    """Convert the folders of the command line; returns the exit status."""
     source, target = map(Path, sys.argv[1:])
     try:
         convert(source, target)

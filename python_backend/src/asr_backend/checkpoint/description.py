@@ -1,7 +1,7 @@
-"""What a folder in Hugging Face's format says about its model, read without torch.
+"""Describes the model in a folder of Hugging Face's format, without torch.
 
-The fronts and the supervisor need a checkpoint's vocabulary and frame rate, and a clear word about
-a folder that cannot be served; neither needs the weights in memory.
+The fronts and the supervisor need a checkpoint's vocabulary and frame rate, and a clear error for a
+folder that cannot be served. They do not need the weights in memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MODEL_TYPES = frozenset(
 )
 
 # Defaults of the configuration, tokenizer and feature extractor classes of transformers, for files
-# that leave a key out.
+# without such a key.
 _CONV_KERNEL = (10, 3, 3, 3, 3, 2, 2)
 _CONV_STRIDE = (5, 2, 2, 2, 2, 2, 2)
 _VOCAB_SIZE = 32
@@ -41,12 +41,12 @@ _SPECIAL_TOKENS = {
 
 
 _SHOWN_LANGUAGES = 200
-"""A gRPC message of more would not fit the caller's limit for metadata."""
+"""Longer messages would exceed the caller's limit for gRPC metadata."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Symbols:
-    """What the outputs of a network stand for; the attributes are those of Checkpoint."""
+    """The symbols of a network's outputs; the attributes are those of Checkpoint."""
 
     vocabulary: tuple[str, ...]
     blank_id: int
@@ -60,20 +60,20 @@ class Checkpoint:
 
     Attributes:
         path: the folder.
-        id: what a result reports as the model: "demo", or the folder's name unless given.
-        revision: the package's version for the demo, else "local" unless given.
+        id: the model that results report: as given, or else "demo" or the folder's name.
+        revision: as given, or else the package's version for the demo and "local" for a folder.
         model_type: `model_type` of config.json, one of MODEL_TYPES.
         vocabulary: the symbol of each output of the network, by id; "" where no symbol has the id.
-        blank_id: id of the CTC blank, which is the padding token in this family.
-        word_delimiter_id: id of the symbol between words; None where the vocabulary has none.
+        blank_id: id of the CTC blank; in this family it is the padding token.
+        word_delimiter_id: id of the symbol between words; None if the vocabulary has none.
         special_ids: ids that never become text, the blank among them.
-        do_normalize: whether a window is brought to zero mean and unit variance.
-        sample_rate_hz: of the audio that the network hears; always 16000.
+        do_normalize: whether each window is normalised to zero mean and unit variance.
+        sample_rate_hz: the rate of the network's input; always 16000.
         conv_kernel: widths of the feature extractor's convolutions.
-        conv_stride: strides of the same.
-        language: whose symbols these are; None where the checkpoint has no language adapters.
-        languages: the languages that it has adapters for, its default among them, each with the
-            symbols that its outputs stand for; empty where it has none.
+        conv_stride: their strides.
+        language: the language of the symbols; None if the checkpoint has no language adapters.
+        languages: the symbols of each language that it has an adapter for, its default included;
+            empty if it has none.
     """
 
     path: Path
@@ -95,7 +95,7 @@ class Checkpoint:
         """The same checkpoint with the symbols of a language; None is its default.
 
         Raises:
-            AsrError: UNKNOWN_LANGUAGE, with the languages that there are.
+            AsrError: UNKNOWN_LANGUAGE; the message lists the languages.
         """
         if language in (None, self.language):
             return self
@@ -112,7 +112,7 @@ class Checkpoint:
 
     @property
     def silent_ids(self) -> frozenset[int]:
-        """Ids that drop as blanks do: the blank, the special ones, those without a symbol."""
+        """Ids that are dropped like blanks: the blank, the special ones, those without a symbol."""
         nameless = {id_ for id_, symbol in enumerate(self.vocabulary) if not symbol}
         silent = {self.blank_id, *self.special_ids} - {self.word_delimiter_id}
         return frozenset(silent | nameless)
@@ -124,14 +124,14 @@ class Checkpoint:
 
     @property
     def receptive_field_samples(self) -> int:
-        """Samples that one frame sees, 400 for the published checkpoints."""
+        """Input samples of one frame, 400 for the published checkpoints."""
         field = 1
         for kernel, stride in zip(self.conv_kernel[::-1], self.conv_stride[::-1], strict=True):
             field = (field - 1) * stride + kernel
         return field
 
     def frame_count(self, sample_count: int) -> int:
-        """Frames that the network gives for an unpadded clip of `sample_count` samples."""
+        """Number of frames for an unpadded clip of `sample_count` samples."""
         count = sample_count
         for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):
             count = (count - kernel) // stride + 1 if count >= kernel else 0
@@ -139,7 +139,7 @@ class Checkpoint:
 
 
 def demo_checkpoint() -> Path:
-    """The folder of the checkpoint that the package carries."""
+    """The folder of the checkpoint inside the package."""
     return Path(__file__).parents[1] / "demo_checkpoint"
 
 
@@ -154,8 +154,8 @@ def load_checkpoint(
         revision: reported instead of "local".
 
     Raises:
-        CheckpointError: the folder is missing, incomplete, not of a CTC model of this family, or
-            holds pickled weights only.
+        CheckpointError: the folder is missing or incomplete, its model is no CTC model of this
+            family, or it has only pickled weights.
     """
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such folder")
@@ -206,7 +206,7 @@ def _check_model(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def _feature_extractor(path: Path) -> dict[str, Any]:
-    """Settings of the feature extractor, from a file of its own or from the processor's."""
+    """Settings of the feature extractor, from its own file or from the processor's."""
     settings = read_json_if_there(path / "preprocessor_config.json")
     settings = settings or read_json_if_there(path / "processor_config.json").get(
         "feature_extractor", {}
@@ -241,9 +241,9 @@ def _check_weights(path: Path) -> None:
 def _read_languages(
     path: Path, config: Mapping[str, Any]
 ) -> tuple[Symbols, str | None, dict[str, Symbols]]:
-    """The default symbols, and the languages where vocab.json has a vocabulary for each.
+    """The default symbols, the default language, and the symbols of all languages.
 
-    A language is served when its adapter's file is there; the default one is in the weights.
+    A language is served if the file of its adapter exists; the default language is in the weights.
     """
     vocabularies = read_json(path / "vocab.json")
     size = config.get("vocab_size", _VOCAB_SIZE)
@@ -264,7 +264,7 @@ def _read_languages(
 
 
 def _read_symbols(path: Path, config: Mapping[str, Any], ids: dict[str, int], size: int) -> Symbols:
-    """What `size` outputs stand for, by the vocabulary and the tokenizer's settings."""
+    """The symbols of `size` outputs, from the vocabulary and the tokenizer's settings."""
     tokenizer = {
         **read_json_if_there(path / "special_tokens_map.json"),
         **read_json_if_there(path / "tokenizer_config.json"),
@@ -274,7 +274,7 @@ def _read_symbols(path: Path, config: Mapping[str, Any], ids: dict[str, int], si
         for index, entry in tokenizer.get("added_tokens_decoder", {}).items()
     }
     ids = {**read_json_if_there(path / "added_tokens.json"), **added, **ids}
-    # Tokens that a tokenizer added behind the network's outputs can never be heard.
+    # The network has no outputs for tokens that a tokenizer added after its vocabulary.
     symbols = {index: symbol for symbol, index in ids.items() if 0 <= index < size}
 
     special = {_token(tokenizer.get(key, token)) for key, token in _SPECIAL_TOKENS.items()}
@@ -299,5 +299,5 @@ def _read_symbols(path: Path, config: Mapping[str, Any], ids: dict[str, int], si
 
 
 def _token(value: Any) -> str | None:
-    """A special token, which tokenizer files hold as text or as an object with `content`."""
+    """A special token, which tokenizer files have as text or as an object with `content`."""
     return value.get("content") if isinstance(value, dict) else value

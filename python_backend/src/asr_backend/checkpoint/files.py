@@ -1,4 +1,4 @@
-"""The files of a checkpoint's folder, read with care: what is wrong with one is one line."""
+"""Reads the files of a checkpoint's folder; every problem is an error of one line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 
 class CheckpointError(Exception):
-    """The folder cannot be served; the message is one line for a person."""
+    """The folder cannot be served. The message is one line."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Read the object in a JSON file.
 
     Raises:
-        CheckpointError: it is missing or holds something else.
+        CheckpointError: the file is missing or contains no JSON object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -30,17 +30,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_json_if_there(path: Path) -> dict[str, Any]:
-    """The same, {} for a file that is missing."""
+    """The same; {} if the file is missing."""
     return read_json(path) if path.exists() else {}
 
 
 def check_safetensors(path: Path) -> dict[str, Any]:
-    """The header of a file of weights: by name, `dtype`, `shape` and `data_offsets`.
+    """Read the header of a file of weights: `dtype`, `shape` and `data_offsets` by name.
 
-    What was cut short, or a Git LFS pointer, is found here, not in torch.
+    Truncated files and Git LFS pointers are found here, before torch reads them.
 
     Raises:
-        CheckpointError: it is missing, cut short or of another kind.
+        CheckpointError: the file is missing, truncated or of another kind.
     """
     try:
         with path.open("rb") as file:
@@ -63,5 +63,5 @@ def check_safetensors(path: Path) -> dict[str, Any]:
 
 
 def adapter_file(path: Path, language: str) -> Path:
-    """Where a checkpoint's folder has the adapter of a language, if it has one."""
+    """The path of a language's adapter in a checkpoint's folder; the file may be missing."""
     return path / f"adapter.{language}.safetensors"

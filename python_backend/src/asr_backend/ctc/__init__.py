@@ -1,1 +1,1 @@
-"""Emissions to words: greedy and by beam search, with times and confidences."""
+"""Decodes emissions into words with times and confidences, greedily or by beam search."""

@@ -1,4 +1,4 @@
-"""Where in the emissions a text known already stands: the most probable path that spells it."""
+"""Aligns a known text with emissions: the most probable path that spells it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from asr_backend.ctc.emissions import Emissions, Run
 
 MIN_LOG_PROB = -1e4
-"""Stands for the logarithm of 0, so that a path through it is bad and not impossible."""
+"""Used instead of the logarithm of 0, so that a path through it is bad but possible."""
 
 
 def align(
@@ -23,28 +23,28 @@ def align(
 ) -> list[list[Run]]:
     """Find each character's frames by a Viterbi search.
 
-    Where greedy decoding gives the same text, its path is the most probable one there is, so the
-    runs found here are then the same as its own.
+    If greedy decoding gives the same text, its path is the most probable of all, so the runs are
+    equal to those of greedy decoding.
 
     Args:
         emissions: of the recording.
-        words: the text, each word's symbols by id, none of them silent or a delimiter.
+        words: the symbols of each word, by id; no silent symbols and no delimiters.
         silent_ids: ids that stand for no character.
-        delimiter_ids: ids that stand between words; may be empty for a single word.
+        delimiter_ids: ids that separate words; may be empty for a single word.
 
     Returns:
-        For each word its characters, with the first and last frame that hold each.
+        For each word the runs of its characters.
 
     Raises:
-        ValueError: there are fewer frames than the text needs.
+        ValueError: there are too few frames for the text.
     """
     if not words:
         return []
     frames = np.maximum(emissions, MIN_LOG_PROB)
     silent = frames[:, list(silent_ids)].max(axis=1)
     gap = frames[:, list(delimiter_ids)].max(axis=1) if delimiter_ids else silent
-    # States: a rest, then each symbol or delimiter with a rest behind it. Beside a delimiter or an
-    # end of the text a rest may hold delimiters too, as many as the network likes.
+    # States: a rest, then each symbol or delimiter followed by a rest. Next to a delimiter, or at
+    # an end of the text, a rest may contain delimiters too.
     symbols = [symbol for word in words for symbol in (*word, -1)][:-1]
     columns = [frames[:, id_] if id_ >= 0 else gap for id_ in symbols]
     quiet = np.maximum(silent, gap)
@@ -53,7 +53,7 @@ def align(
     scores = np.empty((len(frames), 2 * len(symbols) + 1), np.float32)
     scores[:, 0::2] = np.stack(rests, axis=1)
     scores[:, 1::2] = np.stack(columns, axis=1)
-    # The rest between two different symbols may be passed over.
+    # The rest between two different symbols may be skipped.
     may_skip = np.zeros(scores.shape[1], bool)
     may_skip[3::2] = [left != right for left, right in pairwise(symbols)]
     path = _best_path(scores, may_skip)
@@ -63,7 +63,7 @@ def align(
 def _best_path(
     scores: npt.NDArray[np.float32], may_skip: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
-    """The state of each frame on the best way from the first two states to the last two."""
+    """The state of each frame on the best path from the first two states to the last two."""
     frame_count, state_count = scores.shape
     total = np.full(state_count, -np.inf)
     total[:2] = scores[0, :2]

@@ -1,6 +1,6 @@
 """CTC beam search: the most probable text instead of the most probable path.
 
-Needs what the extra `beam` brings.
+It needs the packages of the extra `beam`.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from asr_backend.ctc.transcription import Transcription, transcription
 from asr_backend.errors import AsrError, ErrorCode
 
 MIN_SEGMENT_S = 8.0
-"""The search copies the text that it has at every step, so a segment's cost grows faster than its
-length."""
+"""Segments are short because the search copies its text at every step: the cost of a segment grows
+faster than its length."""
 MAX_SEGMENT_S = 20.0
 
 
 class SearchStopped(Exception):
-    """The search was told to stop: nobody waits for its text."""
+    """The search was stopped, because nobody waits for its text."""
 
 
 class _StoppableSearch(BeamSearchDecoderCTC):  # type: ignore[misc]
-    """pyctcdecode's search, asked at each frame whether to go on: a segment may take a minute."""
+    """pyctcdecode's search, which can be stopped at each frame: a segment may take a minute."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._thread = threading.local()
 
     def find(self, is_stopped: Callable[[], bool], *args: Any, **options: Any) -> Any:
-        """What decode_beams returns, or SearchStopped once `is_stopped` says so."""
+        """Return what decode_beams returns; raise SearchStopped once `is_stopped` is true."""
         self._thread.is_stopped = is_stopped
         return self.decode_beams(*args, **options)
 
@@ -52,11 +52,11 @@ class _StoppableSearch(BeamSearchDecoderCTC):  # type: ignore[misc]
 
 
 class BeamSearch:
-    """What the recordings of a process share; safe to use from several threads.
+    """The part of beam search that all recordings share; safe to use from several threads.
 
     Args:
-        checkpoint: whose emissions are searched.
-        ngrams: the language model to load; None for none.
+        checkpoint: its vocabulary is that of the emissions.
+        ngrams: the language model to load, if any.
     """
 
     def __init__(self, checkpoint: Checkpoint, ngrams: NgramFiles | None = None) -> None:
@@ -77,7 +77,7 @@ class BeamSearch:
         self._not_last = _StoppableSearch(alphabet, model.unfinished())
 
     def hotwords(self, given: Sequence[str]) -> list[str]:
-        """Hot words in the checkpoint's letters: its case where it has only one.
+        """Write hot words in the checkpoint's letters: in its case, if it has only one.
 
         Raises:
             AsrError: BAD_OPTIONS for a letter that the checkpoint never writes.
@@ -101,10 +101,10 @@ class BeamSearch:
         last: bool,
         is_stopped: Callable[[], bool],
     ) -> tuple[list[list[Run]], Any]:
-        """Find the words of one segment, and the language model's state behind them.
+        """Find the words of one segment, and the language model's state after them.
 
         Raises:
-            SearchStopped: `is_stopped` said so; it is asked at each frame.
+            SearchStopped: `is_stopped` was true; it is called at each frame.
         """
         decoder = self._last if last else self._not_last
         text, state, *_ = decoder.find(
@@ -116,7 +116,7 @@ class BeamSearch:
             hotword_weight=hotword_weight,
             lm_start_state=state,
         )[0]
-        # The frames that pyctcdecode gives are those of whichever path met a text first.
+        # pyctcdecode returns the frames of the first path that reached a text, not of the best.
         words = align(
             emissions,
             [spell(word, self.ids) for word in text.split()],
@@ -136,15 +136,15 @@ class BeamSearch:
 
 
 class BeamDecoder:
-    """The beam search's decoder for one recording.
+    """Decodes one recording by beam search.
 
-    Times and confidences are those of the most probable path that spells the text that was found,
-    so that they are greedy decoding's own where both find the same text.
+    Times and confidences are those of the most probable path that spells the text. So they are
+    equal to those of greedy decoding if both find the same text.
 
     Args:
-        search: what recordings share.
-        beam_width: texts that are kept at each frame.
-        hotwords: words that score `hotword_weight` more each time they are found.
+        search: shared by all recordings.
+        beam_width: number of texts that are kept at each frame.
+        hotwords: words whose score is raised by `hotword_weight` each time they are found.
         hotword_weight: in units of natural log-probability.
 
     Raises:
@@ -209,7 +209,7 @@ class BeamDecoder:
 
 
 def spell(word: str, ids: Mapping[str, int]) -> list[int]:
-    """The fewest symbols that make a word, by id."""
+    """Spell a word with as few symbols as possible; returns their ids."""
     spelled: list[list[int] | None] = [[]]
     longest = max(map(len, ids))
     for end in range(1, len(word) + 1):

@@ -1,4 +1,4 @@
-"""How sure a decoder is: confidences out of log-probabilities."""
+"""Computes confidences from log-probabilities."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from asr_backend.ctc.emissions import Emissions
 
 
 def probability(log_prob: float) -> float:
-    """The probability of a natural log-probability, which rounding may have put above 0."""
+    """The probability for a natural log-probability, which rounding may have raised above 0."""
     return math.exp(min(0.0, log_prob))
 
 
 @dataclass(slots=True)
 class Silence:
-    """What the confidence of a text without characters is made of."""
+    """Computes the confidence of a text without characters."""
 
     frame_count: int = 0
     _log_prob_sum: float = 0.0
@@ -29,7 +29,7 @@ class Silence:
 
     @property
     def confidence(self) -> float:
-        """Geometric mean of the best symbol's probability over all frames; 0 if there are none."""
+        """Geometric mean over all frames of the best symbol's probability; 0 without frames."""
         if not self.frame_count:
             return 0.0
         return probability(self._log_prob_sum / self.frame_count)

@@ -1,4 +1,4 @@
-"""Makes the decoder of one recording: greedy, or beam search where it is installed."""
+"""Makes the decoder of one recording: greedy, or beam search if that is installed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ DEFAULT_HOTWORD_WEIGHT = 10.0
 
 
 def can_search() -> bool:
-    """Whether what the extra `beam` brings is installed."""
+    """Whether the packages of the extra `beam` are installed."""
     return all(importlib.util.find_spec(module) for module in ("pyctcdecode", "kenlm"))
 
 
 class Decoder(Protocol):
-    """Emissions in, as they become final; a transcript out at the end."""
+    """Takes emissions as they become final, and returns a transcript at the end."""
 
     def push(self, emissions: Emissions) -> None:
         """Take the next frames."""
@@ -38,7 +38,7 @@ class Decoder(Protocol):
         ...
 
     def stop(self) -> None:
-        """End a push or finish that runs in another thread: nobody waits for the transcript."""
+        """Stop a push or finish that runs in another thread: nobody waits for the transcript."""
         ...
 
 
@@ -47,18 +47,18 @@ class BeamSettings:
     """Settings of beam search for one recording."""
 
     width: int = DEFAULT_BEAM_WIDTH
-    """Texts that are kept at each frame."""
+    """Number of texts that are kept at each frame."""
     hotwords: tuple[str, ...] = ()
-    """Words or phrases that score `hotword_weight` more each time they are found."""
+    """Words or phrases whose score is raised by `hotword_weight` each time they are found."""
     hotword_weight: float = DEFAULT_HOTWORD_WEIGHT
     """In units of natural log-probability."""
 
 
 class Decoders:
-    """Makes decoders; what they share is loaded here, once in a process.
+    """Makes decoders. It loads what they share, once in a process.
 
     Args:
-        checkpoint: whose emissions are decoded.
+        checkpoint: its vocabulary is that of the emissions.
         ngrams: the language model of beam search.
     """
 
@@ -66,11 +66,11 @@ class Decoders:
         self._checkpoint = checkpoint
         self._searches: dict[str | None, BeamSearch] = {}
         if can_search():
-            # It warns of small vocabularies.
+            # pyctcdecode warns about small vocabularies.
             logging.getLogger("pyctcdecode").setLevel(logging.ERROR)
             from asr_backend.ctc.beam import BeamSearch
 
-            # The language model is of the checkpoint's own language.
+            # The language model is for the checkpoint's default language.
             for language in checkpoint.languages or [None]:
                 own = language == checkpoint.language
                 self._searches[language] = BeamSearch(
@@ -78,15 +78,15 @@ class Decoders:
                 )
 
     def decoder(self, language: str | None, beam: BeamSettings | None) -> Decoder:
-        """A decoder for one recording.
+        """Make the decoder of one recording.
 
         Args:
-            language: whose symbols the emissions hold; None is the checkpoint's own.
+            language: the language of the symbols; None is the checkpoint's default.
             beam: settings of beam search; None decodes greedily.
 
         Raises:
-            AsrError: UNKNOWN_LANGUAGE; BAD_OPTIONS where the server lacks what beam search needs,
-                and for hot words that the checkpoint cannot write.
+            AsrError: UNKNOWN_LANGUAGE; BAD_OPTIONS if beam search is not installed, and for hot
+                words that the checkpoint cannot write.
         """
         checkpoint = self._checkpoint.in_language(language)
         if beam is None:

@@ -1,4 +1,4 @@
-"""Emissions: what the acoustic model says of each frame."""
+"""Emissions: the output of the acoustic model for each frame."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 Emissions = npt.NDArray[np.float32]
-"""Natural log-probabilities of the symbols, float32 [frames, vocabulary], log-softmax."""
+"""Natural log-probabilities of the symbols, float32 [frames, vocabulary]; a log-softmax."""
 
 
 @dataclass(slots=True)
 class Run:
-    """Neighbouring frames that hold one symbol."""
+    """Consecutive frames with the same symbol."""
 
     id: int
     start: int
     """The first frame."""
     end: int
-    """The frame behind the last one."""
+    """The frame after the last one."""
     log_prob: float
     """The symbol's highest log-probability in these frames."""

@@ -11,20 +11,20 @@ from asr_backend.ctc.transcription import Transcription, transcription
 
 
 class GreedyDecoder:
-    """The most probable symbol of every frame: repeats collapse first, then blanks drop.
+    """Takes the most probable symbol of every frame, collapses repeats, then drops blanks.
 
-    A character is a run of frames with the same symbol; its time is from the start of the first
-    frame's stride to the end of the last one's. Letter case and symbols of several letters stay
-    as the vocabulary has them; special symbols drop as blanks do. Words are what the word
-    delimiter separates; a vocabulary without one gives one word. Confidences are those of
-    `transcription`.
+    A character is a run of frames with the same symbol. It lasts from the start of the first
+    frame's stride to the end of the last one's. Letter case and symbols of several letters are kept
+    as they are in the vocabulary; special symbols are dropped like blanks. The word delimiter
+    separates words; without one in the vocabulary, the text is one word. `transcription` computes
+    the confidences.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
         self._silent_ids = checkpoint.silent_ids
         self._runs: list[Run] = []
-        # The run that the next push may go on with, silent ones included.
+        # The last run, which the next push may continue; it may be silent.
         self._open: Run | None = None
         self._silence = Silence()
 
@@ -65,7 +65,7 @@ class GreedyDecoder:
         )
 
     def stop(self) -> None:
-        """Nothing to end: no call takes long."""
+        """Do nothing: no call takes long."""
 
     def _close_run(self) -> None:
         if self._open is not None and self._open.id not in self._silent_ids:

@@ -1,4 +1,4 @@
-"""Language models as pyctcdecode's search asks them. Needs what the extra `beam` brings."""
+"""Language models with the interface of pyctcdecode. They need the packages of the extra `beam`."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from asr_backend.ctc.ngram_files import NgramFiles
 
 
 class NoLanguageModel(AbstractLanguageModel):  # type: ignore[misc]
-    """Every word is as likely as any other.
+    """A model in which all words are equally likely.
 
-    With a language model, even this one, the search looks for hot words once in a text and not once
-    in a frame.
+    With any language model, the search looks for hot words once in each text, not once in each
+    frame.
     """
 
     @property
     def order(self) -> int:
-        """Words of history that a score depends on, the scored one included."""
+        """Number of words that a score depends on, the scored one included."""
         return 1
 
     def get_start_state(self) -> None:
-        """What a text starts with."""
+        """The state at the start of a text."""
 
     def score_partial_token(self, partial_token: str) -> float:
         """The score of a word's first letters."""
         return 0.0
 
     def score(self, prev_state: None, word: str, is_last_word: bool = False) -> tuple[float, None]:
-        """The score of a word, and the state behind it."""
+        """The score of a word, and the state after it."""
         return 0.0, None
 
     def unfinished(self) -> NoLanguageModel:
@@ -41,7 +41,7 @@ class NoLanguageModel(AbstractLanguageModel):  # type: ignore[misc]
 
 
 def _silently() -> kenlm.Config:
-    """KenLM draws a progress bar and praises its binary format, on stderr, unless told not to."""
+    """Keeps KenLM from writing a progress bar and advice about its binary format to stderr."""
     config = kenlm.Config()
     config.show_progress = False
     config.arpa_complain = kenlm.ARPALoadComplain.NONE
@@ -52,7 +52,7 @@ class Ngrams(LanguageModel):  # type: ignore[misc]
     """A KenLM model in memory.
 
     Args:
-        files: where it is. A binary one is mapped, so that processes share its memory.
+        files: its files. A binary model is mapped, so that processes share its memory.
     """
 
     def __init__(self, files: NgramFiles) -> None:
@@ -69,18 +69,18 @@ class Ngrams(LanguageModel):  # type: ignore[misc]
         self._scores_end = True
 
     def unfinished(self) -> Ngrams:
-        """The same model for a text that goes on in another segment."""
+        """The same model for a text that continues in another segment."""
         model = copy.copy(self)
         model._scores_end = False
         return model
 
     def score_partial_token(self, partial_token: str) -> float:
-        """The score of a word's first letters; 0 where the model's words are not known."""
+        """The score of a word's first letters; 0 if the model's words are not known."""
         return float(super().score_partial_token(partial_token)) if self._knows_words else 0.0
 
     def score(self, prev_state: Any, word: str, is_last_word: bool = False) -> tuple[float, Any]:
-        """The score of a word, "" for none, and the state behind it."""
-        # pyctcdecode asks for "" where a text ends with a space; KenLM does not know that word.
+        """The score of a word (`""` for none), and the state after it."""
+        # pyctcdecode asks for "" if a text ends with a space; KenLM does not know that word.
         score, state = super().score(prev_state, word) if word else (0.0, prev_state)
         if is_last_word and self._scores_end:
             score += self.alpha * LOG_BASE_CHANGE_FACTOR * self._get_raw_end_score(state)

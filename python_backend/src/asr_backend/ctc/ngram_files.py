@@ -1,6 +1,6 @@
-"""A KenLM language model on disk, found and checked without reading it whole.
+"""Finds and checks a KenLM language model on disk, without reading all of it.
 
-A checkpoint's folder may have one as Hugging Face's Wav2Vec2ProcessorWithLM writes it:
+A checkpoint's folder may have one in the layout of Hugging Face's Wav2Vec2ProcessorWithLM:
 `alphabet.json`, and `language_model/` with the model, `attrs.json` and `unigrams.txt`.
 """
 
@@ -24,23 +24,23 @@ _TRIED_WORDS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class NgramFiles:
-    """Where a language model is, and how the search weighs it; the defaults are pyctcdecode's."""
+    """The files and weights of a language model; the defaults are those of pyctcdecode."""
 
     model: Path
-    """In ARPA's or in KenLM's binary format."""
+    """In ARPA format or KenLM's binary format."""
     unigrams: Path | None = None
-    """One word a line; None where the ARPA file says it all, or nobody knows."""
+    """One word a line; None if the ARPA file lists the words, or if they are not known."""
     alpha: float = 0.5
     """Weight of the model's natural log-probabilities."""
     beta: float = 1.5
-    """What each word adds, against the model's liking for few."""
+    """Score added for each word, because the model prefers few words."""
     unk_score_offset: float = -10.0
-    """What a word that the model does not know adds."""
+    """Score added for a word that the model does not know."""
     score_boundary: bool = True
-    """Whether the model is asked what begins and ends a text."""
+    """Whether the start and the end of a text are scored."""
 
     def words(self) -> Iterator[str]:
-        """Yield the words that the model knows, as far as the files say it."""
+        """Yield the words that the model knows, as far as the files list them."""
         if self.unigrams is not None:
             with self.unigrams.open(encoding="utf-8") as file:
                 yield from filter(None, map(str.strip, file))
@@ -49,16 +49,16 @@ class NgramFiles:
 
 
 def find_ngrams(checkpoint: Checkpoint, lm: str) -> NgramFiles | None:
-    """Find the language model that `lm` names, else the checkpoint's own.
+    """Find the language model that `lm` names, or else the one in the checkpoint's folder.
 
     Args:
-        checkpoint: the one that it goes with.
-        lm: a file, or a folder that holds one or has a folder `language_model`; "" where none is
+        checkpoint: the checkpoint that it is used with.
+        lm: a file, or a folder that contains one or has a folder `language_model`; "" if none is
             named.
 
     Raises:
-        CheckpointError: it is missing, no language model, or one of other letters than the
-            checkpoint's.
+        CheckpointError: it is missing, is no language model, or has other letters than the
+            checkpoint.
     """
     path = Path(lm) if lm else checkpoint.path / FOLDER
     if not lm and not path.is_dir():
@@ -104,7 +104,7 @@ def _check_model(path: Path) -> None:
 
 
 def _check_alphabet(path: Path, checkpoint: Checkpoint) -> None:
-    """The letters that a folder's language model was made for are those of the checkpoint."""
+    """Check that a folder's language model was made for the letters of the checkpoint."""
     if not path.exists():
         return
     labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
@@ -118,7 +118,7 @@ def _check_alphabet(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def _check_words(files: NgramFiles, checkpoint: Checkpoint) -> None:
-    """A model in other letters, small ones for capitals say, would spoil every transcript."""
+    """Refuse a model with other letters, such as lower case instead of capitals."""
     letters = set("".join(checkpoint.vocabulary))
     tried = list(itertools.islice(files.words(), _TRIED_WORDS))
     foreign = [word for word in tried if not letters.issuperset(word)]

@@ -1,4 +1,4 @@
-"""A long recording's emissions cut between words, so that each part can be searched by itself."""
+"""Cuts the emissions of a long recording between words, so that each part is searched alone."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.ctc.emissions import Emissions
 
 CERTAIN_LOG_PROB = math.log(0.9)
-"""Of the symbol of a frame at which a segment may end."""
+"""Minimum log-probability of the best symbol of a frame at which a segment may end."""
 
 
 class Segments:
-    """Takes frames as they come and gives segments that end between two words.
+    """Cuts frames into segments that end between two words.
 
-    A cut is made at the first frame behind `min_frames` that holds the word delimiter, or rests
-    behind one, beyond doubt; in a vocabulary without one, at any such rest. A segment without such
-    a frame is cut at `max_frames`, be that in a word. Cuts depend on the frames alone, not on how
-    they were pushed.
+    A cut is made at the first frame after `min_frames` that certainly is the word delimiter, or a
+    blank after one; without a delimiter in the vocabulary, at any certain blank. A segment without
+    such a frame is cut at `max_frames`, even inside a word. Cuts depend on the frames alone, not on
+    how they were pushed.
 
     Args:
-        checkpoint: whose symbols the emissions hold.
-        min_frames: of every segment but the last.
-        max_frames: of any segment.
+        checkpoint: its vocabulary is that of the emissions.
+        min_frames: minimum length of every segment except the last.
+        max_frames: maximum length of a segment.
     """
 
     def __init__(self, checkpoint: Checkpoint, *, min_frames: int, max_frames: int) -> None:
@@ -35,7 +35,7 @@ class Segments:
         self._open: Emissions = np.zeros((0, len(checkpoint.vocabulary)), np.float32)
 
     def push(self, emissions: Emissions) -> list[Emissions]:
-        """Take float32 [any number, vocabulary]; return the segments that are now complete."""
+        """Take the next frames; return the segments that are now complete."""
         self._open = np.concatenate([self._open, emissions])
         segments = []
         while (end := self._end()) is not None:
@@ -44,7 +44,7 @@ class Segments:
         return segments
 
     def finish(self) -> Emissions:
-        """Return the frames that are left, float32 [any number, vocabulary]."""
+        """Return the remaining frames, float32 [any number, vocabulary]."""
         last, self._open = self._open, self._open[:0]
         return last
 
@@ -55,7 +55,7 @@ class Segments:
             return None
         ids = frames.argmax(axis=1)
         rests = np.isin(ids, self._silent_ids)
-        # The last frame that was no rest, for each; -1 where nothing has been heard yet.
+        # For each frame the last one before it that is no rest; -1 if there is none.
         heard = np.maximum.accumulate(np.where(rests, -1, np.arange(len(ids))))
         between = (heard < 0) | (ids[heard] == self._delimiter_id)
         if self._delimiter_id is None:

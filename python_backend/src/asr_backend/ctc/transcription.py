@@ -1,4 +1,4 @@
-"""What was said: text, words and characters with times and confidences."""
+"""The transcript: text, words and characters with times and confidences."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Span:
     confidence: float
     """In [0, 1]."""
     channel: int | None = None
-    """The channel it was heard on, where channels are kept apart."""
+    """Its channel, if channels are transcribed separately."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelText:
-    """What was said on one channel."""
+    """The transcript of one channel."""
 
     text: str
     confidence: float
@@ -39,7 +39,7 @@ class ChannelText:
 
 @dataclass(frozen=True, kw_only=True)
 class Transcription:
-    """What was said in one clip."""
+    """The transcript of one recording."""
 
     text: str
     confidence: float
@@ -48,19 +48,19 @@ class Transcription:
     chars: tuple[Span, ...]
     """The visible characters in order, without the spaces between words."""
     channels: tuple[ChannelText, ...] = ()
-    """One for each channel, in order, where channels are kept apart."""
+    """One for each channel, in order, if channels are transcribed separately."""
 
 
 def transcription(
     words: Sequence[Sequence[Run]], checkpoint: Checkpoint, silence: Silence, duration_s: float
 ) -> Transcription:
-    """The transcript of words of at least one character each.
+    """Make the transcript of words of at least one character each.
 
-    Confidences: of a character, the highest probability of its symbol in its frames; of a word, the
-    product over its characters, which is the probability that all of them are right if each is by
-    itself; of the text, the mean over its words, the share of them to expect right. In a vocabulary
-    without a word delimiter the word and the text have the mean over the characters. A text without
-    characters has that of `silence`.
+    The confidence of a character is the highest probability of its symbol in its frames. That of a
+    word is the product over its characters: the probability that all of them are right, if they are
+    independent. That of the text is the mean over its words: the expected share of right words.
+    Without a word delimiter in the vocabulary, the word and the text have the mean over the
+    characters. A text without characters has the confidence of `silence`.
     """
     frame_s = checkpoint.stride_samples / checkpoint.sample_rate_hz
 
@@ -87,10 +87,10 @@ def transcription(
 
 
 def side_by_side(channels: Sequence[Transcription]) -> Transcription:
-    """The transcript of a recording whose channels were transcribed each for itself.
+    """Merge the transcripts of the channels of a recording.
 
     Words and characters are sorted by their start. The confidence is the mean over all words, or
-    over the channels where there are none.
+    over the channels if there are no words.
     """
     words = _merged([channel.words for channel in channels])
     return Transcription(

@@ -1,1 +1,1 @@
-"""A process of the model `transcribe`: one recording a call."""
+"""A process of the model `transcribe`: each call transcribes one recording."""

@@ -1,7 +1,7 @@
-"""Calls of `wav2vec2` from inside a front: one window in, its log-probabilities out.
+"""Calls of the model `wav2vec2` from inside a front: one window in, its emissions out.
 
-Triton calls this BLS. Only `async_exec` is used: the blocking `exec` from threads has ended the
-whole server at eight concurrent callers.
+Triton calls this BLS. Only `async_exec` is used: the blocking `exec`, called from threads, crashed
+the whole server at eight concurrent callers.
 """
 
 from __future__ import annotations
@@ -11,37 +11,48 @@ import math
 import random
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from asr_backend.audio.format import Samples
+from asr_backend.ctc.emissions import Emissions
 from asr_backend.errors import AsrError, ErrorCode
 from asr_backend.triton_io.errors import Cancelled, UpstreamError
 from asr_backend.triton_io.metrics import Metrics
 
-# Words of Triton's that mean "the acoustic model's process is gone or being replaced".
+# Parts of Triton's messages that mean "the acoustic model's process is gone or being replaced".
 _RESTARTING = ("is not healthy", "has no available versions", "is not ready", "not found")
 _STOPPING = "Server not ready"
-# What the acoustic model itself answers when its device is lost: its process ends.
+# The acoustic model answers so when its device is lost; then its process ends.
 _DEVICE_LOST = f"{ErrorCode.ENGINE_RESTARTING.value}: "
 
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 1.0
 RESTART_PATIENCE_S = 60.0
 MAX_DEVICES_LOST = 3
-"""Devices that may be lost under one window: it may be the window that fells them."""
+"""Tries of one window that may lose a device: the window itself may be the cause."""
 
 
-class AcousticCalls:
-    """Sends windows to the acoustic model and waits out its restarts.
+class AcousticClient(Protocol):
+    """Turns a window into emissions; the service uses BlsAcousticClient."""
+
+    async def log_probs(
+        self, samples: Samples, is_cancelled: Callable[[], bool], language: str | None
+    ) -> Emissions:
+        """Float32 [n] at 16 kHz to float32 [frames, vocabulary of the language]."""
+        ...
+
+
+class BlsAcousticClient:
+    """Sends windows to the acoustic model, and sends them again after its process restarted.
 
     Args:
-        pb_utils: Triton's module, handed in so that this one tests without Triton.
+        pb_utils: Triton's module, passed in so that tests need no Triton.
         metrics: counters that Triton exports.
         front: the name of this front's Triton instance.
-        patience_s: how long a window waits for a dead acoustic model, in seconds from the first
-            answer that says so; what it waited in the queue before does not count.
+        patience_s: how long a window waits for a dead acoustic model, in seconds since the first
+            answer that reports it; the time in the queue before does not count.
     """
 
     def __init__(
@@ -57,27 +68,27 @@ class AcousticCalls:
         self._front = front
         self._patience_s = patience_s
         self._in_flight = 0
-        # A front that was killed left its count behind; its successor has the same name.
+        # A front that was killed left its count behind, and its successor has the same name.
         self._count(0)
 
     async def log_probs(
         self,
-        samples: npt.NDArray[np.float32],
+        samples: Samples,
         is_cancelled: Callable[[], bool],
         language: str | None = None,
-    ) -> npt.NDArray[np.float32]:
-        """The log-probabilities of one window.
+    ) -> Emissions:
+        """Get the emissions of one window.
 
         Args:
             samples: float32 [n], 16 kHz mono, full scale 1.
-            is_cancelled: whether anybody still waits for the answer; asked before each try.
-            language: of the adapter to hear it with; None is the checkpoint's own.
+            is_cancelled: whether the caller has gone; asked before each try.
+            language: whose adapter to use; None is the checkpoint's default.
 
         Returns:
             float32 [frames, vocabulary].
 
         Raises:
-            Cancelled: nobody waits any more.
+            Cancelled: the caller has gone.
             AsrError: ENGINE_RESTARTING after `patience_s` of a dead acoustic model, or after
                 MAX_DEVICES_LOST tries in which the acoustic model lost its device.
             UpstreamError: any other answer of Triton or of the acoustic model.
@@ -107,45 +118,43 @@ class AcousticCalls:
                         ErrorCode.ENGINE_RESTARTING,
                         f"the acoustic model has not come back within {dead_s:.0f} s; try again",
                     ) from error
-            # Scattered, so that a window which kills the model does not meet the same ones again.
+            # Random, so that a window which kills the process is not batched with the same ones.
             await asyncio.sleep(random.uniform(0.5, 1.0) * backoff_s)
             backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
 
-    async def _call(
-        self, samples: npt.NDArray[np.float32], language: str | None
-    ) -> npt.NDArray[np.float32]:
+    async def _call(self, samples: Samples, language: str | None) -> Emissions:
         request = self._pb_utils.InferenceRequest(
             model_name="wav2vec2",
             requested_output_names=["LOG_PROBS"],
             inputs=[self._pb_utils.Tensor("SAMPLES", samples[np.newaxis])],
             parameters={"language": language} if language else None,
         )
-        # Already under way when the gauge is raised: each metric is a message to Triton and back.
+        # The gauge is raised after the call has started: each metric is a round trip to Triton.
         answer = request.async_exec()
         self._count(1)
         try:
             response = await answer
         except self._pb_utils.TritonModelException as error:
-            # What Triton refuses before it schedules anything (no such model, stopping) arrives
-            # as an exception without a status.
+            # Triton refuses some calls before it schedules them (no such model, stopping). They
+            # arrive as an exception without a status.
             raise UpstreamError(str(error), self._pb_utils.TritonError.UNAVAILABLE) from error
         finally:
             self._count(-1)
         if response.has_error():
             message, status = response.error().message(), response.error().code()
-            # Triton calls INTERNAL what a stopping server refuses to a model inside it.
+            # A stopping server refuses calls of its own models with INTERNAL.
             if _STOPPING in message:
                 status = self._pb_utils.TritonError.UNAVAILABLE
             raise UpstreamError(message, status)
         tensor = self._pb_utils.get_output_tensor_by_name(response, "LOG_PROBS")
-        emissions: npt.NDArray[np.float32] = tensor.as_numpy()[0]
+        emissions: Emissions = tensor.as_numpy()[0]
         return emissions
 
     def _count(self, more: int) -> None:
-        """Say how many windows are in flight now.
+        """Set the gauge of windows in flight.
 
-        Not how many more: a front that is replaced while it works has the name, and so the value,
-        of its successor, and would take off what that never put on.
+        The gauge is set, not raised and lowered: a front that is replaced shares its name, and so
+        the gauge, with its successor. It would subtract windows that the successor never added.
         """
         self._in_flight += more
         self._metrics.set("asr_windows_in_flight", self._in_flight, front=self._front)

@@ -1,4 +1,4 @@
-"""Where the emissions of one recording are read: on the event loop, or in a thread."""
+"""Turns the emissions of one recording into text, on the event loop or in a thread."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from asr_backend.segmentation.windower import Window
 T = TypeVar("T")
 
 INLINE_EMISSIONS = 1_000_000
-"""Log-probabilities that are read on the event loop, in about a millisecond: a window of 20 s has
-32,000 in a vocabulary of 32 symbols. More are read in a thread."""
+"""Up to so many log-probabilities are read on the event loop, which takes about a millisecond; more
+are read in a thread. A window of 20 s has 32,000 with a vocabulary of 32 symbols."""
 INLINE_FRAMES = 2_000
-"""Frames of a recording whose text is made on the event loop, in about two milliseconds."""
+"""The text of up to so many frames is made on the event loop, which takes about two
+milliseconds."""
 
 
 class EmissionsReader:
@@ -29,8 +30,8 @@ class EmissionsReader:
     Args:
         stitcher: joins the windows.
         decoder: turns them into words.
-        pool: threads for what takes long.
-        always_in_pool: whether all of the decoder's work takes long.
+        pool: threads for long work.
+        always_in_pool: whether the decoder is slow, so that all of its work needs a thread.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class EmissionsReader:
         return await self._run(work, in_pool=self._frame_count > INLINE_FRAMES)
 
     def stop(self) -> None:
-        """End what runs in a thread: nobody waits for the transcript."""
+        """Stop the work that runs in a thread, because nobody waits for the transcript."""
         self._decoder.stop()
 
     def _push(self, window: Window, emissions: Emissions) -> None:

@@ -1,4 +1,4 @@
-"""OPTIONS in: the JSON of the wire contract, version 1, read and checked."""
+"""Reads and checks OPTIONS, the JSON of the wire contract, version 1."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MAX_HOTWORD_LETTERS = 200
 
 
 def _few(value: Any) -> Any:
-    """Refuse a list before pydantic writes an error for each of its 30,000 items."""
+    """Refuse a long list before pydantic writes an error for each of its 30,000 items."""
     if isinstance(value, list) and len(value) > MAX_HOTWORDS:
         raise ValueError("too many")
     return value
 
 
 class Options(BaseModel):
-    """What a caller asks for. Each description is the range that a refusal quotes."""
+    """The options of one call. Each description is the range that a refusal quotes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -78,7 +78,7 @@ class Options(BaseModel):
 
     @property
     def pcm(self) -> PcmFormat | None:
-        """The format of raw PCM; None for a container."""
+        """The format of raw PCM; None for a container, which states its own."""
         if self.encoding == "container":
             return None
         assert self.sample_rate is not None
@@ -89,7 +89,7 @@ class Options(BaseModel):
 
     @property
     def beam(self) -> BeamSettings | None:
-        """What beam search is to do; None for greedy decoding."""
+        """Settings of beam search; None for greedy decoding."""
         if self.decoder == "greedy":
             return None
         weight = self.hotword_weight

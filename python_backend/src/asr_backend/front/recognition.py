@@ -1,77 +1,62 @@
-"""One recording's way from bytes to words inside a front.
+"""Transcribes one recording inside a front, from its bytes to its words.
 
-Decoding runs in threads and is pulled: a window is decoded when there is room for it, so that a
-file that expands to hours never lies in memory as samples. Windows of one file are in flight
-together, within seconds of audio that all long files of the front share; a file of a single window
-does not wait for them, so long audio cannot keep short audio waiting.
+Threads decode the audio, and a window is decoded only when there is room for it. So a small file
+that expands to hours of audio is never in memory as samples. Several windows of one recording are
+in flight at a time, within a budget that all long recordings of the front share. A recording of one
+window does not use that budget, so long recordings cannot delay short ones.
 """
 
 from __future__ import annotations
 
 import asyncio
 import mmap
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from asr_backend.audio.format import Channel, Samples
+from asr_backend.audio.format import Channel
 from asr_backend.audio.limits import AudioLimits
 from asr_backend.audio.source import Source
 from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.ctc.decoders import Decoders
 from asr_backend.ctc.emissions import Emissions
 from asr_backend.ctc.transcription import Transcription, side_by_side
+from asr_backend.front.acoustic_client import AcousticClient
 from asr_backend.front.emissions_reader import EmissionsReader
 from asr_backend.front.options import Options
-from asr_backend.front.window_budget import LongAudio
+from asr_backend.front.stages import Stages
+from asr_backend.front.window_budget import WindowBudget
 from asr_backend.front.window_source import WindowSource
 from asr_backend.front.work_limits import WorkLimits
 from asr_backend.segmentation.stitching import Stitcher
 from asr_backend.segmentation.windower import Window, Windower
 
-IsCancelled = Callable[[], bool]
 T = TypeVar("T")
 
 CHANNELS_AT_ONCE = 2
-"""Channels of one recording in work at a time: those of a telephone call."""
+"""Channels of one recording that are transcribed at a time; a telephone call has two."""
 INLINE_CHARS = 500
-"""Characters of all channels that are sorted on the event loop, in about two milliseconds."""
+"""Up to so many characters of all channels are merged on the event loop, which takes about two
+milliseconds; more are merged in a thread."""
 
 
-class AcousticModel(Protocol):
-    """Whatever turns a window into log-probabilities; `AcousticCalls` in the service."""
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One recording to transcribe, and its caller."""
 
-    async def log_probs(
-        self, samples: Samples, is_cancelled: IsCancelled, language: str | None
-    ) -> Emissions:
-        """Float32 [n] at 16 kHz to float32 [frames, vocabulary of the language]."""
-        ...
-
-
-@dataclass(kw_only=True)
-class Stages:
-    """Where a recording's time went, in seconds of wall clock.
-
-    Decoding of later windows overlaps the acoustic model's work on earlier ones, so the parts may
-    add up to more than the whole.
-    """
-
-    decode_s: float = 0.0
-    """In the decoder."""
-    acoustic_s: float = 0.0
-    """Waiting for the acoustic model with nothing else to do, its queue included."""
-    ctc_s: float = 0.0
-    """Stitching windows and reading the text."""
-    started: float = field(default_factory=time.perf_counter)
-
-    def total_s(self) -> float:
-        """Seconds since the recording was taken up."""
-        return time.perf_counter() - self.started
+    audio: bytes | mmap.mmap
+    """The bytes of a file, or raw PCM as the options state."""
+    options: Options
+    is_cancelled: Callable[[], bool]
+    """Whether the caller has gone; asked before each window."""
+    on_length: Callable[[float], None]
+    """Called with the seconds of the recording, once they are known or can be estimated."""
+    stages: Stages = field(default_factory=Stages)
+    """The time of its call by stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,220 +65,197 @@ class Recognition:
 
     transcription: Transcription
     duration_s: float
-    stages: Stages
 
 
+@dataclass(frozen=True, kw_only=True)
 class Recognizer:
-    """Turns recordings into words with one checkpoint.
+    """Transcribes recordings with one checkpoint. All recordings of a front share it."""
+
+    checkpoint: Checkpoint
+    """It states the vocabulary and the frame rate of the emissions."""
+    acoustic: AcousticClient
+    """Computes the emissions of windows."""
+    decoders: Decoders
+    """Makes the decoders, which turn emissions into words."""
+    limits: AudioLimits
+    """Limits for every recording."""
+    work_limits: WorkLimits
+    """Limits for options that multiply the work."""
+    max_window_s: float
+    """Maximum length of a window, in seconds."""
+    overlap_s: float
+    """Overlap of two neighbouring windows, in seconds."""
+    budget: WindowBudget
+    """The audio of long recordings that may be in flight."""
+    decode_pool: Executor
+    """Threads for decoding audio, and for making long texts."""
+    search_pool: Executor
+    """Threads for beam search."""
+
+    async def recognize(self, job: Job) -> Recognition:
+        """Transcribe one recording.
+
+        Raises:
+            AsrError: the recording or its options cannot be served, or the service failed.
+            Cancelled: the caller has gone.
+            UpstreamError: an error of Triton's, to be passed on.
+        """
+        channel = job.options.channel
+        if channel == "separate":
+            return await self._recognize_channels(job)
+        limits = self.work_limits.audio_limits(self.limits, job.options)
+        return await Session(self, job, channel=channel, limits=limits).run()
+
+    def source(self, job: Job) -> Source:
+        """The recording, not opened yet."""
+        return Source(job.audio, pcm=job.options.pcm, max_bytes=self.limits.max_audio_bytes)
+
+    async def in_decode_pool(self, work: Callable[[], T]) -> T:
+        """Do long work in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.decode_pool, work)
+
+    async def _recognize_channels(self, job: Job) -> Recognition:
+        """Transcribe each channel separately, CHANNELS_AT_ONCE of them at a time.
+
+        Each channel decodes the audio itself. Decoding once would keep the samples of the channels
+        that wait in memory.
+        """
+        count = await self.in_decode_pool(partial(_count_channels, self.source(job)))
+        limits = self.work_limits.audio_limits(self.limits, job.options, channels=count)
+        each = replace(job, on_length=lambda audio_s: job.on_length(count * audio_s))
+        at_once = asyncio.Semaphore(CHANNELS_AT_ONCE)
+
+        async def recognize(channel: int) -> Recognition:
+            async with at_once:
+                return await Session(self, each, channel=channel, limits=limits).run()
+
+        tasks = [asyncio.create_task(recognize(channel)) for channel in range(count)]
+        try:
+            channels = await asyncio.gather(*tasks)
+        finally:
+            await _cancel(tasks)
+        transcriptions = [channel.transcription for channel in channels]
+        merging = partial(side_by_side, transcriptions)
+        is_long = sum(len(one.chars) for one in transcriptions) > INLINE_CHARS
+        return Recognition(
+            transcription=await self.in_decode_pool(merging) if is_long else merging(),
+            duration_s=max(channel.duration_s for channel in channels),
+        )
+
+
+class Session:
+    """Transcribes one channel of a job, or the mix of its channels.
 
     Args:
-        checkpoint: whose vocabulary and frame rate the emissions have.
-        acoustic: where windows go.
-        limits: the longest and the largest recording.
-        work_limits: what a call's options may make of it.
-        max_window_s: longest window, in seconds.
-        overlap_s: what two neighbouring windows share, in seconds.
-        long_audio_s: seconds of long recordings that are with the acoustic model at a time; a
-            window beyond them goes alone.
-        decode_pool: threads in which audio is decoded, and long text is read.
-        decoders: turn emissions into words.
-        search_pool: threads in which beam search does so.
+        recognizer: shared by all sessions.
+        job: the recording.
+        channel: the channel to transcribe.
+        limits: for the audio.
+
+    Raises:
+        AsrError: UNKNOWN_LANGUAGE or BAD_OPTIONS, as Decoders.decoder.
     """
 
     def __init__(
-        self,
-        *,
-        checkpoint: Checkpoint,
-        acoustic: AcousticModel,
-        limits: AudioLimits,
-        max_window_s: float,
-        overlap_s: float,
-        long_audio_s: float,
-        decode_pool: Executor,
-        decoders: Decoders,
-        search_pool: Executor,
-        work_limits: WorkLimits,
+        self, recognizer: Recognizer, job: Job, *, channel: Channel, limits: AudioLimits
     ) -> None:
-        self._checkpoint = checkpoint
-        self._acoustic = acoustic
+        checkpoint, options = recognizer.checkpoint, job.options
+        is_search = options.beam is not None
+        self._shared = recognizer
+        self._job = job
         self._limits = limits
-        self._max_window_s = max_window_s
-        self._overlap_s = overlap_s
-        self._long_audio = LongAudio(round(long_audio_s * checkpoint.sample_rate_hz))
-        self._decode_pool = decode_pool
-        self._decoders = decoders
-        self._search_pool = search_pool
-        self._work_limits = work_limits
-
-    async def recognize(
-        self,
-        audio: bytes | mmap.mmap,
-        options: Options,
-        is_cancelled: IsCancelled,
-        on_length: Callable[[float], None],
-    ) -> Recognition:
-        """Transcribe one recording.
-
-        Args:
-            audio: a file's bytes, or raw PCM as `options` says; nothing refers to them afterwards.
-            options: what the caller asked for.
-            is_cancelled: whether the caller has gone; asked before each window.
-            on_length: told the recording's seconds once they are known, or can be estimated.
-
-        Raises:
-            AsrError: the recording's own fault, or the service's, by the contract's codes.
-            Cancelled: the caller has gone.
-            UpstreamError: Triton's words, to be passed on.
-        """
-        stages = Stages()
-        if options.channel != "separate":
-            limits = self._work_limits.audio_limits(self._limits, options)
-            transcription, duration_s = await self._hear(
-                audio, options, limits, is_cancelled, on_length, stages
-            )
-        else:
-            transcription, duration_s = await self._hear_each_channel(
-                audio, options, is_cancelled, on_length, stages
-            )
-        return Recognition(transcription=transcription, duration_s=duration_s, stages=stages)
-
-    async def _hear_each_channel(
-        self,
-        audio: bytes | mmap.mmap,
-        options: Options,
-        is_cancelled: IsCancelled,
-        on_length: Callable[[float], None],
-        stages: Stages,
-    ) -> tuple[Transcription, float]:
-        """The channels beside each other, CHANNELS_AT_ONCE of them in work at a time.
-
-        Each decodes the audio for itself, so that none has to wait in memory for the others.
-        """
-        counting = partial(_count_channels, self._source(audio, options))
-        count = await self._in_decode_pool(counting)
-        limits = self._work_limits.audio_limits(self._limits, options, channels=count)
-        at_once = asyncio.Semaphore(CHANNELS_AT_ONCE)
-
-        async def hear(channel: int) -> tuple[Transcription, float]:
-            async with at_once:
-                return await self._hear(
-                    audio,
-                    options.model_copy(update={"channel": channel}),
-                    limits,
-                    is_cancelled,
-                    lambda audio_s: on_length(count * audio_s),
-                    stages,
-                )
-
-        tasks = [asyncio.create_task(hear(channel)) for channel in range(count)]
-        try:
-            heard = await asyncio.gather(*tasks)
-        finally:
-            await _cancel(tasks)
-        transcriptions, durations_s = zip(*heard, strict=True)
-        merging = partial(side_by_side, transcriptions)
-        if sum(len(one.chars) for one in transcriptions) > INLINE_CHARS:
-            return await self._in_decode_pool(merging), max(durations_s)
-        return merging(), max(durations_s)
-
-    async def _hear(
-        self,
-        audio: bytes | mmap.mmap,
-        options: Options,
-        limits: AudioLimits,
-        is_cancelled: IsCancelled,
-        on_length: Callable[[float], None],
-        stages: Stages,
-    ) -> tuple[Transcription, float]:
-        """The transcript of one channel or of the mix, and the audio's seconds."""
-        is_search = options.decoder == "beam"
-        reader = EmissionsReader(
-            Stitcher(self._checkpoint.in_language(options.language)),
-            self._decoders.decoder(options.language, options.beam),
-            self._search_pool if is_search else self._decode_pool,
+        self._reader = EmissionsReader(
+            Stitcher(checkpoint.in_language(options.language)),
+            recognizer.decoders.decoder(options.language, options.beam),
+            recognizer.search_pool if is_search else recognizer.decode_pool,
             always_in_pool=is_search,
         )
-        pending: deque[tuple[Window, asyncio.Task[Emissions]]] = deque()
-        sample_count = 0
-
-        async def collect() -> None:
-            waited_from = time.perf_counter()
-            # No name for the task: if it fails, its traceback has this frame.
-            emissions = await pending[0][-1]
-            read_from = time.perf_counter()
-            window, _ = pending.popleft()
-            await reader.push(window, emissions)
-            stages.acoustic_s += read_from - waited_from
-            stages.ctc_s += time.perf_counter() - read_from
-
-        def seconds() -> float:
-            return sample_count / self._checkpoint.sample_rate_hz
-
-        def held() -> int:
-            return sum(len(window.samples) for window, _ in pending)
-
-        recording = self._source(audio, options)
-        channel: Channel = "mix" if options.channel == "separate" else options.channel
-        source = WindowSource(
-            recording.blocks(channel, limits),
-            Windower(
-                max_window_s=self._max_window_s,
-                overlap_s=self._overlap_s,
-                stride_samples=self._checkpoint.stride_samples,
-            ),
+        self._source = recognizer.source(job)
+        windower = Windower(
+            max_window_s=recognizer.max_window_s,
+            overlap_s=recognizer.overlap_s,
+            stride_samples=checkpoint.stride_samples,
         )
+        self._windows = WindowSource(self._source.blocks(channel, limits), windower)
+        # Windows at the acoustic model, in order.
+        self._pending: deque[tuple[Window, asyncio.Task[Emissions]]] = deque()
+        self._sample_count = 0
+
+    async def run(self) -> Recognition:
+        """Transcribe. To be called once.
+
+        Raises:
+            AsrError, Cancelled, UpstreamError: as Recognizer.recognize.
+        """
         try:
-            while (window := await self._next_window(source, stages)) is not None:
-                sample_count = window.end_sample
-                if sample_count < self._checkpoint.receptive_field_samples:
-                    break
-                is_long = window.index > 0 or not window.last
-                if window.index == 0:
-                    stated_s = recording.duration_s if is_long else seconds()
-                    on_length(min(limits.max_audio_s, stated_s or limits.max_audio_s))
-                call = self._emissions(
-                    window.samples, is_cancelled, options.language, is_long=is_long
-                )
-                pending.append((window, asyncio.create_task(call)))
-                while pending and (held() > self._long_audio.limit or pending[0][-1].done()):
-                    await collect()
-                if window.last:
-                    break
-            while pending:
-                await collect()
-            read_from = time.perf_counter()
-            transcription = await reader.finish(seconds())
-            stages.ctc_s += time.perf_counter() - read_from
-            return transcription, seconds()
+            await self._send_windows()
+            while self._pending:
+                await self._collect()
+            with self._job.stages.stage("ctc"):
+                transcription = await self._reader.finish(self._duration_s)
+            return Recognition(transcription=transcription, duration_s=self._duration_s)
         finally:
-            # Where the call fails or is cancelled, threads may still work for it.
-            reader.stop()
-            if not source.is_freed:
-                # Not awaited: the answer does not wait for a thread to be free.
-                asyncio.get_running_loop().run_in_executor(self._decode_pool, source.close)
-            tasks = [task for _, task in pending]
-            pending.clear()
+            # If the call fails or is cancelled, threads may still work for it.
+            self._reader.stop()
+            if not self._windows.is_freed:
+                # Not awaited: the answer need not wait for a free thread.
+                asyncio.get_running_loop().run_in_executor(
+                    self._shared.decode_pool, self._windows.close
+                )
+            tasks = [task for _, task in self._pending]
+            self._pending.clear()
             await _cancel(tasks)
 
-    def _source(self, audio: bytes | mmap.mmap, options: Options) -> Source:
-        return Source(audio, pcm=options.pcm, max_bytes=self._limits.max_audio_bytes)
+    @property
+    def _duration_s(self) -> float:
+        """Seconds of the windows so far."""
+        return self._sample_count / self._shared.checkpoint.sample_rate_hz
 
-    async def _next_window(self, source: WindowSource, stages: Stages) -> Window | None:
-        started = time.perf_counter()
-        window = await self._in_decode_pool(source.pull)
-        stages.decode_s += time.perf_counter() - started
-        return window
+    async def _send_windows(self) -> None:
+        """Send all windows to the acoustic model; meanwhile, read the answers that have arrived."""
+        while (window := await self._next_window()) is not None:
+            self._sample_count = window.end_sample
+            if self._sample_count < self._shared.checkpoint.receptive_field_samples:
+                return
+            if window.index == 0:
+                self._report_length(window)
+            self._pending.append((window, asyncio.create_task(self._emissions(window))))
+            while self._pending and (self._is_full() or self._pending[0][-1].done()):
+                await self._collect()
+            if window.last:
+                return
 
-    async def _in_decode_pool(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._decode_pool, work)
+    async def _next_window(self) -> Window | None:
+        with self._job.stages.stage("decode"):
+            return await self._shared.in_decode_pool(self._windows.pull)
 
-    async def _emissions(
-        self, samples: Samples, is_cancelled: IsCancelled, language: str | None, *, is_long: bool
-    ) -> Emissions:
-        if not is_long:
-            return await self._acoustic.log_probs(samples, is_cancelled, language)
-        async with self._long_audio.admit(len(samples)):
-            return await self._acoustic.log_probs(samples, is_cancelled, language)
+    def _report_length(self, first: Window) -> None:
+        seconds = self._duration_s if first.is_only else self._source.duration_s
+        max_audio_s = self._limits.max_audio_s
+        self._job.on_length(max_audio_s if seconds is None else min(seconds, max_audio_s))
+
+    def _is_full(self) -> bool:
+        """Whether its pending windows have more samples than the whole budget."""
+        held = sum(len(window.samples) for window, _ in self._pending)
+        return held > self._shared.budget.max_samples
+
+    async def _emissions(self, window: Window) -> Emissions:
+        shared, job = self._shared, self._job
+        turn = nullcontext() if window.is_only else shared.budget.admit(len(window.samples))
+        async with turn:
+            return await shared.acoustic.log_probs(
+                window.samples, job.is_cancelled, job.options.language
+            )
+
+    async def _collect(self) -> None:
+        """Wait for the emissions of the first pending window, and read them."""
+        stages = self._job.stages
+        with stages.stage("acoustic"):
+            # The task has no name here: if it fails, its traceback keeps this frame.
+            emissions = await self._pending[0][-1]
+        window, _ = self._pending.popleft()
+        with stages.stage("ctc"):
+            await self._reader.push(window, emissions)
 
 
 def _count_channels(source: Source) -> int:
@@ -302,7 +264,10 @@ def _count_channels(source: Source) -> int:
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
-    """End tasks, and empty the list: it and a failed task's traceback would keep each other."""
+    """Cancel tasks and wait for them.
+
+    The list is emptied: it and the traceback of a failed task would keep each other in memory.
+    """
     try:
         for task in tasks:
             task.cancel()

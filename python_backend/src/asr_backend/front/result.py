@@ -1,4 +1,4 @@
-"""RESULT out: the JSON of the wire contract, version 1, written."""
+"""Writes RESULT, the JSON of the wire contract, version 1."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from asr_backend.ctc.transcription import Span, Transcription
 CONTRACT_VERSION = 1
 
 _SPANS_AT_ONCE = 200
-"""Words or characters that one call of json encodes. It holds the interpreter's lock for half a
-millisecond; other threads, such as a front's event loop, run between two calls."""
+"""Words or characters that one call of json encodes. Such a call holds the interpreter lock for
+half a millisecond; other threads, such as a front's event loop, run between two calls."""
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -26,13 +26,13 @@ def encode_result(
     model_revision: str,
     timing_ms: Mapping[str, float],
 ) -> bytes:
-    """Write one RESULT element: JSON in UTF-8, without what was not asked for.
+    """Write one RESULT element: JSON in UTF-8, with the requested keys only.
 
     Args:
         transcription: text, confidence, words and characters, times in seconds.
         duration_s: length of the submitted audio.
         timestamps: "word" adds the words, "char" the words and the characters.
-        model_id: what served the request.
+        model_id: the checkpoint that served the request.
         model_revision: its version.
         timing_ms: milliseconds by stage: decode, acoustic, ctc, total.
 
@@ -40,7 +40,7 @@ def encode_result(
         Seconds with 3 decimals, confidences with 4, milliseconds with 1; finite numbers only.
 
     Raises:
-        ValueError: a number is NaN or infinite, which is a defect of ours.
+        ValueError: a number is NaN or infinite, which is a defect of the service.
     """
     result = {
         "contract": _ENCODER.encode(CONTRACT_VERSION),

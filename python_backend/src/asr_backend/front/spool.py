@@ -1,4 +1,4 @@
-"""A large recording's bytes, held in a file while it is in work."""
+"""Keeps the bytes of a large recording in a file while it is transcribed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import tempfile
 from asr_backend.errors import AsrError, ErrorCode
 
 SPOOL_BYTES = 2**20
-"""Recordings of more bytes lie in a file; 32 s of 16-bit mono at 16 kHz are about as many."""
+"""A larger recording is kept in a file. This is about 32 s of 16-bit mono at 16 kHz."""
 
 
 def spool(audio: bytes) -> mmap.mmap:
     """Write a recording to a file without a name in the temporary folder, and map it.
 
-    The file goes with the map: when that is closed or nothing refers to it any more. Its pages are
-    the system's to drop and to read again, unless the folder lies in memory itself.
+    The file is deleted with the map: when the map is closed, or when nothing refers to it. The
+    system may drop its pages and read them again, unless the folder is itself in memory.
 
     Raises:
-        AsrError: OUT_OF_MEMORY where the folder has no room for it, or cannot be written to.
+        AsrError: OUT_OF_MEMORY if the folder is full or cannot be written to.
     """
     try:
         with tempfile.TemporaryFile() as file:

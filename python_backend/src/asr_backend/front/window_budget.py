@@ -1,4 +1,4 @@
-"""How much of a front's long recordings is with the acoustic model at a time."""
+"""Limits how much audio of long recordings is at the acoustic model at a time."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class LongAudio:
-    """Admits windows in the order in which they ask, while a number of samples is not exceeded.
+class WindowBudget:
+    """Admits windows in the order in which they ask, up to a number of samples.
 
     Args:
-        limit: samples in work; a window beyond it is admitted when nothing else is.
+        max_samples: samples in flight. A longer window is admitted when nothing else is in flight.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._in_work = 0
+    def __init__(self, max_samples: int) -> None:
+        self.max_samples = max_samples
+        self._in_flight = 0
         self._turn = asyncio.Lock()
         self._ended = asyncio.Event()
 
     @asynccontextmanager
     async def admit(self, samples: int) -> AsyncIterator[None]:
-        """Wait for the window's turn; it is in work while the block runs."""
+        """Wait for the window's turn; it is in flight while the block runs."""
         async with self._turn:
-            while self._in_work and self._in_work + samples > self.limit:
+            while self._in_flight and self._in_flight + samples > self.max_samples:
                 self._ended.clear()
                 await self._ended.wait()
-            self._in_work += samples
+            self._in_flight += samples
         try:
             yield
         finally:
-            self._in_work -= samples
+            self._in_flight -= samples
             self._ended.set()

@@ -1,4 +1,4 @@
-"""The windows of one recording, decoded in threads and dropped at any moment."""
+"""The windows of one recording. Threads decode them; they can be dropped at any moment."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from asr_backend.segmentation.windower import Window, Windower
 
 
 class WindowSource:
-    """Pulls windows out of a decoder.
+    """Pulls windows out of an audio decoder.
 
-    A generator cannot be closed while another thread runs it. So, while a pull runs, `close` only
-    sets a flag: the pull ends at the decoder's next block and closes the decoder itself.
+    A generator cannot be closed while another thread runs it. So while a pull runs, `close` only
+    sets a flag: the pull ends at the decoder's next block and closes the decoder.
 
     Args:
-        blocks: float32 [any number] each, mono, 16 kHz; closed with this one.
+        blocks: the decoder: float32 [any number] each, mono, 16 kHz; closed with this object.
         windower: cuts them into windows.
     """
 
@@ -32,12 +32,12 @@ class WindowSource:
         """Whether the decoder is closed, or some thread is closing it."""
 
     def pull(self) -> Window | None:
-        """The next window; None behind the last one, and once this is closed.
+        """Return the next window; None after the last one, and after `close`.
 
-        With the last window the decoder is closed. Called by one thread at a time.
+        The decoder is closed with the last window. Only one thread at a time may call this.
 
         Raises:
-            AsrError: the audio's fault.
+            AsrError: the audio cannot be decoded, or exceeds a limit.
         """
         with self._lock:
             if self._is_closed or self.is_freed:
@@ -55,7 +55,7 @@ class WindowSource:
         return window
 
     def close(self) -> None:
-        """Close the decoder, now or when the pull that runs ends. Safe from any thread."""
+        """Close the decoder, now or when the running pull ends. Safe from any thread."""
         with self._lock:
             self._is_closed = True
             if self._is_pulling or self.is_freed:

@@ -1,4 +1,4 @@
-"""Limits of one call whose work its options multiply: a wide beam, channels apart."""
+"""Limits for options that multiply the work of a call: a wide beam, separate channels."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from asr_backend.front.options import Options
 
 @dataclass(frozen=True, kw_only=True)
 class WorkLimits:
-    """How much work one call may ask for, beside the length of its audio."""
+    """Limits on the work of one call, in addition to the length of its audio."""
 
     max_beam_work: float = 720_000.0
     """Beam width times seconds of audio."""
     max_channels_audio_s: float = 57_600.0
-    """Channels times seconds of audio, where each channel is transcribed for itself."""
+    """Channels times seconds of audio, if each channel is transcribed separately."""
 
     def audio_limits(
         self, limits: AudioLimits, options: Options, *, channels: int | None = None
     ) -> AudioLimits:
-        """The limits of the audio of one call.
+        """The limits for the audio of one call.
 
         Args:
-            limits: of any call.
-            options: of this one.
-            channels: how many are transcribed, each for itself; None for the mix or one of them.
+            limits: for every call.
+            options: of this call.
+            channels: the number of channels that are transcribed separately; None if only the mix
+                or one channel is.
         """
         bounds = [(limits.max_audio_s, limits.reason)]
         if (beam := options.beam) is not None:

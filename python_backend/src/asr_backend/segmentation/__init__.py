@@ -1,1 +1,1 @@
-"""Where long audio is cut into windows, and how their words are joined again."""
+"""Cuts long audio into windows, and joins their emissions again."""

@@ -1,4 +1,4 @@
-"""Where nobody speaks: a rule of energy, enough to place a cut."""
+"""Finds pauses in speech by their energy, which is enough to place a cut."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from asr_backend.audio.format import SAMPLE_RATE_HZ
 
 FRAMES_A_SECOND = 50
 FRAME_SAMPLES = SAMPLE_RATE_HZ // FRAMES_A_SECOND
-SHORTEST_S = 0.3
-"""Shorter ones are within words: the closure of a stop lasts up to 0.15 s."""
-GOOD_S = 0.4
-"""Pauses from here on lie between phrases, and are as good as each other."""
+MIN_PAUSE_S = 0.3
+"""Shorter pauses may be inside a word: the closure of a stop lasts up to 0.15 s."""
+GOOD_PAUSE_S = 0.4
+"""Pauses of this length or more are between phrases; none of them is better than another."""
 MIN_RANGE_DB = 12.0
-"""From quiet to loud (quantiles 0.1 and 0.98); audio with less has no pause that energy shows."""
+"""Minimum range of levels, from quantile 0.1 to 0.98. With less, energy shows no pause."""
 QUIET_SHARE = 0.3
-"""Up to this share of that range a frame is quiet."""
+"""A frame is quiet up to this share of that range."""
 SILENT_DB = 6.0
-"""Up to so much above the quiet end of that range a frame is silent: no word in it is audible."""
+"""A frame is silent up to this level above the quiet end of that range: no word is audible."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pause:
-    """A run of quiet frames, in samples from the start of what was searched."""
+    """A run of quiet frames, in samples from the start of the searched audio."""
 
     start: int
     end: int
     """The sample after its last."""
     silence: tuple[int, int]
-    """Start and end of its longest run of silent frames; its middle, twice, where it has none."""
+    """Start and end of its longest run of silent frames; twice its middle if it has none."""
 
 
 def find_pause(samples: npt.NDArray[np.float32], *, first: int) -> Pause | None:
-    """The best pause to cut in: the first good one, else the longest in the second half.
+    """Find the best pause to cut in: the first good one, else the longest in the second half.
 
     Args:
-        samples: float32 [samples], 16 kHz; the levels of all of it say what is quiet.
-        first: nothing before this sample belongs to a pause.
+        samples: float32 [samples], 16 kHz; the range of its levels decides what is quiet.
+        first: the first sample that may belong to a pause.
 
     Returns:
-        None where there is none of SHORTEST_S.
+        None if there is no pause of at least MIN_PAUSE_S.
     """
     count = len(samples) // FRAME_SAMPLES
     frames = samples[: count * FRAME_SAMPLES].reshape(count, FRAME_SAMPLES).astype(np.float64)
@@ -53,8 +53,8 @@ def find_pause(samples: npt.NDArray[np.float32], *, first: int) -> Pause | None:
     if top - floor < MIN_RANGE_DB:
         return None
     quiet = _runs(levels < floor + QUIET_SHARE * (top - floor), first=-(-first // FRAME_SAMPLES))
-    good = [run for run in quiet if _seconds(run) >= GOOD_S]
-    late = [run for run in quiet if _seconds(run) >= SHORTEST_S and run[1] > count // 2]
+    good = [run for run in quiet if _seconds(run) >= GOOD_PAUSE_S]
+    late = [run for run in quiet if _seconds(run) >= MIN_PAUSE_S and run[1] > count // 2]
     if not good and not late:
         return None
     start, end = good[0] if good else max(late, key=_seconds)
@@ -69,7 +69,7 @@ def find_pause(samples: npt.NDArray[np.float32], *, first: int) -> Pause | None:
 
 
 def _runs(mask: npt.NDArray[np.bool_], *, first: int) -> list[tuple[int, int]]:
-    """Start and end of each run of frames from `first` on that the mask names."""
+    """Start and end of each run of true frames in the mask, from `first` on."""
     edges = first + np.flatnonzero(np.diff(mask[first:], prepend=False, append=False))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 

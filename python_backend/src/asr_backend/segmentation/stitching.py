@@ -1,4 +1,4 @@
-"""The emissions of windows joined into those of the whole audio."""
+"""Joins the emissions of windows into those of the whole audio."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.ctc.emissions import Emissions
 
 MARGIN_FRAMES = 4
-"""Quiet frames wanted on both sides of a cut. Neighbouring windows may then place a symbol up to
-three frames apart (60 ms at a stride of 320 samples), and it is neither lost nor doubled."""
+"""Preferred number of quiet frames on each side of a cut. With so many, two windows may place a
+symbol up to three frames apart (60 ms at a stride of 320 samples), and it is neither lost nor
+doubled."""
 IMPOSSIBLE = -100.0
-"""A log-probability that no decoder takes up."""
+"""A log-probability so low that no decoder chooses the symbol."""
 
 
 class Stitcher:
-    """Joins windows as they come, in order.
+    """Joins windows in order, as they arrive.
 
-    Two neighbours are cut at a quiet frame, where both say blank or both the word delimiter, as
-    near to the middle of their overlap as can be: a frame near a window's edge knows little of
-    what surrounds it. Where there is none, they are cut in the middle. A cut in a pause becomes a
-    word's end, and so does silence that no window has: many checkpoints do not write the delimiter
-    at the ends of what they hear.
+    Two neighbours are joined at a quiet frame of their overlap: one where both have the blank, or
+    both the word delimiter. The quiet frame nearest to the middle is best, because a frame near the
+    edge of a window has little context. If there is no quiet frame, they are joined in the middle.
+    A cut in a pause becomes the end of a word, and so does silence that is in no window: many
+    checkpoints do not write the delimiter at the start and the end of their input.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         ids = (checkpoint.blank_id, checkpoint.word_delimiter_id)
         self._quiet_ids = [id_ for id_ in ids if id_ is not None]
-        # A frame between two words, certainly.
+        # A frame that is certainly between two words.
         self._pause = np.full((1, len(checkpoint.vocabulary)), IMPOSSIBLE, np.float32)
         self._pause[0, self._quiet_ids[-1]] = 0
         self._stride_samples = checkpoint.stride_samples
-        # Frames of the last window pushed, from the last cut on, and the first one's number.
+        # Frames of the last window from the last cut on, and the number of the first one.
         self._open: Emissions = np.zeros((0, len(checkpoint.vocabulary)), np.float32)
         self._open_start = 0
 
@@ -42,16 +43,16 @@ class Stitcher:
         """Take the next window's emissions.
 
         Args:
-            window_start_sample: a multiple of the stride, inside what the last window covered;
-                behind it in a pause only.
+            window_start_sample: a multiple of the stride, inside the last window; after its end
+                in a pause only.
             emissions: float32 [frames, vocabulary].
             after_pause: whether the window begins between two words.
 
         Returns:
-            float32 [any number, vocabulary]: the frames that are now final.
+            The frames that are now final, float32 [any number, vocabulary].
 
         Raises:
-            ValueError: the window leaves a gap.
+            ValueError: there is a gap before the window, outside a pause.
         """
         start = window_start_sample // self._stride_samples
         end = self._open_start + len(self._open)
@@ -80,7 +81,7 @@ class Stitcher:
         return np.isin(emissions.argmax(axis=1), self._quiet_ids)
 
     def _cut(self, left: Emissions, right: Emissions) -> int:
-        """The frame of an overlap from which the right side counts."""
+        """The first frame of an overlap that is taken from the right side."""
         middle = len(left) // 2
         same = left.argmax(axis=1) == right.argmax(axis=1)
         quiet = same & self._is_quiet(left)
@@ -88,12 +89,12 @@ class Stitcher:
         symbols = frames[~quiet]
         if not len(symbols):
             return middle
-        # From every frame to the nearest symbol, 0 at a symbol.
+        # Distance of each frame to the nearest symbol; 0 at a symbol.
         after = np.searchsorted(symbols, frames).clip(max=len(symbols) - 1)
         before = (after - 1).clip(min=0)
         distance = np.minimum(np.abs(symbols[after] - frames), np.abs(symbols[before] - frames))
         margin = distance.clip(max=MARGIN_FRAMES)
-        # The outer quarters are used only where the inner half has no quiet frame.
+        # The outer quarters are used only if the inner half has no quiet frame.
         inner = np.abs(frames - middle) <= len(frames) // 4
         if margin[inner].any():
             margin[~inner] = 0

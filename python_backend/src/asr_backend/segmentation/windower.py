@@ -1,4 +1,4 @@
-"""A stream of samples cut into windows that lie on the acoustic model's frame grid."""
+"""Cuts a stream of samples into windows that start on the acoustic model's frames."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from asr_backend.audio.format import SAMPLE_RATE_HZ, Samples
 from asr_backend.segmentation.pauses import find_pause
 
 MIN_WINDOW_S = 2.0
-"""Before a pause, at most half of the longest: a normalisation over less audio is a poor one."""
+"""Minimum length of a window that ends in a pause, or half of the maximum length if that is less.
+The normalisation of a window over less audio is poor."""
 PAUSE_CONTEXT_S = 0.1
-"""How much of a pause's silence each neighbour hears on its own side, to within a frame of 20 ms: a
-frame that has a few samples of speech may count as silent."""
+"""Silence of a pause that each neighbouring window keeps, to within a frame of 20 ms: a frame with
+a few samples of speech may count as silent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """What the acoustic model sees in one forward."""
+    """The input of one forward of the acoustic model."""
 
     index: int
     start_sample: int
@@ -27,34 +28,40 @@ class Window:
     """float32 [samples], mono, 16 kHz."""
     last: bool
     after_pause: bool = False
-    """Whether it begins in a pause that the window before ends in: between two words. There may be
-    silence between the two that neither has."""
+    """Whether the window before ends in a pause and this one begins in the same pause, between two
+    words. There may be silence between the two windows that is in neither."""
 
     @property
     def end_sample(self) -> int:
-        """The sample after its last, from the start of the audio."""
+        """The sample after the last one, from the start of the audio."""
         return self.start_sample + len(self.samples)
+
+    @property
+    def is_only(self) -> bool:
+        """Whether it is the whole recording."""
+        return self.index == 0 and self.last
 
 
 class Windower:
     """Cuts audio into windows: blocks in, windows out.
 
     Audio of at most `max_window_s` is one window. Longer audio is cut in the first good pause, as
-    if what is said had been sent phrase by phrase; nobody hears the inside of its silence. Where
-    there is no pause, the window has its full length and the next one shares `overlap_s` with it.
-    The last window starts earlier where it would else be too short: shorter than MIN_WINDOW_S
-    behind a pause, than half of the longest elsewhere. Starts are multiples of the stride, so that
-    frame k of a window is frame k + start_sample / stride of the audio. Cuts depend on the samples
-    alone, not on how they were pushed. At most two windows of samples and a block are held.
+    if each phrase had been sent alone; the inside of the silence is in no window. If there is no
+    pause, the window has the maximum length and the next one overlaps it by `overlap_s`. The last
+    window starts earlier if it would be too short otherwise: shorter than MIN_WINDOW_S after a
+    pause, shorter than half of the maximum elsewhere.
+
+    Starts are multiples of the stride, so frame k of a window is frame k + start_sample / stride of
+    the audio. Cuts depend on the samples alone, not on the sizes of the blocks. At most two windows
+    of samples and one block are held.
 
     Args:
-        max_window_s: longest window; rounded down to whole strides.
-        overlap_s: less than half of it; rounded down to whole strides, of which one at least
-            must remain.
+        max_window_s: maximum length of a window, in seconds; rounded down to whole strides.
+        overlap_s: less than half of it; rounded down to whole strides, at least one.
         stride_samples: samples from one frame to the next.
 
     Raises:
-        ValueError: lengths that do not fit each other.
+        ValueError: `overlap_s` is too short or too long.
     """
 
     def __init__(self, *, max_window_s: float, overlap_s: float, stride_samples: int) -> None:
@@ -68,15 +75,15 @@ class Windower:
             )
         self._shortest = min(round(MIN_WINDOW_S * SAMPLE_RATE_HZ), self._longest // 2)
         self._held = np.zeros(0, np.float32)
-        # Blocks that are not joined to it yet.
+        # Blocks that are not joined to `_held` yet.
         self._waiting: list[Samples] = []
         self._end = 0
-        # Where the samples held, and the next window, start; a last window may start in between.
+        # Starts of the held samples and of the next window. The last window may start in between.
         self._held_start = self._start = 0
-        # Of the next window.
+        # These belong to the next window.
         self._index = 0
         self._after_pause = False
-        # Where the window before it ends.
+        # The end of the window before it.
         self._cut_end = 0
 
     def push(self, block: Samples) -> list[Window]:
@@ -87,7 +94,7 @@ class Windower:
         self._waiting.append(block)
         self._end += len(block)
         windows = []
-        # One sample more than a window, and the window is not the last.
+        # With one sample more than a window, the window is not the last.
         while self._end > self._start + self._longest:
             self._join(self._start)
             windows.append(self._cut())
@@ -112,7 +119,7 @@ class Windower:
         )
 
     def _join(self, start: int) -> None:
-        """Hold the samples from `start` on in one array."""
+        """Join the samples from `start` on into one array."""
         if self._waiting:
             self._held = np.concatenate([self._held, *self._waiting])
             self._waiting = []
@@ -120,7 +127,7 @@ class Windower:
         self._held_start = start
 
     def _cut(self) -> Window:
-        """The window that begins where the held samples do, and is not the last."""
+        """Cut the window at the start of the held samples, which is not the last."""
         end, following, in_pause = self._find_cut(self._held[: self._longest])
         window = Window(
             index=self._index,
@@ -137,7 +144,7 @@ class Windower:
         return window
 
     def _find_cut(self, longest: Samples) -> tuple[int, int, bool]:
-        """Where a window ends, where the next starts, and whether that is in a pause."""
+        """End of a window, start of the next, and whether the cut is in a pause."""
         pause = find_pause(longest, first=max(self._overlap, self._shortest))
         if pause is None:
             return len(longest), len(longest) - self._overlap, False

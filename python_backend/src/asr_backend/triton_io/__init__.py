@@ -1,1 +1,1 @@
-"""What the processes share at Triton's edge."""
+"""Triton's interface, as both kinds of model process use it."""

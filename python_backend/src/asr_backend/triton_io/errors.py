@@ -1,4 +1,4 @@
-"""Errors at Triton's edge: ours as Triton's, and Triton's as ours."""
+"""Converts errors to Triton's, and back."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from asr_backend.errors import UNAVAILABLE_CODES, AsrError, ErrorCode, internal_
 
 
 class UpstreamError(Exception):
-    """An error of Triton's that is passed on with its own message and status.
+    """An error of Triton's that is passed on unchanged.
 
     Args:
-        message: Triton's words.
-        status: its status, as pb_utils.TritonError knows it.
+        message: Triton's message.
+        status: its status, a constant of pb_utils.TritonError.
     """
 
     def __init__(self, message: str, status: Any) -> None:
@@ -24,14 +24,14 @@ class UpstreamError(Exception):
 
 
 class Cancelled(Exception):
-    """The caller went away or its deadline passed."""
+    """The caller has gone, or its deadline has passed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """How a failed call is answered, counted and logged.
 
-    It has no reference to the exception, whose traceback would keep the audio.
+    It has no reference to the exception, whose traceback would keep the audio in memory.
     """
 
     error: Any
@@ -40,11 +40,11 @@ class Failure:
     """The metric that counts it."""
     labels: dict[str, str] = field(default_factory=dict)
     log: str = ""
-    """For the server's log: the traceback of a defect of ours."""
+    """Text for the server's log: the traceback of a defect of the service."""
 
 
 def failure(pb_utils: Any, error: BaseException) -> Failure:
-    """The failure that an exception is."""
+    """The failure for an exception."""
     if isinstance(error, UpstreamError):
         return Failure(error=pb_utils.TritonError(error.message, error.status))
     if isinstance(error, Cancelled):
@@ -67,7 +67,7 @@ def failure(pb_utils: Any, error: BaseException) -> Failure:
 
 
 def triton_error(pb_utils: Any, error: AsrError) -> Any:
-    """A pb_utils.TritonError with the gRPC status that the contract gives the error's code."""
+    """The pb_utils.TritonError with the gRPC status that the contract gives the error's code."""
     if error.code in UNAVAILABLE_CODES:
         status = pb_utils.TritonError.UNAVAILABLE
     elif error.code is ErrorCode.INTERNAL_ERROR:

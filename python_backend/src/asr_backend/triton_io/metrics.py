@@ -1,6 +1,6 @@
-"""The service's own metrics, which Triton serves beside its own under /metrics.
+"""The metrics of the service, which Triton exports with its own under /metrics.
 
-Processes that use one name share one value there: two instances' counts add up.
+Processes that use the same name share one value: the counts of two instances add up.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _LABELLED = {"asr_errors_total", "asr_stage_seconds", "asr_windows_in_flight"}
 class Metrics:
     """Counters, gauges and histograms by name.
 
-    Those without labels are shown from the start with zero, the others from their first use.
+    Metrics without labels are exported as zero from the start, the others from their first use.
 
     Args:
-        pb_utils: Triton's module of that name, or a double.
+        pb_utils: Triton's module, or a test double.
     """
 
     def __init__(self, pb_utils: Any) -> None:
@@ -59,11 +59,11 @@ class Metrics:
         self._metric(name, labels).increment(amount)
 
     def set(self, name: str, value: float, **labels: str) -> None:
-        """Give a gauge a value."""
+        """Set a gauge."""
         self._metric(name, labels).set(value)
 
     def observe(self, name: str, value: float, **labels: str) -> None:
-        """Put one value into a histogram."""
+        """Add one value to a histogram."""
         self._metric(name, labels).observe(value)
 
     def _metric(self, name: str, labels: dict[str, str]) -> Any:

@@ -1,12 +1,12 @@
-"""Signs of life of a model instance: a few numbers in shared memory, which asr-server reads.
+"""Signs of life of a model instance: a few numbers in shared memory.
 
-The process of an instance writes them and the supervisor reads them. A process that stands still
-writes nothing, so nobody has to ask it. Without asr-server nothing is written.
+The process of an instance writes them and the supervisor of asr-server reads them. A process that
+hangs writes nothing, so it need not be asked. Without asr-server nothing is written.
 
 The file holds, in the machine's byte order:
 
-* `beats`, uint64: one more every BEAT_S;
-* `steps`, uint64: one more whenever the instance takes up work or finishes a part of it;
+* `beats`, uint64: raised by one every BEAT_S;
+* `steps`, uint64: raised by one when the instance begins work or finishes a part of it;
 * `busy`, uint64: pieces of work in flight;
 * `patience_s`, float64: how long the next step may take, in seconds.
 """
@@ -26,23 +26,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PREFIX_VARIABLE = "ASR_PROGRESS"
-"""Environment variable with the first characters of the files' paths; the process id follows."""
+"""Environment variable with the start of the files' paths; the process id follows."""
 
 BEAT_S = 0.5
 """Seconds between two beats."""
 
 HANG_S = 8.0
-"""An instance that shows no sign of life for so many seconds is taken to hang."""
+"""An instance without a sign of life for so many seconds is considered hung."""
 
 MARGIN = 5.0
-"""A step may take so many times as long as the slowest one so far."""
+"""A step may take this many times as long as the slowest step so far."""
 
 _LAYOUT = struct.Struct("=QQQd")
 
 
 @dataclass(frozen=True)
 class Signs:
-    """What an instance's file says.
+    """The numbers in an instance's file.
 
     Attributes:
         beats: changes every BEAT_S while the process runs.
@@ -58,7 +58,7 @@ class Signs:
 
 
 def read_signs(path: Path) -> Signs | None:
-    """What the file says; None where there is none, or not yet a whole one."""
+    """Read a file; None if it is missing or incomplete."""
     try:
         return Signs(*_LAYOUT.unpack(path.read_bytes()[: _LAYOUT.size]))
     except (OSError, struct.error):
@@ -66,20 +66,20 @@ def read_signs(path: Path) -> Signs | None:
 
 
 class Progress:
-    """What this process says of itself; for one instance, from any of its threads.
+    """Writes the signs of life of this process. Safe from any of its threads.
 
     Args:
         path: the file to write; None writes nothing.
 
     Raises:
-        OSError: the file cannot be made, for lack of room in shared memory say.
+        OSError: the file cannot be made, for example because shared memory is full.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._memory = _map(path) if path else None
         self._lock = threading.Lock()
         self._beats = self._steps = self._busy = 0
-        # Until a step's size is known, work takes as long as it takes: a front waits for windows.
+        # Until the size of a step is known, work may take any time: a front waits for windows.
         self._patience_s = math.inf
         self._slowest_s = self._slowest_rate = 0.0
         self._beating: asyncio.Task[None] | None = None
@@ -89,7 +89,7 @@ class Progress:
 
     @classmethod
     def of_this_process(cls) -> Progress:
-        """The one whose file asr-server reads, or one that writes nothing."""
+        """The object for the file that asr-server reads; without asr-server it writes nothing."""
         prefix = os.environ.get(PREFIX_VARIABLE)
         return cls(Path(f"{prefix}{os.getpid()}") if prefix else None)
 
@@ -103,7 +103,7 @@ class Progress:
             self._change(busy=-1)
 
     def expect(self, size: float) -> None:
-        """A step begins. Its size, in any unit, and those before tell how long it may take."""
+        """Begin a step of this size, in any unit. Earlier steps decide how long it may take."""
         with self._lock:
             longest_s = max(self._slowest_s, self._slowest_rate * size)
             self._patience_s = max(HANG_S, MARGIN * longest_s)
@@ -111,7 +111,7 @@ class Progress:
             self._write()
 
     def done(self, size: float, took_s: float) -> None:
-        """The step is done, after so many seconds."""
+        """End the step, which took so many seconds."""
         with self._lock:
             self._slowest_s = max(self._slowest_s, took_s)
             self._slowest_rate = max(self._slowest_rate, took_s / max(size, 1e-9))
@@ -119,7 +119,7 @@ class Progress:
             self._write()
 
     def beat_with(self, loop: asyncio.AbstractEventLoop) -> None:
-        """From now on beat only while this event loop, which is the running one, turns."""
+        """From now on beat only while this event loop, the running one, is not blocked."""
         if self._beating is None and self._memory:
             self._beating = loop.create_task(self._beat_in_loop())
 
@@ -149,7 +149,7 @@ class Progress:
 def _map(path: Path) -> mmap.mmap:
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        # Room is taken now: a page that full shared memory cannot give would end the process later.
+        # Reserve the room now: a page that full shared memory lacks would kill the process later.
         os.posix_fallocate(file, 0, _LAYOUT.size)
         return mmap.mmap(file, _LAYOUT.size)
     finally:

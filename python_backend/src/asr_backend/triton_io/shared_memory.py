@@ -1,8 +1,8 @@
-"""Room for an answer in the memory that a front shares with Triton.
+"""Reserves room for an answer in the memory that a front shares with Triton.
 
 Triton 24.10 closes a response sender before it looks for that room. A `send` that finds none
-raises, and so does every later one of the same call: the caller would wait for its whole deadline.
-So the outputs are put there first wherever room may be short.
+raises, and so does every later `send` of the same call: the caller would wait for its whole
+deadline. So if room may be short, the outputs are put into shared memory first.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from asr_backend.errors import AsrError, ErrorCode
 
 SHARED_MEMORY = "/dev/shm"
 PLENTY_BYTES = 16 * 2**20
-"""Beyond the answer's own size: the regions of all processes grow out of what is free, by at least
-a mebibyte each."""
+"""Free memory that is enough, in addition to the size of the answer. The regions of all processes
+grow into the free memory, by at least a mebibyte each."""
 FIRST_WAIT_S = 0.05
 MAX_WAITS = 6
-"""Each twice as long as the one before: 3 s in all. Other calls give their room back soon."""
+"""Each wait is twice as long as the one before, 3 s in all. Other calls free their room soon."""
 _NOWHERE = "no-model-of-this-name"
 
 
 def free_bytes() -> int:
-    """What shared memory has left for all processes."""
+    """Free bytes of shared memory, for all processes."""
     status = os.statvfs(SHARED_MEMORY)
     return status.f_bavail * status.f_frsize
 
 
 class SharedMemory:
-    """The memory of one front.
+    """The shared memory of one front.
 
     Args:
         pb_utils: Triton's module.
-        free: bytes that are left.
+        free: returns the free bytes.
     """
 
     def __init__(self, pb_utils: Any, free: Callable[[], int] = free_bytes) -> None:
@@ -47,10 +47,10 @@ class SharedMemory:
 
         Args:
             outputs: tensors, which keep the room that they get here.
-            size: their bytes.
+            size: their size in bytes.
 
         Raises:
-            AsrError: OUT_OF_MEMORY where there is no room within three seconds.
+            AsrError: OUT_OF_MEMORY if there is no room within three seconds.
         """
         if self._free() > size + PLENTY_BYTES:
             return
@@ -67,9 +67,9 @@ class SharedMemory:
             )
 
     async def _put(self, outputs: Sequence[Any]) -> bool:
-        """Put tensors into shared memory; whether there was room."""
-        # The one way to it that changes nothing else is a call of a model that does not exist. Its
-        # tensors are put into shared memory first, and keep their place there.
+        """Put tensors into shared memory. Returns whether there was room."""
+        # The only way without side effects is a call of a model that does not exist. Triton first
+        # puts its tensors into shared memory, where they keep their place.
         request = self._pb_utils.InferenceRequest(
             model_name=_NOWHERE, requested_output_names=["TEXT"], inputs=list(outputs)
         )

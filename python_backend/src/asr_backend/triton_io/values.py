@@ -1,18 +1,20 @@
-"""What both Triton models read from Triton and hand back to it."""
+"""Reads values that Triton passes to a model."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from asr_backend.checkpoint.description import Checkpoint, demo_checkpoint, load_checkpoint
+from asr_backend.errors import AsrError, ErrorCode
 
 
 def model_parameters(args: dict[str, str]) -> dict[str, str]:
-    """The `parameters` of config.pbtxt, from what Triton hands to `initialize`.
+    """The `parameters` of config.pbtxt, from the arguments of Triton's `initialize`.
 
-    An empty one counts as absent.
+    An empty parameter counts as absent.
     """
     config = json.loads(args["model_config"])
     values = {key: value["string_value"] for key, value in config["parameters"].items()}
@@ -20,7 +22,7 @@ def model_parameters(args: dict[str, str]) -> dict[str, str]:
 
 
 def served_checkpoint(parameters: Mapping[str, str]) -> Checkpoint:
-    """The checkpoint that the `parameters` name; the demo where they name none.
+    """Load the checkpoint that the `parameters` name; the demo if they name none.
 
     Raises:
         CheckpointError: it cannot be served.
@@ -30,3 +32,20 @@ def served_checkpoint(parameters: Mapping[str, str]) -> Checkpoint:
         id=parameters.get("model_id"),
         revision=parameters.get("model_revision"),
     )
+
+
+def element(pb_utils: Any, request: Any, name: str) -> Any:
+    """The only element of a BYTES input of a request.
+
+    Raises:
+        AsrError: BAD_SHAPE if the shape is not [1, 1].
+    """
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    shape = tuple(tensor.shape())
+    if shape != (1, 1):
+        raise AsrError(
+            ErrorCode.BAD_SHAPE,
+            f"{name} has shape {list(shape)}, it must be [1, 1]: one recording a request; "
+            "the server batches requests itself",
+        )
+    return tensor.as_numpy()[0, 0]

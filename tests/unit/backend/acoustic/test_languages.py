@@ -21,9 +21,10 @@ from asr_backend.checkpoint.description import load_checkpoint
 from asr_backend.checkpoint.files import CheckpointError
 from asr_backend.ctc.decoders import BeamSettings, Decoders
 from asr_backend.errors import AsrError, ErrorCode
-from asr_backend.front.acoustic_client import AcousticCalls
+from asr_backend.front.acoustic_client import BlsAcousticClient
 from asr_backend.front.options import parse_options
-from asr_backend.front.recognition import Recognizer
+from asr_backend.front.recognition import Job, Recognizer
+from asr_backend.front.window_budget import WindowBudget
 from asr_backend.front.work_limits import WorkLimits
 from asr_backend.triton_io.metrics import Metrics
 from tests.support import recordings
@@ -144,11 +145,11 @@ async def test_a_front_hears_each_language_through_the_acoustic_model(folder: Pa
     with ThreadPoolExecutor(1) as decode, ThreadPoolExecutor(1) as search:
         recognizer = Recognizer(
             checkpoint=checkpoint,
-            acoustic=AcousticCalls(pb_utils, metrics=Metrics(pb_utils), front="front"),
+            acoustic=BlsAcousticClient(pb_utils, metrics=Metrics(pb_utils), front="front"),
             limits=limits,
             max_window_s=20,
             overlap_s=1,
-            long_audio_s=20.0,
+            budget=WindowBudget(320_000),
             decode_pool=decode,
             decoders=Decoders(checkpoint),
             search_pool=search,
@@ -158,8 +159,10 @@ async def test_a_front_hears_each_language_through_the_acoustic_model(folder: Pa
         async def heard(**options: Any) -> str:
             given = parse_options(json.dumps(options).encode())
             audio = recordings.wav(recordings.pcm(min(recordings.texts())))
-            recognition = await recognizer.recognize(audio, given, lambda: False, lambda _: None)
-            return recognition.transcription.text
+            job = Job(
+                audio=audio, options=given, is_cancelled=lambda: False, on_length=lambda _: None
+            )
+            return (await recognizer.recognize(job)).transcription.text
 
         texts = {language: await heard(language=language) for language in LANGUAGES}
         assert len(set(texts.values())) == len(LANGUAGES)

@@ -11,14 +11,14 @@ import pytest
 from pyctcdecode import BeamSearchDecoderCTC
 
 from asr_backend.audio.source import Source
-from asr_backend.front import unfinished
+from asr_backend.front import admission
 from tests.support.backend.doubles import ResponseSender
 from tests.support.backend.front import PCM, Front, answered, levels, request, text_of
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unfinished, "CALLER_POLL_S", 0.01)
+    monkeypatch.setattr(admission, "CALLER_POLL_S", 0.01)
 
 
 class HungDecoder:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from asr_backend.errors import AsrError, ErrorCode
-from asr_backend.front.acoustic_client import MAX_DEVICES_LOST, AcousticCalls
+from asr_backend.front.acoustic_client import MAX_DEVICES_LOST, BlsAcousticClient
 from asr_backend.triton_io.errors import Cancelled, UpstreamError
 from asr_backend.triton_io.metrics import Metrics
 from tests.support.backend.doubles import PbUtils
@@ -64,8 +64,8 @@ class Script:
         return SimpleNamespace(as_numpy=lambda: np.ones((1, 2, 32), np.float32))
 
 
-def calls(script: Script, **settings: float) -> AcousticCalls:
-    return AcousticCalls(script, metrics=Metrics(PbUtils()), front="front_0", **settings)
+def calls(script: Script, **settings: float) -> BlsAcousticClient:
+    return BlsAcousticClient(script, metrics=Metrics(PbUtils()), front="front_0", **settings)
 
 
 def never() -> bool:
@@ -179,10 +179,10 @@ async def test_a_front_that_is_replaced_while_it_works_takes_nothing_off_its_suc
         async def _answer(self) -> Response:
             in_flight.append(pb_utils.metric("asr_windows_in_flight", front="front_0").value)
             # What a heal does: the new front has the name of the old one, which goes on working.
-            AcousticCalls(self, metrics=metrics, front="front_0")
+            BlsAcousticClient(self, metrics=metrics, front="front_0")
             return await super()._answer()
 
-    old = AcousticCalls(Watching(Response()), metrics=metrics, front="front_0")
+    old = BlsAcousticClient(Watching(Response()), metrics=metrics, front="front_0")
     await old.log_probs(SAMPLES, never)
     assert in_flight == [1]
     assert pb_utils.metric("asr_windows_in_flight", front="front_0").value == 0

@@ -26,8 +26,8 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Front:
 
 async def ended(front: Front) -> None:
     """Wait until no call is in work, and let no task have failed."""
-    while not front.model._unfinished.is_empty():
-        await front.model._unfinished.one_ended()
+    while not front.model._admission.is_empty():
+        await front.model._admission.one_ended()
 
 
 async def test_an_answer_without_room_is_an_error_that_another_server_may_not_give(full: Front):
@@ -127,7 +127,7 @@ async def test_a_cancelled_task_answers_too(front: Front):
     await front.model.execute([asked])
     while not front.reader.in_flight:
         await asyncio.sleep(0.001)
-    (task,) = front.model._unfinished._calls
+    (task,) = front.model._admission._calls
     task.cancel()
     await ended(front)
     assert asked.failure()[1] == "CANCELLED"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from asr_backend.audio.source import Source
-from asr_backend.front.transcribe import MAX_UNFINISHED
+from asr_backend.front.transcribe import MAX_UNFINISHED_CALLS
 from tests.support.backend.front import Front, answered, levels, request, text_of
 
 
@@ -57,7 +57,7 @@ async def test_at_the_cap_execute_waits(limit: dict[str, int], patient: Front):
 
 async def test_short_clips_have_a_cap_too(front: Front, patient: Front):
     front.reader.gate.clear()
-    clips = [request(levels("OK")) for _ in range(MAX_UNFINISHED)]
+    clips = [request(levels("OK")) for _ in range(MAX_UNFINISHED_CALLS)]
     await front.model.execute(clips[:-1])
     waiting = asyncio.create_task(front.model.execute(clips[-1:]))
     await asyncio.sleep(0)  # it begins first
@@ -79,7 +79,7 @@ async def test_execute_waits_for_no_answer(words: str, front: Front):
 
 
 async def test_execute_does_not_wait_long_for_a_length(front: Front, monkeypatch):
-    monkeypatch.setattr("asr_backend.front.transcribe.LENGTH_WAIT_S", 0.01)
+    monkeypatch.setattr("asr_backend.front.admission.LENGTH_WAIT_S", 0.01)
     decoded = threading.Event()
     decode = Source.blocks
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from asr_backend.front.window_budget import LongAudio
+from asr_backend.front.window_budget import WindowBudget
 
 
 async def settle() -> None:
@@ -13,22 +13,22 @@ async def settle() -> None:
 class Window:
     """A window that stays with the acoustic model until it is told to end."""
 
-    def __init__(self, long_audio: LongAudio, samples: int) -> None:
+    def __init__(self, budget: WindowBudget, samples: int) -> None:
         self.in_work = False
         self.end = asyncio.Event()
-        self.task = asyncio.create_task(self._run(long_audio, samples))
+        self.task = asyncio.create_task(self._run(budget, samples))
 
-    async def _run(self, long_audio: LongAudio, samples: int) -> None:
-        async with long_audio.admit(samples):
+    async def _run(self, budget: WindowBudget, samples: int) -> None:
+        async with budget.admit(samples):
             self.in_work = True
             await self.end.wait()
         self.in_work = False
 
 
 async def test_windows_are_admitted_in_order_up_to_the_limit() -> None:
-    long_audio = LongAudio(10)
+    budget = WindowBudget(10)
     # The last would fit, and waits for those that asked before it.
-    windows = [Window(long_audio, samples) for samples in (4, 6, 6, 4, 1)]
+    windows = [Window(budget, samples) for samples in (4, 6, 6, 4, 1)]
     await settle()
     assert [window.in_work for window in windows] == [True, True, False, False, False]
     windows[0].end.set()
@@ -40,8 +40,8 @@ async def test_windows_are_admitted_in_order_up_to_the_limit() -> None:
 
 
 async def test_a_window_beyond_the_limit_goes_alone() -> None:
-    long_audio = LongAudio(10)
-    windows = [Window(long_audio, samples) for samples in (1, 25, 1)]
+    budget = WindowBudget(10)
+    windows = [Window(budget, samples) for samples in (1, 25, 1)]
     await settle()
     assert [window.in_work for window in windows] == [True, False, False]
     windows[0].end.set()
@@ -53,8 +53,8 @@ async def test_a_window_beyond_the_limit_goes_alone() -> None:
 
 
 async def test_whoever_is_cancelled_gives_its_place_back() -> None:
-    long_audio = LongAudio(10)
-    windows = [Window(long_audio, 10) for _ in range(4)]
+    budget = WindowBudget(10)
+    windows = [Window(budget, 10) for _ in range(4)]
     await settle()
     for cancelled in (windows[1], windows[0]):
         cancelled.task.cancel()

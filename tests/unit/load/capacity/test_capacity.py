@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from asr_backend.audio.format import SAMPLE_RATE_HZ
-from asr_backend.front import transcribe
+from asr_backend.front import build
 from load_tests.capacity import simulation
 from load_tests.capacity.__main__ import GROUPS
 from load_tests.capacity.events import Clock
@@ -23,12 +23,11 @@ from load_tests.capacity.scenario import Load, Machine
 from load_tests.capacity.service import SECOND_THREAD, Service, read_gpu, read_service
 from load_tests.capacity.simulation import simulate
 from load_tests.run.corpus import build_corpus
-from load_tests.sweep.costs import Costs
 from load_tests.sweep.points import Point
 from load_tests.sweep.recommendation import Target
 from load_tests.sweep.store import Sweep, read_sweep
 from tests.support.backend.cutting import cut_into_windows
-from tests.support.load.sweeps import measured, setting
+from tests.support.load.sweeps import costs, measured, setting
 
 ROOT = Path(__file__).parents[4]
 RECORDED = sorted((ROOT / "docs").glob("**/sweep.json"))
@@ -124,7 +123,7 @@ def test_the_same_seed_gives_the_same_outcome():
 
 def test_constants_are_the_servers():
     assert simulation.RATE_HZ == SAMPLE_RATE_HZ
-    assert simulation.OVERLAP_S == transcribe.OVERLAP_S
+    assert simulation.OVERLAP_S == build.OVERLAP_S
     config = (ROOT / "model_repository" / "transcribe" / "config.pbtxt").read_text()
     assert "preferred_batch_size: [ 1 ]\n" in config
 
@@ -140,23 +139,17 @@ def test_recordings_are_cut_as_the_server_cuts_them(length_s):
 
 
 def point_with(forwards, padded_s, spent_s, callers=1):
-    costs = Costs(
-        seconds=20.0,
+    cpu_s = {"wav2vec2": spent_s, "transcribe": 1.2, "triton": 0.2, "callers": 0.3, "others": 0.0}
+    spent = costs(
         calls=100.0,
         windows=120.0,
         forwards=forwards,
         forward_s=spent_s / 1.5,
         audio_s=padded_s,
         padded_s=padded_s,
-        cpu_s={
-            "wav2vec2": spent_s,
-            "transcribe": 1.2,
-            "triton": 0.2,
-            "callers": 0.3,
-            "others": 0.0,
-        },
+        cpu_s=cpu_s,
     )
-    return Point(setting=setting(1), concurrency=callers, measured=measured(costs=costs))
+    return Point(setting=setting(1), concurrency=callers, measured=measured(costs=spent))
 
 
 def test_costs_are_read_off_the_points():
@@ -230,7 +223,7 @@ def test_more_gpus_carry_more_and_the_fronts_keep_up():
             max_forward_s=320.0,
         )
         machine = enough_fronts(bare, SERVICE, LENGTHS_S)
-        carried[gpus] = greatest_load(machine, SERVICE, LENGTHS_S, p95_s=1.0, calls=3000)
+        carried[gpus] = greatest_load(machine, SERVICE, LENGTHS_S, p95_s=1.0, calls=1500)
         assert carried[gpus].outcome.percentile_s(0.95) <= 1.0
         assert carried[gpus].outcome.fronts_busy < 0.8
     assert carried[4].calls_per_s == pytest.approx(4 * carried[1].calls_per_s, rel=0.15)
@@ -262,37 +255,38 @@ def test_what_no_counter_shows_is_calibrated():
         for callers in (1, 4, 16):
             machine = Machine(cores=2, fronts=2, instances=instances)
             load = Load(lengths_s=LENGTHS_S, callers=callers, seed=1)
-            seen = simulate(machine, slow, load, seconds=60.0)
+            seen = simulate(machine, slow, load, seconds=30.0)
             calls, forwards = len(seen.latencies_s), 1000.0
             padded_s = forwards * (4.0 + callers / 4)
-            costs = Costs(
-                seconds=60.0,
+            work_s = 0.006 * forwards + 0.005 * padded_s
+            spent = costs(
+                seconds=30.0,
                 calls=calls,
                 windows=calls,
                 forwards=forwards,
-                forward_s=1.25 * (0.006 * forwards + 0.005 * padded_s),
+                forward_s=1.25 * work_s,
                 audio_s=padded_s,
                 padded_s=padded_s,
                 cpu_s={
-                    "wav2vec2": 0.006 * forwards + 0.005 * padded_s,
+                    "wav2vec2": work_s,
                     "transcribe": 0.008 * calls,
                     "triton": 0.002 * calls,
                     "callers": 0.003 * calls,
                     "others": 0.0,
                 },
             )
-            figures = measured(rtfx=seen.rtfx, p95_s=seen.percentile_s(0.95), costs=costs)
+            figures = measured(rtfx=seen.rtfx, p95_s=seen.percentile_s(0.95), costs=spent)
             points.append(Point(setting=setting(instances), concurrency=callers, measured=figures))
-    service = calibrate(points, conditions, LENGTHS_S)
+    service = calibrate(points, conditions, LENGTHS_S, seconds=30.0)
     assert service.stretch == pytest.approx(1.25, rel=0.03)
     sweep = Sweep(conditions=conditions, points=tuple(points), target=Target(), date="today")
     for group in GROUPS.values():
-        predictions = leave_out(sweep, LENGTHS_S, group, seconds=30.0)
+        predictions = leave_out(sweep, LENGTHS_S, group, seconds=15.0)
         assert {each.point.key for each in predictions} == {point.key for point in points}
         assert typical([each.rtfx_error for each in predictions]) < 0.03
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.parent.name)
 def test_held_out_points_of_recorded_sweeps_are_predicted(path):
-    predictions = leave_out(read_sweep(path), LENGTHS_S, GROUPS["an instance count"], seconds=15.0)
+    predictions = leave_out(read_sweep(path), LENGTHS_S, GROUPS["an instance count"], seconds=6.0)
     assert typical([each.rtfx_error for each in predictions]) < 0.15

@@ -49,7 +49,7 @@ def test_both_sides_stand_in_one_text_that_fits_a_terminal():
     assert "batching: yes, 6 windows in 2 batches and 3 forwards, 2.00 windows each\n" in text
     assert "forwards by windows: 1 of 1, 1 of 2, 1 of 3 to 4\n" in text
     assert "padding 4.0 %; rejected 1, cancelled 2; errors: 3 EMPTY_AUDIO\n" in text
-    assert "CPU 0.20 cores, memory at most 0.70 GB, +0.02 GB from start to end" in text
+    assert "CPU 0.20 cores, peak memory 0.70 GB, +0.02 GB from start to end" in text
 
 
 def test_word_error_rate_is_a_column_beside_that_of_the_clips_alone():
@@ -64,7 +64,7 @@ def test_word_error_rate_is_a_column_beside_that_of_the_clips_alone():
 def test_no_batching_is_said_too():
     alone = dataclasses.replace(server_figures().wav2vec2, requests=2)
     assert "batching: no, 2 windows" in made(server=server_figures(wav2vec2=alone)).text()
-    assert "server: not looked at" in made().text()
+    assert "server: not measured" in made().text()
 
 
 def test_an_open_loop_shows_what_was_offered_and_how_late_it_was_sent():

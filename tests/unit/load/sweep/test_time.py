@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from load_tests.run.corpus import build_corpus
-from load_tests.sweep.__main__ import make_parser
+from load_tests.sweep.__main__ import command_line
 from load_tests.sweep.budget import START_S, STOP_S, Budget
 from load_tests.sweep.recommendation import Target
 from load_tests.sweep.runner import DRAIN_S, NoTime, Runner
@@ -15,7 +15,7 @@ from tests.support.load.laboratory import Laboratory, a_slice
 from tests.support.load.sweeps import setting
 
 CORPUS = build_corpus(seed=0, mix={"commands": 4})
-DEFAULTS = make_parser().parse_args([])
+DEFAULTS = command_line().parse_args([])
 SETTINGS = [setting(count) for count in DEFAULTS.instances]
 RULE = StabilityRule(
     slice_s=DEFAULTS.slice_s,

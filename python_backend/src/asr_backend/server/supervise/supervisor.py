@@ -266,8 +266,10 @@ class Supervisor:
         if waiting:
             if why := ends():
                 log(f"tritonserver {why}")
-            reason = "before all calls had finished" if self._stops < 2 else "by a second signal"
-            log(f"stopped {reason}; calls still in flight are lost")
+            if self._stops < 2:
+                log("stopped before all calls had finished; those still in flight are lost")
+            else:
+                log("stopped by a second signal; calls still in flight are lost")
         process.terminate()
         # A call that a dead instance never answered would delay it by its own exit timeout.
         deadline_s = time.monotonic() + _END_S

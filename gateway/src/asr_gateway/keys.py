@@ -1,0 +1,145 @@
+"""The keys file: who may call, and within which limits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from asr_gateway.console import StartError, logger
+
+CHECK_S = 1.0
+"""The file is looked at so often, at a request."""
+_OTHERS = 0o037
+"""All but the owner's bits and the group's reading, as for asr-server's token file."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+
+
+class Key(BaseModel):
+    """One caller. Limits that are None do not bound."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    """In the recognition log and the gateway's log."""
+    sha256: str
+    """Of the key itself, in hexadecimal digits."""
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    audio_s_per_minute: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    at_once: Annotated[int, Field(ge=1)] | None = None
+    """Recognitions that may run at the same time."""
+    expires_at: Annotated[datetime, Field(strict=False)] | None = None
+    admin: bool = False
+    """Sees and deletes what other keys did."""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError("a name has 1 to 64 letters, digits and . _ @ -")
+        return name
+
+    @field_validator("sha256")
+    @classmethod
+    def _check_sha256(cls, digest: str) -> str:
+        if not re.fullmatch("[0-9a-fA-F]{64}", digest):
+            raise ValueError("not the 64 hexadecimal digits of a SHA-256")
+        return digest.lower()
+
+    @field_validator("expires_at")
+    @classmethod
+    def _check_zone(cls, moment: datetime | None) -> datetime | None:
+        if moment is not None and moment.tzinfo is None:
+            raise ValueError("a time without a zone, such as 2027-01-31T00:00:00Z")
+        return moment
+
+    def expired(self, now: datetime) -> bool:
+        """Whether the key is valid no more."""
+        return self.expires_at is not None and now >= self.expires_at
+
+
+NOBODY = Key(name="anonymous", sha256="0" * 64, admin=True)
+"""The caller of a gateway without keys."""
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    keys: list[Key]
+
+
+class Keys:
+    """The keys of a file, which is read again when it changes.
+
+    Args:
+        path: of the JSON file.
+
+    Raises:
+        StartError: the file is missing, open to others, or wrong.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._by_digest, self._seen = _load(path)
+        self._checked_s = time.monotonic()
+
+    def find(self, key: str) -> Key | None:
+        """Whose key it is; None for nobody's, or for one that has expired."""
+        if time.monotonic() - self._checked_s >= CHECK_S:
+            self.reload()
+        found = self._by_digest.get(hashlib.sha256(key.encode()).hexdigest())
+        if found is None or found.expired(datetime.now(timezone.utc)):
+            return None
+        return found
+
+    def reload(self) -> None:
+        """Read the file again if it changed; one that is wrong changes nothing, but is logged."""
+        self._checked_s = time.monotonic()
+        try:
+            if _version(self._path) == self._seen:
+                return
+            self._by_digest, self._seen = _load(self._path)
+        except (StartError, OSError) as error:
+            logger.error("the keys stay as they were: %s", error)
+            return
+        logger.info("read %d keys from %s", len(self._by_digest), self._path)
+
+
+def _version(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def _load(path: Path) -> tuple[Mapping[str, Key], tuple[int, int, int]]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+            version = _version(path)
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"--keys {path}: {error}") from None
+    if mode & _OTHERS:
+        raise StartError(f"--keys {path}: open to others (mode {mode:04o}); chmod 0600")
+    try:
+        keys = _File.model_validate_json(text).keys
+    except ValidationError as error:
+        raise StartError(f"--keys {path}: {_first(error)}") from None
+    for field in ("name", "sha256"):
+        values = [getattr(key, field) for key in keys]
+        if twice := {value for value in values if values.count(value) > 1}:
+            raise StartError(f"--keys {path}: the {field} {min(twice)} is there twice")
+    return {key.sha256: key for key in keys}, version
+
+
+def _first(error: ValidationError) -> str:
+    """The first complaint in one line, without the value, which may be a secret."""
+    found: Any = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in found["loc"])
+    return f"{where}: {found['msg']}" if where else str(found["msg"])
