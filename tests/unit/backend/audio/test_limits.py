@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
+from asr_backend.audio import containers
 from asr_backend.audio.limits import AudioLimits
 from asr_backend.errors import AsrError, ErrorCode
 from tests.support.backend.decoded import (
@@ -113,6 +114,24 @@ def test_closing_early_lets_go_of_the_submitted_bytes() -> None:
         data.append(0)
     finally:
         gc.enable()
+
+
+def test_a_file_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    open_file = containers._open
+
+    def counted(memory: Any) -> Any:
+        opened.append(memory)
+        return open_file(memory)
+
+    monkeypatch.setattr(containers, "_open", counted)
+    file = source(sample_file("flac", "flac", 44_100, "stereo"))
+    assert not opened
+    assert (file.channels, file.duration_s) == (2, SECONDS)
+    assert sum(map(len, file.blocks("mix", LIMITS))) == SECONDS * 16_000
+    file.close()
+    assert (file.channels, file.duration_s) == (2, SECONDS)
+    assert len(opened) == 1
 
 
 def test_a_length_is_estimated_without_decoding() -> None:

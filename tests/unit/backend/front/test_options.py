@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from asr_backend.audio.format import PcmFormat
+from asr_backend.ctc.decoders import BeamSettings
 from asr_backend.errors import AsrError, ErrorCode
 from asr_backend.front import options as options_module
 from asr_backend.front.options import MAX_OPTIONS_BYTES, Options, parse_options
@@ -47,6 +49,19 @@ def test_every_supported_value() -> None:
     assert (options.beam_width, options.hotwords, options.hotword_weight) == (5, ("ace",), 2)
     options = parse_options(json.dumps(PCM | {"channel": 1}).encode())
     assert (options.sample_rate, options.channels, options.channel) == (8000, 2, 1)
+
+
+def test_the_format_of_pcm_and_the_settings_of_beam_search() -> None:
+    assert parse_options(b"{}").pcm is None
+    assert parse_options(b"{}").beam is None
+    assert parse_options(json.dumps(PCM).encode()).pcm == PcmFormat(
+        encoding="pcm_s16le", sample_rate_hz=8000, channels=2
+    )
+    assert parse_options(b'{"decoder": "beam"}').beam == BeamSettings()
+    beam = {"decoder": "beam", "beam_width": 5, "hotwords": ["ace"], "hotword_weight": 0}
+    assert parse_options(json.dumps(beam).encode()).beam == BeamSettings(
+        width=5, hotwords=("ace",), hotword_weight=0
+    )
 
 
 @pytest.mark.parametrize(

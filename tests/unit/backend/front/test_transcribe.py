@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from asr_backend.audio import containers
 from asr_backend.ctc.beam import BeamSearch
 from asr_backend.triton_io.errors import UpstreamError
 from asr_backend.triton_io.metrics import Metrics
 from tests.support.backend.doubles import Request
+from tests.support.backend.files import encode
 from tests.support.backend.front import PCM, STRIDE, Front, answered, levels, request, text_of
 
 
@@ -50,6 +52,22 @@ async def test_a_long_recording_is_windows_in_flight_together_and_loses_no_lette
     assert len(front.reader.windows) > 20
     assert max(front.reader.windows) <= 2 * 16_000
     assert front.reader.most_in_flight <= 2
+
+
+async def test_a_long_file_is_opened_once(front: Front, monkeypatch: pytest.MonkeyPatch):
+    opened = []
+    open_file = containers._open
+
+    def counted(memory: Any) -> Any:
+        opened.append(memory)
+        return open_file(memory)
+
+    monkeypatch.setattr(containers, "_open", counted)
+    samples = np.frombuffer(levels("ABCD " * 100), "<i2")
+    asked = request(encode(samples, container="flac", codec="flac", rate_hz=16_000), {})
+    await front.answer(asked)
+    assert text_of(asked) == ("ABCD " * 100).strip()
+    assert len(opened) == 1
 
 
 def side_by_side(*texts: str) -> bytes:
