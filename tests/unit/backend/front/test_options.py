@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from asr_backend.audio.format import PcmFormat
 from asr_backend.ctc.decoders import BeamSettings
 from asr_backend.errors import AsrError, ErrorCode
-from asr_backend.front import options as options_module
+from asr_backend.front import options_json
 from asr_backend.front.options import MAX_OPTIONS_BYTES, Options, parse_options
 
 PCM = {"encoding": "pcm_s16le", "sample_rate": 8000, "channels": 2}
@@ -171,7 +171,7 @@ def test_a_repeated_key_is_found_in_linear_time() -> None:
     keys = [Key(index) for index in range(5_000)]
     Key.comparisons = 0
     with pytest.raises(AsrError, match='key "4999" stands twice'):
-        options_module._without_repeats([(key, 0) for key in (*keys, Key(4_999))])
+        options_json._without_repeats([(key, 0) for key in (*keys, Key(4_999))])
     assert Key.comparisons <= 2 * len(keys)
 
 
