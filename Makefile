@@ -15,7 +15,7 @@ CONFORMANCE := build/conformance/.installed
 
 OLDEST := build/oldest/torch-2.6 build/oldest/lowest
 
-.PHONY: help setup demo serve test check test-unit test-oldest load sweep faults bench-client bench docs
+.PHONY: help setup demo serve gateway test check test-unit test-oldest load sweep faults bench-client bench docs
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ demo: $(INSTALLED) ## transcribe the recordings in tests/data on a real tritonse
 
 serve: $(INSTALLED) ## run the server in the foreground until Ctrl-C
 	@exec $(BIN)/asr-server
+
+gateway: $(INSTALLED) ## run the server and, at http://127.0.0.1:8080, the gateway until Ctrl-C
+	@exec $(BIN)/python -m tools.gateway
 
 check: $(INSTALLED) ## lint, types and import rules
 	@$(BIN)/ruff check .

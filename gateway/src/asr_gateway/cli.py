@@ -58,11 +58,11 @@ def serve(settings: Settings) -> int:
     Raises:
         StartError: the port is taken, or a file is missing or wrong.
     """
-    log_to_stderr()
     metrics = Metrics()
     app = create_app(settings, metrics)
     server = Server(uvicorn_config(app, settings, metrics))
     with listen(settings) as listener:
+        log_to_stderr()
         scheme = "https" if settings.tls_cert else "http"
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host

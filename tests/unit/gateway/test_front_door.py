@@ -5,7 +5,7 @@ import re
 import pytest
 
 from asr_client.testing import FakeServer, Fault
-from tests.support.gateway.running import RunningGateway
+from tests.support.gateway.running import RunningGateway, uploads
 from tests.support.recordings import FOLDER
 
 WAV = (FOLDER / "cards-001-ten-of-clubs.wav").read_bytes()
@@ -22,7 +22,7 @@ def test_the_callers_request_id_comes_back_with_the_servers(
 ):
     answer = transcribe(gateway, headers={"x-request-id": "job-7:part.2"})
     assert answer.headers["x-request-id"] == "job-7:part.2"
-    assert answer.headers["x-asr-call-id"] == server.requests[-1].request_id
+    assert answer.headers["x-asr-call-id"] == uploads(server)[-1].request_id
 
 
 @pytest.mark.parametrize("given", [None, "two words", "x" * 129, "ü", ""])
@@ -42,7 +42,7 @@ def test_a_failed_call_names_its_id_too(gateway: RunningGateway, server: FakeSer
     server.fail(Fault.CORRUPT_AUDIO)
     answer = transcribe(gateway)
     assert answer.status_code == 400
-    assert answer.headers["x-asr-call-id"] == server.requests[-1].request_id
+    assert answer.headers["x-asr-call-id"] == uploads(server)[-1].request_id
 
 
 @pytest.mark.parametrize(
