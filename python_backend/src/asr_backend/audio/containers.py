@@ -10,15 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import av
 import numpy as np
 import numpy.typing as npt
-from av.audio.stream import AudioStream
-from av.container import InputContainer
-from av.error import FFmpegError
 
+from asr_backend.audio.libav import AudioStream, FFmpegError, av
 from asr_backend.audio.limits import AudioLimits
 from asr_backend.audio.mixing import FloatArray, to_mono
 from asr_backend.errors import AsrError, ErrorCode, rounded_up
@@ -28,6 +25,9 @@ from asr_backend.front.contract import (
     MIN_SAMPLE_RATE_HZ,
     Options,
 )
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 DEMUXERS = (
     *("wav", "w64", "aiff", "au", "caf", "flac", "mp3", "aac", "amr", "asf", "ogg"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import av
 import numpy as np
 
+from asr_backend.audio.libav import av
 from asr_backend.audio.mixing import FloatArray
 from asr_backend.checkpoint.description import SAMPLE_RATE_HZ
 

@@ -53,9 +53,7 @@ def decode(
             CORRUPT_AUDIO, BAD_SAMPLE_RATE, NON_FINITE_SAMPLES, or BAD_OPTIONS for a channel
             that the audio has not.
     """
-    view = _checked(data, limits)
-    if options.encoding == "container":
-        view, options = as_pcm(view, options) or (view, options)
+    view, options = _plain(_checked(data, limits), options)
     pieces = container_pieces if options.encoding == "container" else pcm_pieces
     with closing(pieces(view, options=options, limits=limits)) as source:
         yield from _resampled(source, limits)
@@ -69,7 +67,7 @@ def count_channels(
     Raises:
         AsrError: as decode.
     """
-    view = _checked(data, limits)
+    view, options = _plain(_checked(data, limits), options)
     return options.channels or stated_channels(view)
 
 
@@ -84,12 +82,19 @@ def estimate_duration_s(
     Raises:
         AsrError: as decode.
     """
-    view = memoryview(data).cast("B")
+    view, options = _plain(memoryview(data).cast("B"), options)
     if options.encoding == "container":
         seconds = stated_duration_s(view)
     else:
         seconds = pcm_duration_s(view, options)
     return min(limits.max_audio_s, limits.max_audio_s if seconds is None else seconds)
+
+
+def _plain(view: memoryview, options: Options) -> tuple[memoryview, Options]:
+    """The samples of a plain WAV file and what its header states; anything else as it is."""
+    if options.encoding == "container":
+        return as_pcm(view, options) or (view, options)
+    return view, options
 
 
 def _checked(data: bytes | memoryview | mmap.mmap, limits: AudioLimits) -> memoryview:
