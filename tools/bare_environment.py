@@ -2,7 +2,7 @@
 
 Makes TARGET a virtual environment with this tree, the wheels of a folder, and all that the running
 Python has already (torch, transformers, numpy, pytest). Needs nothing but the standard library and
-pip.
+pip. Wheels come before what is there, so `--without numpy` keeps the machine's own.
 """
 
 from __future__ import annotations
@@ -30,16 +30,21 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("wheels", type=Path)
     parser.add_argument("target", type=Path)
+    parser.add_argument("--without", default="", metavar="NAME", help="leave this wheel out")
     options = parser.parse_args(arguments)
-    print(make(options.wheels.resolve(), options.target.resolve()))
+    print(make(options.wheels.resolve(), options.target.resolve(), without=options.without))
     return 0
 
 
-def make(wheels: Path, target: Path) -> Path:
+def make(wheels: Path, target: Path, *, without: str = "") -> Path:
     """Make the environment `target`; returns its python."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(target)], check=True)
     packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(target)}))
-    files = sorted(map(str, wheels.glob("*.whl")))
+    files = [
+        str(wheel)
+        for wheel in sorted(wheels.glob("*.whl"))
+        if wheel.name.partition("-")[0] != without
+    ]
     if files:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         pip += ["--no-index", "--no-deps", "--no-compile", "--target", str(packages)]

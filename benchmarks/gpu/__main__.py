@@ -57,6 +57,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--parts", nargs="+", choices=BUDGETS_S, default=list(BUDGETS_S))
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "gpu")
     parser.add_argument(
+        "--service-python",
+        default=sys.executable,
+        metavar="PYTHON",
+        help="for the parts with tritonserver, which needs numpy 1",
+    )
+    parser.add_argument(
         "--budget-s",
         type=_budgets,
         default={},
@@ -80,7 +86,8 @@ def run_part(name: str, options: argparse.Namespace, budget_s: float) -> dict[st
     """
     kept = options.output / f"{name}.json"
     kept.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "benchmarks.gpu.part", name, options.device, str(kept)]
+    python = options.service_python if name.startswith("service") else sys.executable
+    command = [python, "-m", "benchmarks.gpu.part", name, options.device, str(kept)]
     began = time.monotonic()
     failure = ""
     with (options.output / f"{name}.log").open("wb") as log:

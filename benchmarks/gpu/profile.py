@@ -17,7 +17,12 @@ from benchmarks.gpu.part import Part
 SMALL_US = 5.0
 """A kernel that takes less is not worth its launch."""
 _ON_DEVICE = {"cuda": ("kernel", "gpu_memcpy", "gpu_memset"), "cpu": ("cpu_op",)}
-_WAITS: tuple[str, ...] = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy")
+_WAITS: tuple[str, ...] = (
+    "cudaStreamSynchronize",
+    "cudaDeviceSynchronize",
+    "cudaEventSynchronize",
+    "cudaMemcpy",
+)
 _WAITS += ("aten::_local_scalar_dense", "aten::nonzero")
 _SHOWN = 15
 

@@ -107,7 +107,7 @@ def _turn(
     calls = [call for result in results for call in result]
     good = [(ended, took, audio) for ended, took, audio in calls if audio]
     if not good:
-        return {"calls": len(calls), "failed": len(calls)}
+        raise RuntimeError(f"all {len(calls)} calls of {callers} callers failed")
     span_s = max(ended for ended, _, _ in good) - start_at
     took_s = [took for _, took, _ in good]
     return {
