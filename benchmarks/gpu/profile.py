@@ -17,13 +17,11 @@ from benchmarks.gpu.part import Part
 SMALL_US = 5.0
 """A kernel that takes less is not worth its launch."""
 _ON_DEVICE = {"cuda": ("kernel", "gpu_memcpy", "gpu_memset"), "cpu": ("cpu_op",)}
-_WAITS: tuple[str, ...] = (
-    "cudaStreamSynchronize",
-    "cudaDeviceSynchronize",
-    "cudaEventSynchronize",
-    "cudaMemcpy",
+_WAITS = (
+    *("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy"),
+    *("aten::_local_scalar_dense", "aten::nonzero"),
 )
-_WAITS += ("aten::_local_scalar_dense", "aten::nonzero")
+"""What the CPU calls to wait for the device."""
 _SHOWN = 15
 
 
