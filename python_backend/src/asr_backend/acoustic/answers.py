@@ -6,9 +6,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from asr_backend.acoustic.features import Emissions
 from asr_backend.errors import AsrError, internal_error
 from asr_backend.triton_io.errors import triton_error
 from asr_backend.triton_io.metrics import Metrics
@@ -31,8 +29,8 @@ class Answers:
         """Begin a batch."""
         self._open = list(requests)
 
-    def send(self, request: Any, log_probs: npt.NDArray[np.float32]) -> None:
-        """Answer with log-probabilities, float32 [frames, vocabulary]."""
+    def send(self, request: Any, log_probs: Emissions) -> None:
+        """Answer with a window's log-probabilities."""
         try:
             tensor = self._pb_utils.Tensor("LOG_PROBS", log_probs[None])
             self._send(request, self._pb_utils.InferenceResponse(output_tensors=[tensor]))

@@ -38,15 +38,15 @@ def plan_forwards(
     cheapest = [(0, 0)]
     for end, last in enumerate(order, 1):
         cost, begin = cheapest[-1][0] + start + lengths[last], end - 1
-        own = lengths[last]
+        audio = lengths[last]
         for earlier in range(end - 2, -1, -1):
-            own += lengths[order[earlier]]
+            audio += lengths[order[earlier]]
             windows = end - earlier
             padded = windows * lengths[last]
             if padded > max_padded or (max_windows is not None and windows > max_windows):
                 break
             together = cheapest[earlier][0] + start + padded
-            if together < cost and padded - own <= max(MAX_WASTE * padded, FREE_WASTE):
+            if together < cost and padded - audio <= max(MAX_WASTE * padded, FREE_WASTE):
                 cost, begin = together, earlier
         cheapest.append((cost, begin))
     forwards: list[list[int]] = []

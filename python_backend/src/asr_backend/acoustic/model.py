@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from asr_backend.acoustic.answers import Answers
 from asr_backend.acoustic.engine.device_lost import DeviceLost
+from asr_backend.acoustic.features import Emissions
 from asr_backend.acoustic.forward_plan import FORWARD_START_S, MAX_BATCH_AUDIO_S, plan_forwards
 from asr_backend.audio.format import SAMPLE_RATE_HZ
 from asr_backend.errors import AsrError, ErrorCode, rounded_up
@@ -29,7 +30,7 @@ from asr_backend.triton_io.values import model_parameters, served_checkpoint
 if TYPE_CHECKING:
     from asr_backend.acoustic.engine.loading import Engine
 
-LOUDEST = 1e6
+MAX_PLAUSIBLE_AMPLITUDE = 1e6
 """Amplitude, with full scale 1, beyond which a window that overflows is its caller's mistake."""
 
 DEVICE_LOST_STATUS = 70
@@ -45,7 +46,7 @@ class _Window:
     language: str | None
 
 
-class AcousticModel:
+class Wav2Vec2Model:
     """One instance of `wav2vec2`.
 
     Args:
@@ -79,7 +80,7 @@ class AcousticModel:
         self._progress = progress or Progress(None)
 
     @classmethod
-    def from_triton(cls, args: dict[str, str], pb_utils: Any) -> AcousticModel:
+    def from_triton(cls, args: dict[str, str], pb_utils: Any) -> Wav2Vec2Model:
         """Load the checkpoint that Triton's `initialize` arguments name.
 
         Raises:
@@ -93,7 +94,7 @@ class AcousticModel:
             raise
 
     @classmethod
-    def _from_triton(cls, args: dict[str, str], pb_utils: Any) -> AcousticModel:
+    def _from_triton(cls, args: dict[str, str], pb_utils: Any) -> Wav2Vec2Model:
         # Read once, when torch loads its OpenMP library. Threads that spin at a barrier while their
         # fellows wait for a core made forwards 25 times slower on a machine with other work.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -255,7 +256,7 @@ class AcousticModel:
         self._run(windows[:middle])
         self._run(windows[middle:])
 
-    def _forward(self, windows: list[_Window]) -> list[npt.NDArray[np.float32]]:
+    def _forward(self, windows: list[_Window]) -> list[Emissions]:
         if (language := windows[0].language) is not None:
             self._engine.use_language(language)
         return self._engine.forward([window.samples for window in windows])
@@ -273,7 +274,7 @@ class AcousticModel:
     def _overflow(self, window: _Window) -> Exception:
         """Whose fault it is that finite samples gave an output that is not."""
         loudest = float(np.abs(window.samples).max())
-        if loudest > LOUDEST and not self._engine.checkpoint.do_normalize:
+        if loudest > MAX_PLAUSIBLE_AMPLITUDE and not self._engine.checkpoint.do_normalize:
             return AsrError(
                 ErrorCode.NON_FINITE_SAMPLES,
                 f"amplitudes of up to {loudest:.1e} overflow the network; full scale is 1",

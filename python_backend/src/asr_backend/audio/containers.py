@@ -10,14 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import av
 import numpy as np
 import numpy.typing as npt
-from av.audio.stream import AudioStream
-from av.container import InputContainer
-from av.error import FFmpegError
 
 from asr_backend.audio.format import (
     MAX_CHANNELS,
@@ -26,9 +22,13 @@ from asr_backend.audio.format import (
     Channel,
     Samples,
 )
+from asr_backend.audio.libav import AudioStream, FFmpegError, av
 from asr_backend.audio.limits import AudioLimits
 from asr_backend.audio.mixing import to_mono
 from asr_backend.errors import AsrError, ErrorCode, rounded_up
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 # fmt: off
 DEMUXERS = (

@@ -18,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 from asr_backend.acoustic.engine.probe import TOLERANCES, Probe
 from asr_backend.acoustic.engine.torch_engine import TorchEngine, fold_weight_norms
 from asr_backend.acoustic.engine.weights import check_finite
+from asr_backend.acoustic.features import Emissions
 from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.checkpoint.files import CheckpointError
 
@@ -44,7 +45,7 @@ class Engine(Protocol):
     max_windows: int | None
     overflows: int
 
-    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[Emissions]:
         """Run one padded forward in the language used last, at first the checkpoint's own.
 
         The engine keeps no window, and nothing made from one, after the call.
@@ -54,8 +55,8 @@ class Engine(Protocol):
                 checkpoint's receptive field long, of any lengths and in any order.
 
         Returns:
-            For each window float32 [frames, vocabulary], the log-softmax that the clip would have
-            alone. It is not finite where the network overflows, in fp32 too.
+            For each window the log-softmax that the clip would have alone. It is not finite where
+            the network overflows, in fp32 too.
 
         Raises:
             MemoryError: the batch does not fit; fewer windows may.

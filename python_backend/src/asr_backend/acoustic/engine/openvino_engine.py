@@ -27,7 +27,7 @@ from torch import nn
 
 from asr_backend.acoustic.engine.first_norm import FirstNorm
 from asr_backend.acoustic.engine.grouped_conv import widen_narrow_groups
-from asr_backend.acoustic.features import log_softmax, network_input
+from asr_backend.acoustic.features import Emissions, log_softmax, network_input
 from asr_backend.checkpoint.description import Checkpoint
 
 # With this package at hand, an import of OpenVINO is reported to its makers.
@@ -39,7 +39,7 @@ GROUP_SIZE = 128
 """Values of a frame that share one scale in int8; it divides every published layer's width."""
 
 _END = 2**31 - 1
-_UNTOUCHED = np.float32(-1.2345e30)
+_OUTPUT_SENTINEL = np.float32(-1.2345e30)
 """No logit, so that an output which was not written can be told."""
 
 _SAME_MODULES = frozenset({"wav2vec2", "hubert", "unispeech", "unispeech-sat"})
@@ -105,28 +105,28 @@ class OpenVinoEngine:
         """See Engine; `reproduces` refuses what has adapters."""
         raise NotImplementedError("networks with language adapters run on torch")
 
-    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[Emissions]:
         """See Engine."""
         return [self._run(network_input(window, self.checkpoint)) for window in windows]
 
-    def _run(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _run(self, values: npt.NDArray[np.float32]) -> Emissions:
         frames = self.checkpoint.frame_count(values.size)
         padded_frames = bucket(frames)
         heard = self._padded_samples(values.size)
         samples = np.zeros((1, heard), np.float32)
         # Samples behind the last frame count in the norms alone.
         samples[0, : values.size] = values[:heard]
-        own = np.zeros((1, padded_frames, 1), np.float32)
-        own[:, :frames] = 1
-        inputs = [samples, own]
+        valid_frames = np.zeros((1, padded_frames, 1), np.float32)
+        valid_frames[:, :frames] = 1
+        inputs = [samples, valid_frames]
         if self._first_norm is not None:
             inputs += self._scale_and_shift(self._first_norm, values)
         before = self._request.get_output_tensor(0).data
-        before[:, :1, :1] = _UNTOUCHED
+        before[:, :1, :1] = _OUTPUT_SENTINEL
         self._request.infer(inputs, share_inputs=True)
         logits = self._request.get_output_tensor(0).data
         # Where memory ends, OpenVINO may return as if all were well, with the last clip's output.
-        if logits.shape[1] != padded_frames or logits[0, 0, 0] == _UNTOUCHED:
+        if logits.shape[1] != padded_frames or logits[0, 0, 0] == _OUTPUT_SENTINEL:
             raise MemoryError(f"OpenVINO gave no output for {frames} frames")
         return log_softmax(logits[0, :frames])
 
@@ -158,8 +158,8 @@ class _Graph:
     def __init__(self, *, int8: bool) -> None:
         self._int8 = int8
         self._inputs = [ops.parameter([1, -1], np.float32), ops.parameter([1, -1, 1], np.float32)]
-        self._own = self._inputs[1]
-        nowhere = ops.multiply(ops.subtract(self._own, _constant(1)), _constant(1e4))
+        self._valid_frames = self._inputs[1]
+        nowhere = ops.multiply(ops.subtract(self._valid_frames, _constant(1)), _constant(1e4))
         self._bias = ops.reshape(nowhere, ops.constant([1, 1, 1, -1]), special_zero=False)
 
     def network(self, model: Any) -> openvino.Model:
@@ -203,7 +203,7 @@ class _Graph:
         return ops.gelu(hidden if norm is None else _norm(norm, hidden), "erf")
 
     def _encoder(self, encoder: Any, hidden: Any) -> Any:
-        hidden = ops.multiply(hidden, self._own)
+        hidden = ops.multiply(hidden, self._valid_frames)
         position = ops.gelu(_conv(encoder.pos_conv_embed.conv, _swap(hidden)), "erf")
         hidden = ops.add(hidden, _swap(position))
         stable = "Stable" in type(encoder).__name__

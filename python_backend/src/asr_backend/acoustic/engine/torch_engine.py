@@ -24,7 +24,7 @@ from asr_backend.acoustic.engine.grouped_conv import widen_narrow_groups
 from asr_backend.acoustic.engine.int8_linear import use_int8
 from asr_backend.acoustic.engine.overflow import in_fp32
 from asr_backend.acoustic.engine.padding import Padding
-from asr_backend.acoustic.features import network_input
+from asr_backend.acoustic.features import Emissions, network_input
 from asr_backend.checkpoint.description import Checkpoint
 
 # Neither the CPU's allocator nor NVIDIA's libraries have an exception class of their own for it.
@@ -98,7 +98,7 @@ class TorchEngine:
         with self._named_errors():
             self._adapters.use(language)
 
-    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[Emissions]:
         """See Engine."""
         with self._named_errors():
             outputs = self._run(windows, self._dtype)
@@ -127,7 +127,7 @@ class TorchEngine:
     def _repeat_overflows(
         self,
         windows: Sequence[npt.NDArray[np.float32]],
-        outputs: list[npt.NDArray[np.float32]],
+        outputs: list[Emissions],
     ) -> None:
         """Put fp32's output in the place of each that is not finite."""
         for index, (window, output) in enumerate(zip(windows, outputs, strict=True)):
@@ -148,7 +148,7 @@ class TorchEngine:
     @torch.inference_mode()
     def _run(
         self, windows: Sequence[npt.NDArray[np.float32]], dtype: torch.dtype
-    ) -> list[npt.NDArray[np.float32]]:
+    ) -> list[Emissions]:
         lengths = [window.size for window in windows]
         batch = self._upload(windows).to(dtype)
         mask = self._padding.start(batch, lengths)
