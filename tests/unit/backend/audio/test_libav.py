@@ -20,7 +20,7 @@ file = io.BytesIO()
 with wave.open(file, "wb") as wav:
     wav.setnchannels(1), wav.setsampwidth(2), wav.setframerate(16_000)
     wav.writeframes(spoken.tobytes())
-raw = PcmFormat("pcm_s16le", sample_rate_hz=16_000, channels=1)
+raw = PcmFormat(encoding="pcm_s16le", sample_rate_hz=16_000, channels=1)
 for data, pcm in ((file.getvalue(), None), (spoken.tobytes(), raw)):
     source = Source(data, pcm=pcm, max_bytes=10**7)
     assert (source.duration_s, source.channels) == (1.0, 1)
