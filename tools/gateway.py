@@ -1,6 +1,7 @@
 """Run asr-server with the demo checkpoint and asr-gateway in front of it, until Ctrl-C.
 
-`make gateway` runs it. Arguments go to asr-gateway.
+`make gateway` runs it. Arguments go to asr-gateway, after `--decoder=beam`: the demo checkpoint has
+a language model.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     print("starting asr-server; the gateway's address follows", flush=True)
     try:
         with local_server() as server:
-            return run(server.url, arguments)
+            return run(server.url, ["--decoder=beam", *arguments])
     except KeyboardInterrupt:
         return 130
     except RuntimeError as error:

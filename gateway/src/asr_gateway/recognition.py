@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from starlette.datastructures import State
@@ -35,7 +35,7 @@ class Options:
     @property
     def given(self) -> dict[str, Any]:
         """The options that are not None, for the recognition log."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 class Recognizer:
@@ -165,8 +165,13 @@ class _Run:
         began_s = now_s if self._began_s is None else self._began_s
         timing = {"wait": 1000 * (began_s - self._asked_s), "call": 1000 * (now_s - began_s)}
         if self.transcript is not None:
-            own = asdict(self.transcript.timing_ms)
-            timing.update({f"server_{name}": value for name, value in own.items()})
+            own = self.transcript.timing_ms
+            timing.update(
+                server_decode=own.decode,
+                server_acoustic=own.acoustic,
+                server_ctc=own.ctc,
+                server_total=own.total,
+            )
         return {name: round(value, 1) for name, value in timing.items()}
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
 import threading
 
 import httpx2
@@ -87,3 +88,11 @@ def test_a_stop_lets_requests_in_flight_finish():
             gateway.server.should_exit = True
             caller.join()
         assert answers[0].json()["text"] == "ten of clubs"
+
+
+def test_answers_do_not_wait_for_acknowledgements(server: FakeServer):
+    with running(server.url) as gateway, gateway.connect():
+        wait_until(lambda: len(gateway.server.server_state.connections) == 1)
+        [connection] = gateway.server.server_state.connections
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

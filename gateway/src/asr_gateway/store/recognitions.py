@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Delete, Engine, Update, and_, delete, insert, select, update
@@ -123,7 +123,7 @@ class RecognitionLog:
         loop = asyncio.get_running_loop()
         while self._pending:
             batch, self._pending = self._pending, []
-            rows = [asdict(entry) for entry, _ in batch]
+            rows = [dict(vars(entry)) for entry, _ in batch]
             try:
                 await loop.run_in_executor(self._writer, self._insert, rows)
             except SQLAlchemyError as error:
