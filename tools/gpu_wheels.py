@@ -26,8 +26,8 @@ SMALL = (
     *("typing-extensions", "typing-inspection", "tqdm", "hypothesis", "sortedcontainers"),
 )
 """What else the server, the client and the tests import. Not PyAV: its wheel does not fit."""
-TRITONCLIENT = "tritonclient==2.52.0"
-"""The oldest that asr_client takes; from 2.70 on it needs ml_dtypes."""
+TRITONCLIENT = "tritonclient==2.65.0"
+"""A small wheel that does not need ml_dtypes, as newer ones do."""
 _GLIBC = range(39, 4, -1)
 
 
