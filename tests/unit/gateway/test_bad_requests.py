@@ -8,9 +8,9 @@ import re
 
 import pytest
 
+from tests.support.client.waiting import wait_until
 from tests.support.gateway.bad_requests import bad_request
 from tests.support.gateway.running import RunningGateway
-from tests.unit.client.waiting import wait_until
 
 COUNT = 100
 ANSWER_S = 0.05

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from asr_client.testing import FakeServer, Fault
+from tests.support.client.waiting import wait_until
 from tests.support.gateway.running import RunningGateway, uploads
 from tests.support.recordings import FOLDER
-from tests.unit.client.waiting import wait_until
 
 WAV = (FOLDER / "cards-001-ten-of-clubs.wav").read_bytes()
 
