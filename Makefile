@@ -15,7 +15,7 @@ CONFORMANCE := build/conformance/.installed
 
 OLDEST := build/oldest/torch-2.6 build/oldest/lowest
 
-.PHONY: help setup demo serve test check test-unit test-oldest load sweep faults bench-client bench docs
+.PHONY: help setup demo serve gateway test check test-unit test-oldest load sweep faults bench-client bench docs gpu gpu-wheels
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ demo: $(INSTALLED) ## transcribe the recordings in tests/data on a real tritonse
 
 serve: $(INSTALLED) ## run the server in the foreground until Ctrl-C
 	@exec $(BIN)/asr-server
+
+gateway: $(INSTALLED) ## run the server and, at http://127.0.0.1:8080, the gateway until Ctrl-C
+	@exec $(BIN)/python -m tools.gateway
 
 check: $(INSTALLED) ## lint, types and import rules
 	@$(BIN)/ruff check .
@@ -84,6 +87,12 @@ bench: $(INSTALLED) ## the service beside its peers, 25 minutes; results in buil
 
 faults: $(INSTALLED) ## kill and stop processes of a real server at random moments; half an hour
 	@$(BIN)/python -m tools.faults
+
+gpu: $(INSTALLED) ## what a GPU is worth, in 8 minutes, to build/gpu; DEVICE=cpu only tries the parts
+	@$(BIN)/python -m benchmarks.gpu --device $(or $(DEVICE),cuda)
+
+gpu-wheels: $(INSTALLED) ## wheels for a GPU machine without a registry, in build/gpu-wheels
+	@$(BIN)/python -m tools.gpu_wheels build/gpu-wheels
 
 bench-client: $(INSTALLED) ## what the SDK makes of failures, and what a call costs; two minutes
 	@$(BIN)/python -m benchmarks.client

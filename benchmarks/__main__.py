@@ -19,7 +19,7 @@ from benchmarks.reference import reference_texts
 from benchmarks.registry import SYSTEMS, TOGETHER
 from benchmarks.report import draw, markdown, write_csv
 from benchmarks.runner import Mix, Plan, Results, measure_together
-from tools.command import count, make_parser, run, seconds
+from tools.command import count, make_parser, run_main, seconds
 from tools.machine import describe
 
 BUILD = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
@@ -99,4 +99,4 @@ def command_line() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    run(main, "benchmarks: stopped")
+    run_main(main, "benchmarks: stopped")

@@ -108,7 +108,7 @@ def _failing_servers(pipe: Connection, seed: int) -> None:
         rng = Random(seed)
         while not pipe.poll(rng.uniform(*QUIET_S)):
             network = rng.choice(networks)
-            # A reset also ends the silence of connections that nobody answers any more.
+            # A reset also ends the connections that are silent.
             rng.choice([network.reset, network.silence])()
         requests = [request.request_id for server in servers for request in server.requests]
     pipe.send(Counter(requests))

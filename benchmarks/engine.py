@@ -11,7 +11,6 @@ import argparse
 import itertools
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +27,7 @@ from asr_backend.acoustic.forward_plan import FORWARD_START_S, MAX_BATCH_AUDIO_S
 from asr_backend.checkpoint.description import load_checkpoint
 from asr_client import Client
 from benchmarks.checkpoint import SIZES, make_checkpoint
-from tools.command import make_parser
+from tools.command import make_parser, run_main
 from tools.local_server import local_server
 from tools.machine import describe
 from tools.markdown import table
@@ -193,9 +192,8 @@ def clips_table(
             )
     titles = ("audio", "engine", "seconds", f"{REFERENCE} / it", f"{PEER} / it")
     return (
-        f"One clip at a time, medians of {rounds} runs in turn. Processor seconds are those of\n"
-        "all cores together; other work on the machine changes them less than seconds by the\n"
-        "clock.\n\n"
+        f"One clip at a time, medians of {rounds} runs in turn. Processor seconds are the sum\n"
+        "over all cores. Other work on the machine changes them less than seconds by the clock.\n\n"
         f"{table([*titles, 'processor seconds', f'{REFERENCE} / it'], rows)}\n"
     )
 
@@ -289,4 +287,4 @@ def through_grpc(folder: Path, run: Callable[[Samples], Any], callers: int) -> s
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

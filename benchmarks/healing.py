@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from tools.command import make_parser
+from tools.command import make_parser, run_main
 from tools.local_server import LocalServer, local_server
 from tools.machine import describe
 from tools.markdown import head, row
@@ -64,7 +64,7 @@ def rows(kills: int) -> Iterator[tuple[str, list[float]]]:
         yield f"a killed `{model}` replaced", values
 
 
-def main() -> None:
+def main() -> int:
     """Print the table."""
     parser = make_parser("benchmarks.healing", __doc__)
     parser.add_argument(
@@ -75,7 +75,8 @@ def main() -> None:
     for name, values in rows(arguments.kills):
         median, longest = statistics.median(values), max(values)
         print(row(name, f"{median:.1f}", f"{longest:.1f}"), flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

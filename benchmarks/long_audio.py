@@ -35,7 +35,7 @@ import psutil
 from asr_client import Client
 from benchmarks.engine import in_seconds
 from load_tests.run.corpus import Clip, build_corpus
-from tools.command import make_parser
+from tools.command import make_parser, run_main
 from tools.local_server import LocalServer, local_server
 from tools.processes import repeated
 from tools.word_errors import word_error_rate
@@ -234,7 +234,7 @@ def _clip(utterances: Sequence[Clip], length_s: int) -> bytes:
     return flac(samples[: length_s * RATE_HZ])
 
 
-def main() -> None:
+def main() -> int:
     """Print the table."""
     parser = make_parser("benchmarks.long_audio", __doc__)
     parser.add_argument("--minutes", type=float, default=60, help="of the long recording")
@@ -249,7 +249,8 @@ def main() -> None:
     with open(os.devnull, "wb") as log, local_server(f"--frontends={FRONTS}", log=log) as server:
         for row in measure(server, whole, part, arguments.files):
             print(f"| {row} |", flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -16,7 +16,7 @@ from load_tests.report.slo import parse_slo
 from load_tests.run.arrivals import Arrivals
 from load_tests.run.options import RUN, add_options
 from load_tests.run.scenarios import SCENARIOS
-from tools.command import count, count_or_zero, make_parser, run, writable
+from tools.command import count, count_or_zero, make_parser, run_main, writable
 from tools.local_server import LocalServer, free_ports, local_server
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -96,4 +96,4 @@ def command_line() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    run(main, "load_tests: stopped")
+    run_main(main, "load_tests: stopped")

@@ -21,7 +21,7 @@ from pathlib import Path
 from load_tests.perf_analyzer_data import as_sent, input_data
 from load_tests.run.closed_loop import closed_loop
 from load_tests.run.corpus import Clip, build_corpus
-from tools.command import make_parser
+from tools.command import make_parser, run_main
 from tools.local_server import local_server
 
 WINDOWS = 3
@@ -126,4 +126,4 @@ def command_line() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -29,7 +29,7 @@ def make_parser(module: str, doc: str | None, epilog: str = "") -> argparse.Argu
     )
 
 
-def run(main: Callable[[], int], stopped: str = "stopped") -> NoReturn:
+def run_main(main: Callable[[], int], stopped: str = "stopped") -> NoReturn:
     """Exit with the status of `main`, or after SIGTERM or Ctrl-C with the status of a shell.
 
     SIGTERM raises SystemExit, so that `with` blocks stop the servers that they have started.

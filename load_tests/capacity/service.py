@@ -58,14 +58,13 @@ class Service:
 
 
 def read_service(points: Sequence[Point], cores: int) -> Service:
-    """Read the costs off points with figures.
+    """Derive the costs from points with figures.
 
     The two costs of a forward are the least squares of the processor time of `wav2vec2` over
-    forwards and padded seconds, with no cost below 0. An engine that takes one window a forward
-    never shows more; its forwards are of one mean length at every point, so that the two cannot be
-    told apart, and all counts to the seconds. `second_thread` comes from points whose forwards had
-    a second thread and free cores to run it on; without such it is SECOND_THREAD. All others are
-    means.
+    forwards and padded seconds, with no cost below 0. An engine that takes one window a forward has
+    forwards of one mean length at every point; the two cannot be separated then, and the whole cost
+    is put on the seconds. `second_thread` comes from points whose forwards had a second thread and
+    free cores to run it on; without such points it is SECOND_THREAD. All others are means.
 
     Args:
         points: of one sweep; forwards on GPUs do not count among the costs of cores.
@@ -118,7 +117,7 @@ class Gpu:
 
 
 def read_gpu(points: Sequence[Point]) -> Gpu | None:
-    """Read a GPU off the forwards of a sweep's points on GPUs; None where there is none of them.
+    """Derive the speed of a GPU from a sweep's points on GPUs; None without such points.
 
     Points with one instance are taken, whose forwards have the GPU for themselves.
     """

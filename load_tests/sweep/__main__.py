@@ -29,7 +29,7 @@ from tools.command import (
     count,
     count_or_zero,
     make_parser,
-    run,
+    run_main,
     seconds,
     seconds_or_zero,
     several,
@@ -171,4 +171,4 @@ def _device(text: str) -> str:
 
 
 if __name__ == "__main__":
-    run(main, "sweep: stopped; the same command goes on where it was")
+    run_main(main, "sweep: stopped; the same command goes on where it was")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from load_tests.sweep.settings import FIELDS, ServerSetting, every_setting
+from load_tests.sweep.settings import FIELDS, ServerSetting
 
 ASR_SERVER = Path(sys.executable).with_name("asr-server")
 
@@ -69,5 +70,9 @@ def read_defaults(described: Mapping[str, Any]) -> Defaults:
 
 
 def plan(named: Mapping[str, Sequence[Any]], defaults: Defaults) -> list[ServerSetting]:
-    """Every combination of the values named, with the server's own value for the rest."""
-    return every_setting({name: named.get(name) or [defaults.settings[name]] for name in FIELDS})
+    """Every combination of the named values; fields without one have the server's own value."""
+    values = [named.get(name) or [defaults.settings[name]] for name in FIELDS]
+    return [
+        ServerSetting(**dict(zip(FIELDS, chosen, strict=True)))
+        for chosen in itertools.product(*values)
+    ]

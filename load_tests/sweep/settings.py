@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}
 """The sweep's word for a kind of device, and asr-server's."""
@@ -56,14 +54,6 @@ class ServerSetting:
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(ServerSetting))
-
-
-def every_setting(values: Mapping[str, Sequence[Any]]) -> list[ServerSetting]:
-    """Every combination of `values`, which has a list for each field of ServerSetting."""
-    return [
-        ServerSetting(**dict(zip(FIELDS, chosen, strict=True)))
-        for chosen in itertools.product(*(values[name] for name in FIELDS))
-    ]
 
 
 def name_apart(settings: Sequence[ServerSetting]) -> dict[ServerSetting, str]:

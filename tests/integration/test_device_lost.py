@@ -27,11 +27,11 @@ CLIP = recordings.wav(recordings.pcm("go-forward-ten-meters.wav"))
 MODEL = """
 from pathlib import Path
 import triton_python_backend_utils as pb_utils
-from asr_backend.acoustic.model import AcousticModel
+from asr_backend.acoustic.model import Wav2Vec2Model
 
 class TritonPythonModel:
     def initialize(self, args):
-        self._model = AcousticModel.from_triton(args, pb_utils)
+        self._model = Wav2Vec2Model.from_triton(args, pb_utils)
         engine = self._model._engine
         run = engine._run
         ended = False

@@ -1,4 +1,4 @@
-"""What callers see when processes die, and when the server is told to stop."""
+"""What callers see when processes die, and when the server stops."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_RETRY = RetryPolicy(max_attempts=1)
 
 @pytest.fixture
 def server_log(tmp_path: Path) -> Iterator[Path]:
-    """What the server says; printed when the test is over."""
+    """The server's log; printed when the test ends."""
     path = tmp_path / "server.log"
     yield path
     sys.stderr.write(path.read_text(encoding="utf-8", errors="replace"))
@@ -84,10 +84,10 @@ def test_a_dead_acoustic_model_costs_latency_and_no_work(
         assert [one.result().text for one in short] == [clip] * 7
         assert long.result().text == whole
         words = lecture.result().words
-    # No window of the lecture is missing, of which each has 10 s at least...
+    # No window of the lecture is missing, each of which has at least 10 s...
     times_s = [0.0, *(word.start_s for word in words), lecture.result().duration_s]
     assert max(later - earlier for earlier, later in itertools.pairwise(times_s)) < 10
-    # ...and none was heard twice but the few that were in work.
+    # ...and only the few that were in flight were computed twice.
     assert heard_s(fragile_server) - before_s < 1.1 * (2400 + 200)
     wait_until(lambda: fragile_server.health()[0] == 200, "ready again")
     assert asr_status(fragile_server).returncode == 0
@@ -131,7 +131,7 @@ def test_a_dead_front_fails_its_own_calls_only(fragile_server: LocalServer, clie
     fresh = {stub.pid for stub in fragile_server.stubs("transcribe")}
     assert victim.pid not in fresh
     assert len(fresh - {survivor.pid}) == 2
-    # The old front that lived on has nothing to do, and holds up no stop.
+    # The surviving old front is idle, and does not delay a stop.
     assert fragile_server.stop() == 0
 
 

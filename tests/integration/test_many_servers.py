@@ -1,4 +1,4 @@
-"""One of two servers is killed or stands still, and comes back, and no caller notices."""
+"""One of two servers is killed or stands still, and comes back; no caller notices."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 CALLERS = 16
 FEW_CALLERS, CALLS = 4, 200
 MIN_DEADLINE_S = 4.0
-MOST_FAILED = 2
+MAX_FAILED = 2
 CLIP = recordings.wav(recordings.pcm("cards-004-five-five.wav"))
 FLAGS = ("--frontends=1", "--threads=1")
 
@@ -118,8 +118,8 @@ def failures(client: Client) -> list[bool]:
 
 
 def check(failed: list[bool]) -> None:
-    assert sum(failed) <= MOST_FAILED
-    # Whoever comes first cannot know; later on nobody may fail.
+    assert sum(failed) <= MAX_FAILED
+    # The first callers cannot know; no later call may fail.
     assert not any(failed[CALLS // 2 :])
 
 
@@ -151,6 +151,6 @@ def test_a_server_that_stands_still_costs_two_of_200_calls_at_most(server: Local
 
 
 def ask(client: Client) -> tuple[ServerHealth, ...]:
-    """What the client knows of its servers after one more call."""
+    """The client's view of its servers after one more call."""
     client.transcribe(CLIP)
     return client.servers

@@ -29,7 +29,7 @@ def is_whole(server: DummyServer) -> bool:
 
 @pytest.mark.parametrize("model", ["wav2vec2", "transcribe"])
 def test_an_instance_that_stands_still_is_replaced(tmp_path, model):
-    """Idle and at work; before, the server called itself ready for as long as it stood."""
+    """Idle and busy; before, the server reported ready for as long as the process stood still."""
     with dummy_server(tmp_path, "--instances=1", "--frontends=1", hang_s=HANG_S) as server:
         assert server.call(model) > 0
         for at_work in (False, True):
@@ -75,7 +75,7 @@ def test_a_tritonserver_that_ends_or_hangs_is_replaced(tmp_path):
             fault(server.triton())
             wait_for(lambda: server.ready()[0] == 503)
             assert server.ready()[1]["state"] == "restarting"
-            # Its calls have ended by then, with a status that the contract says to send again.
+            # By then its calls have ended, with a status that may be sent again.
             error = call.result()
             assert isinstance(error, InferenceServerException)
             assert "UNAVAILABLE" in str(error.status())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -10,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from asr_client import AsyncClient, TlsConfig
-from asr_gateway import __version__, auth, health
+from asr_gateway import __version__, auth, health, recognition_log
 from asr_gateway.admission import Admission
 from asr_gateway.console import StartError
-from asr_gateway.errors import ApiError
+from asr_gateway.errors import ApiError, bad_field
 from asr_gateway.front_door import FrontDoor
 from asr_gateway.health import Readiness
 from asr_gateway.limits import Limits
@@ -26,6 +28,9 @@ from asr_gateway.openai import models, transcriptions
 from asr_gateway.recognition import Recognizer
 from asr_gateway.served_model import ServedModel
 from asr_gateway.settings import Settings
+from asr_gateway.store.database import open_store
+from asr_gateway.store.recognitions import RecognitionLog
+from asr_gateway.store.retention import keep_expiring
 
 LARGE_FILES_AT_ONCE = 2
 """So many files of the largest size may be in memory at once, or smaller ones of that sum."""
@@ -41,6 +46,7 @@ class Gateway:
     readiness: Readiness
     served: ServedModel
     recognizer: Recognizer
+    log: RecognitionLog
 
 
 def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
@@ -52,6 +58,7 @@ def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
     access = _server_access(settings)
     limits = Limits(metrics)
     admit = auth.admission(settings, limits)
+    store = open_store(settings.store_url)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -65,7 +72,12 @@ def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
                     **access,
                 )
             )
-            app.state.gateway = _assemble(settings, metrics, client, limits)
+            log = RecognitionLog(store, metrics)
+            stack.callback(store.dispose)
+            stack.push_async_callback(log.close)
+            await stack.enter_async_context(_running(_expiring(log, settings)))
+            app.state.gateway = _assemble(settings, metrics, client, limits, log)
+            await stack.enter_async_context(_running(app.state.gateway.served.learn()))
             yield
 
     app = FastAPI(
@@ -77,12 +89,20 @@ def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
     app.include_router(health.router)
     app.include_router(transcriptions.router)
     app.include_router(models.router)
+    app.include_router(recognition_log.router)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _bad_parameter)
     app.add_middleware(FrontDoor, admit=admit, metrics=metrics)
     return app
 
 
-def _assemble(settings: Settings, metrics: Metrics, client: AsyncClient, limits: Limits) -> Gateway:
+def _assemble(
+    settings: Settings,
+    metrics: Metrics,
+    client: AsyncClient,
+    limits: Limits,
+    log: RecognitionLog,
+) -> Gateway:
     served = ServedModel(client)
     admission = Admission(
         max_calls=settings.max_at_once,
@@ -95,8 +115,26 @@ def _assemble(settings: Settings, metrics: Metrics, client: AsyncClient, limits:
         limits=limits,
         readiness=Readiness(client),
         served=served,
-        recognizer=Recognizer(client, admission, limits, served, metrics),
+        recognizer=Recognizer(
+            client, admission, limits, served, metrics, log, log_text=settings.log_text
+        ),
+        log=log,
     )
+
+
+def _expiring(log: RecognitionLog, settings: Settings) -> Coroutine[Any, Any, None]:
+    return keep_expiring(log, keep_s=settings.keep_log_s, keep_text_s=settings.keep_text_s)
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Work in the background of the block."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _server_access(settings: Settings) -> dict[str, Any]:
@@ -122,3 +160,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
     answer = ApiError(error.status_code, message, code="not_found").response
     answer.headers.update(error.headers or {})
     return answer
+
+
+async def _bad_parameter(request: Request, error: Exception) -> Response:
+    """A parameter of the path or the query that is not valid, in OpenAI's form."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = str(first["loc"][-1])
+    return bad_field(name, f"The parameter {name} is not valid: {first['msg']}.").response

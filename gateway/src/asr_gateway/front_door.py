@@ -75,6 +75,17 @@ class _Visit:
     ) -> None:
         self._metrics.in_flight.inc()
         try:
+            await self._answered(app, admit)
+        except ClientDisconnect:
+            self._status = self._status or GONE
+        finally:
+            self._metrics.in_flight.dec()
+            self._note()
+
+    async def _answered(
+        self, app: ASGIApp, admit: Callable[[str, Headers, dict[str, Any]], None]
+    ) -> None:
+        try:
             admit(self._scope["path"], self._headers, self._state)
             await app(self._scope, self._receive, self._answer)
         except ApiError as error:
@@ -83,13 +94,10 @@ class _Visit:
             # The stop has taken its longest time, or a second signal came.
             await self._refuse(unavailable("The gateway stops.", code="stopping"))
         except ClientDisconnect:
-            self._status = self._status or GONE
+            raise
         except Exception:
             logger.exception("request %s failed", self._state["request_id"])
             await self._refuse(internal_error(self._state["request_id"]))
-        finally:
-            self._metrics.in_flight.dec()
-            self._note()
 
     async def _answer(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -98,7 +106,11 @@ class _Visit:
             headers[REQUEST_ID] = self._state["request_id"]
             if call_id := self._state.get("call_id"):
                 headers[CALL_ID] = call_id
-        await self._send(message)
+        try:
+            await self._send(message)
+        except Exception as error:
+            # The connection takes no answer any more: it is closed, or its request was broken.
+            raise ClientDisconnect from error
 
     async def _refuse(self, error: ApiError) -> None:
         if self._status:
@@ -116,7 +128,8 @@ class _Visit:
             logger.info(
                 "%s %s %s %.0f ms key=%s request=%s call=%s",
                 self._scope["method"],
-                self._scope["path"],
+                # As it was sent: a decoded path could hold line breaks.
+                self._scope["raw_path"].decode("ascii", "backslashreplace"),
                 status,
                 took_s * 1000,
                 getattr(self._state.get("caller"), "name", "-"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from starlette.datastructures import State
@@ -17,6 +17,7 @@ from asr_gateway.errors import from_asr_error
 from asr_gateway.limits import Limits
 from asr_gateway.metrics import Metrics
 from asr_gateway.served_model import ServedModel
+from asr_gateway.store.recognitions import Entry, RecognitionLog, new_id
 from asr_gateway.uploads import Upload
 
 _T = TypeVar("_T")
@@ -34,7 +35,7 @@ class Options:
     @property
     def given(self) -> dict[str, Any]:
         """The options that are not None, for the recognition log."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 class Recognizer:
@@ -46,6 +47,8 @@ class Recognizer:
         limits: of the keys.
         served: is told which model answered.
         metrics: of the gateway.
+        log: gets an entry for each recognition.
+        log_text: whether entries have the transcript.
     """
 
     def __init__(
@@ -55,12 +58,17 @@ class Recognizer:
         limits: Limits,
         served: ServedModel,
         metrics: Metrics,
+        log: RecognitionLog,
+        *,
+        log_text: bool,
     ) -> None:
         self._client = client
         self._admission = admission
         self._limits = limits
         self._served = served
         self._metrics = metrics
+        self._log = log
+        self._log_text = log_text
 
     async def recognize(self, upload: Upload, options: Options, request: State) -> Transcript:
         """Transcribe a recording.
@@ -73,21 +81,24 @@ class Recognizer:
         Raises:
             ApiError: what the caller is answered when the call failed.
         """
-        outcome = "cancelled"
+        run = _Run()
         try:
             async with self._admission.slot(upload.size):
+                run.began()
                 transcript = await self._call(upload, options)
-            outcome = "succeeded"
-            request.call_id = transcript.request_id
         except AsrError as error:
-            outcome = (error.code or error.status).lower()
-            request.call_id = error.request_id
+            run.failed(error)
             raise from_asr_error(error, hotwords=options.hotwords is not None) from error
+        else:
+            run.succeeded(transcript)
         finally:
-            self._metrics.recognitions.labels(outcome).inc()
+            request.call_id = run.call_id
+            self._metrics.recognitions.labels(run.outcome).inc()
+            written = self._log.add(self._entry(upload, options, request, run))
         self._limits.heard(request.caller, transcript.duration_s)
         self._metrics.audio_seconds.inc(transcript.duration_s)
         self._served.saw(transcript.model)
+        await written
         return transcript
 
     async def _call(self, upload: Upload, options: Options) -> Transcript:
@@ -99,6 +110,69 @@ class Recognizer:
             )
         finally:
             self._metrics.recognition_seconds.observe(time.perf_counter() - began_s)
+
+    def _entry(self, upload: Upload, options: Options, request: State, run: _Run) -> Entry:
+        heard = run.transcript
+        logged = options.given
+        if options.hotwords is not None:
+            # The words that somebody listens for are not for the log.
+            logged["hotwords"] = len(options.hotwords)
+        return Entry(
+            id=new_id(),
+            created_at=time.time(),
+            key=request.caller.name,
+            audio_s=heard.duration_s if heard else None,
+            audio_bytes=upload.size,
+            audio_sha256=upload.sha256,
+            model=heard.model.id if heard else None,
+            revision=heard.model.revision if heard else None,
+            fingerprint=None,
+            options=logged,
+            outcome=run.outcome,
+            timing_ms=run.timing_ms,
+            request_id=request.request_id,
+            call_id=run.call_id,
+            text=heard.text if heard and self._log_text else None,
+        )
+
+
+class _Run:
+    """What a recognition came to, and where its time went."""
+
+    def __init__(self) -> None:
+        self.outcome = "cancelled"
+        self.call_id: str | None = None
+        self.transcript: Transcript | None = None
+        self._asked_s = time.perf_counter()
+        self._began_s: float | None = None
+
+    def began(self) -> None:
+        self._began_s = time.perf_counter()
+
+    def succeeded(self, transcript: Transcript) -> None:
+        self.outcome = "succeeded"
+        self.call_id = transcript.request_id
+        self.transcript = transcript
+
+    def failed(self, error: AsrError) -> None:
+        self.outcome = (error.code or error.status).lower()
+        self.call_id = error.request_id
+
+    @property
+    def timing_ms(self) -> dict[str, float]:
+        """`wait` for other recordings, `call` to asr-server, and asr-server's own."""
+        now_s = time.perf_counter()
+        began_s = now_s if self._began_s is None else self._began_s
+        timing = {"wait": 1000 * (began_s - self._asked_s), "call": 1000 * (now_s - began_s)}
+        if self.transcript is not None:
+            own = self.transcript.timing_ms
+            timing.update(
+                server_decode=own.decode,
+                server_acoustic=own.acoustic,
+                server_ctc=own.ctc,
+                server_total=own.total,
+            )
+        return {name: round(value, 1) for name, value in timing.items()}
 
 
 async def unless_gone(receive: Callable[[], Awaitable[Any]], work: Coroutine[Any, Any, _T]) -> _T:

@@ -1,4 +1,4 @@
-"""`transcribe`: an audio file's bytes to its words. The work is in asr_backend.front.transcribe."""
+"""`transcribe`: transcribes audio files. The code is in asr_backend.front.transcribe."""
 
 import triton_python_backend_utils as pb_utils
 

@@ -2,12 +2,12 @@
 
 import triton_python_backend_utils as pb_utils
 
-from asr_backend.acoustic.model import AcousticModel
+from asr_backend.acoustic.model import Wav2Vec2Model
 
 
 class TritonPythonModel:
     def initialize(self, args):
-        self._model = AcousticModel.from_triton(args, pb_utils)
+        self._model = Wav2Vec2Model.from_triton(args, pb_utils)
 
     def execute(self, requests):
         self._model.execute(requests)

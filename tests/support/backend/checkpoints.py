@@ -1,4 +1,4 @@
-"""Small checkpoints with random weights, shaped like the published ones, written for tests."""
+"""Writes small checkpoints with random weights, shaped like the published ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SYMBOLS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ")
 def write_settings(
     folder: Path, config: dict[str, Any], *, do_normalize: bool = True, rate: int = 16_000
 ) -> Path:
-    """The files beside the weights."""
+    """Write the files other than the weights."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         "config.json": config,
@@ -41,7 +41,7 @@ TINY: dict[str, Any] = {
     "pad_token_id": 0,
 }
 
-# Shaped like published checkpoints in all but size: model type, and what sets each apart.
+# Like published checkpoints in everything except size: the model type, and its settings.
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "base-960h": ("wav2vec2", {"feat_extract_norm": "group", "do_stable_layer_norm": False}),
     "large-960h-lv60-self": (

@@ -1,4 +1,4 @@
-"""Submitted bytes through the decoder, in one array or refused."""
+"""Decodes submitted bytes into one array, or returns the refusal."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def source(
     sample_rate: int = 16_000,
     channels: int = 1,
 ) -> Source:
-    """A file, or raw PCM where an encoding is given."""
+    """A file, or raw PCM if an encoding is given."""
     pcm = encoding and PcmFormat(encoding=encoding, sample_rate_hz=sample_rate, channels=channels)
     return Source(data, pcm=pcm, max_bytes=limits.max_audio_bytes)
 

@@ -1,4 +1,4 @@
-"""A double of Triton's `triton_python_backend_utils`, as strict as the real one where it matters.
+"""A double of Triton's `triton_python_backend_utils`, as strict as the real module.
 
 Used as a module: `pb_utils = PbUtils()`.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 
 class TritonError:
-    """An error with the status that it travels with."""
+    """An error with its status."""
 
     INTERNAL, INVALID_ARG, UNAVAILABLE, CANCELLED = (
         "INTERNAL",
@@ -54,7 +54,7 @@ class Tensor:
 
 
 class TritonModelException(Exception):
-    """What most calls of the real module raise."""
+    """The exception of most calls of the real module."""
 
 
 class InferenceResponse:
@@ -75,16 +75,16 @@ class InferenceResponse:
 
 
 class SharedMemory:
-    """What a front and Triton share."""
+    """The memory that a front and Triton share."""
 
     free: float = math.inf
-    """Bytes that are left for tensors."""
+    """Free bytes for tensors."""
     asked: int = 0
     """How often there was no room."""
 
     @classmethod
     def put(cls, tensors: list[Tensor]) -> None:
-        """Give tensors a place which they keep, or raise as Triton does."""
+        """Give tensors a place, which they keep, or raise like Triton."""
         for tensor in tensors:
             values = tensor.as_numpy()
             size = sum(map(len, values.flat)) if values.dtype == object else values.nbytes
@@ -97,7 +97,7 @@ class SharedMemory:
 
 
 class InferenceRequest:
-    """A call of a model from inside a model; the one that tests make is of a model that is not."""
+    """A call of a model from inside a model. Tests call a model that does not exist."""
 
     def __init__(
         self, *, model_name: str, requested_output_names: list[str], inputs: list[Tensor]
@@ -147,21 +147,21 @@ class ResponseSender:
 
 @dataclass
 class Caller:
-    """Who waits for an answer, or does not any more."""
+    """The caller, who waits for the answer or has gone."""
 
     cancelled: bool
     is_closed: bool = False
-    """Whether a final response was sent, or tried to be."""
+    """Whether a final response was sent, or a try was made."""
     response: InferenceResponse | None = None
 
     def is_cancelled(self) -> bool:
-        # In Triton 24.10 that is a use of freed memory, which ends tritonserver.
+        # In Triton 24.10 this uses freed memory, which crashes tritonserver.
         assert not self.is_closed, "is_cancelled after the final response"
         return self.cancelled
 
 
 class Request:
-    """A request with its inputs; `response` is what it was answered with."""
+    """A request with its inputs; `response` is its answer."""
 
     def __init__(
         self,

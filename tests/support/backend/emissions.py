@@ -1,4 +1,4 @@
-"""Emissions made by hand, and a checkpoint without weights that they belong to."""
+"""Emissions made by hand, and a checkpoint without weights for them."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def emissions(
 
 
 def spell(text: str) -> list[str]:
-    """One frame a letter; `_` is the blank and a space the delimiter."""
+    """One frame for each letter; `_` is the blank and a space is the delimiter."""
     return [{"_": "<pad>", " ": "|"}.get(letter, letter) for letter in text]

@@ -32,7 +32,7 @@ def wav(
     is_float: bool = False,
     stated_bytes: int | None = None,
 ) -> bytes:
-    """A WAV file around samples as they are stored, whatever its header then claims."""
+    """A WAV file with these samples; its header may state anything."""
     stated = len(data) if stated_bytes is None else stated_bytes
     frame = channels * bits // 8
     header = struct.pack(
@@ -102,7 +102,7 @@ def encode(
 
 
 def mov_with_samples_elsewhere(movie: bytes, name: str) -> bytes:
-    """Empty a QuickTime movie of its samples and name a file beside it that has them."""
+    """Move the samples of a QuickTime movie to another file, which the movie names."""
     path = name.encode()
     alias = bytes(50) + bytes([len(path)]) + path.ljust(63, b"\0") + bytes(16)
     alias += struct.pack(">HH16x", 1, 1)

@@ -1,4 +1,4 @@
-"""A front on doubles, and audio of which it can spell the words."""
+"""A front with doubles of Triton and the network, and audio whose words it can spell."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PCM = {"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1}
 
 
 def levels(text: str) -> bytes:
-    """PCM in which each frame's level is the number of its symbol, a blank behind each letter."""
+    """PCM in which each frame's level is the number of its symbol; a blank follows each letter."""
     symbols = [symbol for letter in text for symbol in (*spell(letter), "<pad>")]
     ids = [BASE_VOCABULARY.index(symbol) for symbol in symbols]
     return np.repeat(np.array([*ids, 0], "<i2") * 1000, STRIDE).tobytes()
@@ -61,7 +61,7 @@ class Reader:
 
 
 class Front:
-    """A front on the double of Triton."""
+    """A front with the double of Triton."""
 
     def __init__(
         self,

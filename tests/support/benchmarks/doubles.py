@@ -1,4 +1,4 @@
-"""Systems that answer at once, or as they are told."""
+"""Systems that answer at once, or with given answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FakeSystem:
         *,
         at_once: Sequence[int] = (1,),
         takes_batches: bool = False,
-        hear: Callable[[bytes], str] = lambda wav: "a text",
+        transcribe: Callable[[bytes], str] = lambda wav: "a text",
         took_s: float | None = None,
         cannot_start: str = "",
     ) -> None:
@@ -29,7 +29,7 @@ class FakeSystem:
         self.takes_batches = takes_batches
         self.stopped = False
         self.call_sizes: list[int] = []
-        self._hear = hear
+        self._transcribe = transcribe
         self._took_s = took_s
         self._cannot_start = cannot_start
 
@@ -40,7 +40,7 @@ class FakeSystem:
 
     def call(self, wavs: Sequence[bytes]) -> Answer:
         self.call_sizes.append(len(wavs))
-        return Answer(texts=[self._hear(wav) for wav in wavs], took_s=self._took_s)
+        return Answer(texts=[self._transcribe(wav) for wav in wavs], took_s=self._took_s)
 
     def padding(self) -> Padding:
         clips = sum(self.call_sizes)

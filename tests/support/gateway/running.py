@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 
+from asr_client.testing import FakeServer, ReceivedRequest
 from asr_gateway.app import create_app
 from asr_gateway.cli import Server, listen, uvicorn_config
 from asr_gateway.metrics import Metrics
@@ -42,8 +44,19 @@ class RunningGateway:
 
 @contextlib.contextmanager
 def running(server: str, **settings: Any) -> Iterator[RunningGateway]:
-    """Serve on a free port in front of the asr-server at an address, and stop in the end."""
-    chosen = Settings(server=server, http_port=0, **settings)
+    """Serve on a free port in front of the asr-server at an address, and stop in the end.
+
+    The store is a temporary one, unless the settings name one.
+    """
+    with tempfile.TemporaryDirectory(prefix="asr-gateway-") as folder:
+        store = f"sqlite:///{folder}/store.sqlite3"
+        chosen = Settings(server=server, http_port=0, **{"store": store, **settings})
+        with _serving(chosen) as gateway:
+            yield gateway
+
+
+@contextlib.contextmanager
+def _serving(chosen: Settings) -> Iterator[RunningGateway]:
     metrics = Metrics()
     with listen(chosen) as listener:
         config = uvicorn_config(create_app(chosen, metrics), chosen, metrics)
@@ -57,3 +70,8 @@ def running(server: str, **settings: Any) -> Iterator[RunningGateway]:
         finally:
             uvicorn_server.should_exit = True
             thread.join()
+
+
+def uploads(server: FakeServer) -> list[ReceivedRequest]:
+    """What callers sent; the gateway's own question for the model is raw silence."""
+    return [request for request in server.requests if b"pcm_s16le" not in request.options]

@@ -81,7 +81,7 @@ class Laboratory:
             self.deadly.remove((self.setting, concurrency))
             server.process.kill()
             server.process.wait()
-            raise ConnectionRefusedError("nobody answers")
+            raise ConnectionRefusedError("no answer")
         self.loads[self.setting, concurrency] += 1
         return a_slice(rtfx=self.throughputs[seed % len(self.throughputs)])
 

@@ -99,10 +99,10 @@ _EXECUTE = {
 _PROGRAM = """
 import dataclasses, sys
 from pathlib import Path
-from asr_backend.server.supervise import pulse, supervisor
+from asr_backend.server.supervise import hang_detector, supervisor
 from asr_backend.server.cli import main
 supervisor.MODELS = [dataclasses.replace(spec, idle_s=2.0) for spec in supervisor.MODELS]
-pulse.HANG_S = supervisor.HANG_S = float(sys.argv[2])
+hang_detector.HANG_S = supervisor.HANG_S = float(sys.argv[2])
 raise SystemExit(main(sys.argv[3:], packaged=Path(sys.argv[1])))
 """
 

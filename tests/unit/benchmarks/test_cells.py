@@ -29,12 +29,12 @@ def test_a_program_is_handed_batches_and_keeps_its_own_time():
 
 
 def test_a_failed_call_is_kept_and_its_audio_is_not_counted():
-    def hear(wav: bytes) -> str:
+    def transcribe(wav: bytes) -> str:
         if wav == b"\x04":
             raise ConnectionError("gone")
         return "a"
 
-    cell = Cell(system=FakeSystem(hear=hear), pid=os.getpid(), at_once=1, mix="m")
+    cell = Cell(system=FakeSystem(transcribe=transcribe), pid=os.getpid(), at_once=1, mix="m")
     cell.run_pass(CLIPS)
     assert [call.error for call in cell.calls if call.error] == ["ConnectionError: gone"]
     assert cell.passes[0].audio_s == 10
@@ -62,13 +62,13 @@ def test_the_padding_is_that_of_the_pass():
 
 
 def test_processor_time_is_counted():
-    def hear(wav: bytes) -> str:
+    def transcribe(wav: bytes) -> str:
         ends = time.process_time() + 0.05
         while time.process_time() < ends:
             pass
         return "a"
 
-    cell = Cell(system=FakeSystem(hear=hear), pid=os.getpid(), at_once=1, mix="m")
+    cell = Cell(system=FakeSystem(transcribe=transcribe), pid=os.getpid(), at_once=1, mix="m")
     cell.run_pass(CLIPS)
     assert 0.2 < cell.passes[0].cpu_s < 5
     assert cell.cpu_per_audio == cell.passes[0].cpu_s / 15

@@ -34,7 +34,7 @@ def test_budgets_of_the_tiny_network(tmp_path: Path) -> None:
     assert all(float(cell) > 0 for row in table for cell in row[2:])
 
 
-def test_what_company_changes_in_the_tiny_network(
+def test_what_batching_changes_in_the_tiny_network(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert company.main(["--size", "tiny", "--build", str(tmp_path)]) == 0

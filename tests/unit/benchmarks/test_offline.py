@@ -22,14 +22,14 @@ def load(checkpoint: Path, setting: str) -> Transcriber:
 
 @pytest.fixture
 def program() -> Iterator[Offline]:
-    made = Offline("it", load, setting="heard", at_once=(1,))
+    made = Offline("it", load, setting="text", at_once=(1,))
     yield made
     made.stop()
 
 
 def test_it_answers_counts_its_padding_and_goes_on_after_an_error(program: Offline, tmp_path: Path):
     pid = program.start(tmp_path, tmp_path)
-    assert program.call([b"one", b"two"]).texts == ["heard one", "heard two"]
+    assert program.call([b"one", b"two"]).texts == ["text one", "text two"]
     with pytest.raises(RuntimeError, match="MemoryError: too long"):
         program.call([b"poison"])
     answer = program.call([b"three"])

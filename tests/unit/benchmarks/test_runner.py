@@ -28,8 +28,8 @@ def run(*systems: FakeSystem, folder: Path) -> Results:
 
 
 def test_texts_are_compared_with_the_reference(tmp_path: Path):
-    heard = dict(zip((clip.wav for clip in CLIPS), ["one", " two ", "tree", "four"], strict=True))
-    (row,) = run(FakeSystem(hear=heard.__getitem__), folder=tmp_path).rows
+    answers = dict(zip((clip.wav for clip in CLIPS), ["one", " two ", "tree", "four"], strict=True))
+    (row,) = run(FakeSystem(transcribe=answers.__getitem__), folder=tmp_path).rows
     assert row.equal == 0.75
     assert row.character_errors == pytest.approx(1 / len("onetwothreefour"))
     assert row.padding_waste == pytest.approx(0.25)
@@ -39,8 +39,8 @@ def test_texts_are_compared_with_the_reference(tmp_path: Path):
 
 def test_texts_are_compared_with_those_of_one_clip_at_once(tmp_path: Path):
     # The warm-up calls with the shortest and the longest clip come first.
-    heard = itertools.chain(TEXTS[:1], TEXTS[3:], TEXTS, ["one", "zwei", "three", "four"])
-    system = FakeSystem(at_once=(1, 2), takes_batches=True, hear=lambda wav: next(heard))
+    answers = itertools.chain(TEXTS[:1], TEXTS[3:], TEXTS, ["one", "zwei", "three", "four"])
+    system = FakeSystem(at_once=(1, 2), takes_batches=True, transcribe=lambda wav: next(answers))
     alone, together = run(system, folder=tmp_path).rows
     assert (alone.same_as_alone, together.same_as_alone) == (1, 0.75)
 
@@ -58,10 +58,10 @@ def test_a_system_that_cannot_run_is_a_row_and_its_neighbour_runs(tmp_path: Path
 
 
 def test_a_system_whose_first_call_fails_is_a_row(tmp_path: Path):
-    def hear(wav: bytes) -> str:
+    def transcribe(wav: bytes) -> str:
         raise ConnectionError("gone")
 
-    (row,) = run(FakeSystem(hear=hear), folder=tmp_path).rows
+    (row,) = run(FakeSystem(transcribe=transcribe), folder=tmp_path).rows
     assert row.note == "its first call failed: ConnectionError: gone"
 
 

@@ -15,10 +15,7 @@ def server() -> Iterator[FakeServer]:
 
 
 @pytest.fixture(scope="module")
-def gateway(
-    server: FakeServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningGateway]:
+def gateway(server: FakeServer) -> Iterator[RunningGateway]:
     """A gateway without keys, which the tests of a module share."""
-    folder = tmp_path_factory.mktemp("gateway")
-    with running(server.url, store=f"sqlite:///{folder}/store.sqlite3") as started:
+    with running(server.url) as started:
         yield started

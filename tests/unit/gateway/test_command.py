@@ -15,6 +15,7 @@ import pytest
 
 from asr_client.testing import FakeServer
 from tests.support.client.waiting import wait_until
+from tests.support.gateway.running import uploads
 
 PROGRAM = Path(sys.executable).with_name("asr-gateway")
 
@@ -59,7 +60,7 @@ def test_a_stop_answers_what_is_in_flight_and_ends_with_0(process: Process):
     process.server.hung = True
     caller = threading.Thread(target=lambda: answers.append(process.call()))
     caller.start()
-    wait_until(lambda: bool(process.server.requests))
+    wait_until(lambda: bool(uploads(process.server)))
     process.process.send_signal(signal.SIGTERM)
     assert process.process.stderr is not None
     lines = []
@@ -78,7 +79,7 @@ def test_a_second_signal_stops_immediately(process: Process):
     answers: list[httpx2.Response] = []
     caller = threading.Thread(target=lambda: answers.append(process.call()))
     caller.start()
-    wait_until(lambda: bool(process.server.requests))
+    wait_until(lambda: bool(uploads(process.server)))
     process.process.send_signal(signal.SIGTERM)
     assert process.process.stderr is not None
     while "stopping" not in process.process.stderr.readline():

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
 import threading
 
 import httpx2
 import pytest
 
 from asr_client.testing import FakeServer
-from asr_gateway import connections, uploads
+from asr_gateway import connections
+from asr_gateway import uploads as upload_module
 from asr_gateway.metrics import Metrics
 from tests.support.client.waiting import wait_until
-from tests.support.gateway.running import running
+from tests.support.gateway.running import running, uploads
 
 
 def test_connections_beyond_the_bound_are_refused_and_the_others_served(server: FakeServer):
@@ -55,7 +57,7 @@ def test_a_connection_without_a_request_is_closed(
 
 
 def test_an_upload_that_stops_is_ended(server: FakeServer, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(uploads, "PAUSE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(upload_module, "PAUSE_TIMEOUT_S", 0.05)
     with running(server.url) as gateway, gateway.connect() as slow:
         slow.sendall(
             b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\n"
@@ -82,7 +84,15 @@ def test_a_stop_lets_requests_in_flight_finish():
 
             caller = threading.Thread(target=call)
             caller.start()
-            wait_until(lambda: bool(server.requests))
+            wait_until(lambda: bool(uploads(server)))
             gateway.server.should_exit = True
             caller.join()
         assert answers[0].json()["text"] == "ten of clubs"
+
+
+def test_answers_do_not_wait_for_acknowledgements(server: FakeServer):
+    with running(server.url) as gateway, gateway.connect():
+        wait_until(lambda: len(gateway.server.server_state.connections) == 1)
+        [connection] = gateway.server.server_state.connections
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

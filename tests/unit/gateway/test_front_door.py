@@ -5,8 +5,9 @@ import re
 import pytest
 
 from asr_client.testing import FakeServer, Fault
-from tests.support.gateway.running import RunningGateway
+from tests.support.gateway.running import RunningGateway, uploads
 from tests.support.recordings import FOLDER
+from tests.unit.client.waiting import wait_until
 
 WAV = (FOLDER / "cards-001-ten-of-clubs.wav").read_bytes()
 
@@ -22,7 +23,7 @@ def test_the_callers_request_id_comes_back_with_the_servers(
 ):
     answer = transcribe(gateway, headers={"x-request-id": "job-7:part.2"})
     assert answer.headers["x-request-id"] == "job-7:part.2"
-    assert answer.headers["x-asr-call-id"] == server.requests[-1].request_id
+    assert answer.headers["x-asr-call-id"] == uploads(server)[-1].request_id
 
 
 @pytest.mark.parametrize("given", [None, "two words", "x" * 129, "ü", ""])
@@ -42,7 +43,7 @@ def test_a_failed_call_names_its_id_too(gateway: RunningGateway, server: FakeSer
     server.fail(Fault.CORRUPT_AUDIO)
     answer = transcribe(gateway)
     assert answer.status_code == 400
-    assert answer.headers["x-asr-call-id"] == server.requests[-1].request_id
+    assert answer.headers["x-asr-call-id"] == uploads(server)[-1].request_id
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,8 @@ def test_requests_are_counted(gateway: RunningGateway):
     before = count("/livez", "200"), count("other", "404")
     gateway.http.get("/livez")
     gateway.http.get("/nowhere/at/all")
-    assert (count("/livez", "200"), count("other", "404")) == (before[0] + 1, before[1] + 1)
+    after = (before[0] + 1, before[1] + 1)
+    wait_until(lambda: (count("/livez", "200"), count("other", "404")) == after)
 
 
 def test_the_metrics_page(gateway: RunningGateway, server: FakeServer):
@@ -94,3 +96,11 @@ def test_the_metrics_page(gateway: RunningGateway, server: FakeServer):
     assert gateway.metric("asr_gateway_server_attempts_total", status="OK") == attempts + 1
     names = set(re.findall(r"^# TYPE (\w+)", page.text, re.MULTILINE))
     assert all(name.startswith("asr_gateway_") for name in names)
+
+
+def test_a_path_cannot_forge_lines_of_the_log(
+    gateway: RunningGateway, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO", "asr_gateway")
+    gateway.http.get("/a%0Aasr-gateway%20forged")
+    assert "/a%0Aasr-gateway%20forged 404" in caplog.text

@@ -12,7 +12,7 @@ import pytest
 
 from asr_client.testing import FakeServer, Fault
 from tests.support.client.waiting import wait_until
-from tests.support.gateway.running import RunningGateway, running
+from tests.support.gateway.running import RunningGateway, running, uploads
 from tests.support.recordings import FOLDER
 
 PATH = FOLDER / "cards-001-ten-of-clubs.wav"
@@ -109,7 +109,7 @@ def test_raw_responses_carry_the_request_id(caller: Caller):
 
 def test_keywords_reach_the_beam_search(caller: Caller, server: FakeServer):
     caller.create(keywords=["clubs", "ten of hearts"])
-    sent = server.requests[-1].options
+    sent = uploads(server)[-1].options
     assert b'"decoder": "beam"' in sent or b'"decoder":"beam"' in sent
     assert b"ten of hearts" in sent
 
@@ -160,11 +160,11 @@ def test_failures(
 
 def test_what_cannot_succeed_is_not_sent_again(gateway: RunningGateway, server: FakeServer):
     caller = Caller(openai.OpenAI, gateway.url, max_retries=2)
-    before = len(server.requests)
+    before = len(uploads(server))
     server.fail(Fault.INTERNAL_ERROR)
     with pytest.raises(openai.InternalServerError):
         caller.create()
-    assert len(server.requests) == before + 1
+    assert len(uploads(server)) == before + 1
     caller.close()
 
 
@@ -193,7 +193,7 @@ def test_a_caller_who_goes_away_stops_the_work():
         caller = threading.Thread(target=call)
         caller.start()
         caller.join()
-        wait_until(lambda: bool(server.requests) and server.requests[0].ended_early.is_set())
+        wait_until(lambda: bool(uploads(server)) and uploads(server)[0].ended_early.is_set())
         wait_until(
             lambda: gateway.metric("asr_gateway_recognitions_total", outcome="cancelled") == 1
         )

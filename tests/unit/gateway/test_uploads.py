@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from asr_client.testing import FakeServer
-from tests.support.gateway.running import RunningGateway, running
+from tests.support.gateway.running import RunningGateway, running, uploads
 
 LIMIT = 3_000_000
 PATH = "/v1/audio/transcriptions"
@@ -34,17 +34,17 @@ def raw(gateway: RunningGateway, body: bytes, kind: str = "multipart/form-data; 
 def test_every_byte_arrives(gateway: RunningGateway, server: FakeServer, size: int):
     audio = b"OggS" + os.urandom(size - 4)
     assert post(gateway, audio).status_code == 200
-    sent = hashlib.sha256(server.requests[-1].audio).hexdigest()
+    sent = hashlib.sha256(uploads(server)[-1].audio).hexdigest()
     assert sent == hashlib.sha256(audio).hexdigest()
 
 
 @pytest.mark.parametrize("size", [LIMIT + 1, 2 * LIMIT])
 def test_a_file_beyond_the_limit(gateway: RunningGateway, server: FakeServer, size: int):
-    before = len(server.requests)
+    before = len(uploads(server))
     answer = post(gateway, b"OggS" + bytes(size - 4))
     assert answer.status_code == 413
     assert answer.json()["error"]["param"] == "file"
-    assert len(server.requests) == before
+    assert len(uploads(server)) == before
 
 
 def test_a_body_without_a_length_is_bounded_too(gateway: RunningGateway):
@@ -110,7 +110,7 @@ def test_other_kinds_of_bodies(gateway: RunningGateway, kind: str):
 
 
 def test_an_upload_that_breaks_off_reaches_nobody(gateway: RunningGateway, server: FakeServer):
-    before = len(server.requests)
+    before = len(uploads(server))
     with gateway.connect() as caller:
         caller.sendall(
             b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9999\r\n"
@@ -119,4 +119,4 @@ def test_an_upload_that_breaks_off_reaches_nobody(gateway: RunningGateway, serve
             + FILE % b"file"
         )
     assert post(gateway, b"OggS").status_code == 200
-    assert len(server.requests) == before + 1
+    assert len(uploads(server)) == before + 1

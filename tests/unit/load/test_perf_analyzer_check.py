@@ -48,7 +48,7 @@ def test_like_throughputs_agree(tmp_path, server, capsys):
     assert "within 30%" in capsys.readouterr().out
 
 
-def test_unlike_throughputs_do_not(tmp_path, server, capsys):
+def test_different_throughputs_do_not_agree(tmp_path, server, capsys):
     assert agree(tmp_path, server, 80.0) == 1
     assert "not within 30%" in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""The demo installs once, and ends with 0 only where all was heard as well as the card says."""
+"""The demo installs once, and ends with 0 only where the transcripts are as good as on the card."""
 
 import contextlib
 import io
@@ -16,12 +16,12 @@ from asr_client.testing import FakeServer
 from tools import demo
 
 
-def status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, stated: float, heard: str) -> int:
-    """What `make demo` ends with when a server hears the same in every recording."""
+def status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, stated: float, text: str) -> int:
+    """The exit status of `make demo` when a server gives the same text for every recording."""
 
     @contextlib.contextmanager
     def local_server(**_: object) -> Iterator[SimpleNamespace]:
-        with FakeServer(text=heard) as server:
+        with FakeServer(text=text) as server:
             yield SimpleNamespace(url=server.url)
 
     monkeypatch.setattr(demo, "local_server", local_server)
@@ -30,18 +30,18 @@ def status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, stated: float, he
 
 
 def test_words_as_good_as_the_card_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert status(monkeypatch, tmp_path, stated=0.96, heard="") == 0
+    assert status(monkeypatch, tmp_path, stated=0.96, text="") == 0
 
 
 def test_worse_words_than_the_card_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert status(monkeypatch, tmp_path, stated=0.94, heard="") == 1
+    assert status(monkeypatch, tmp_path, stated=0.94, text="") == 1
 
 
 def test_a_recording_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     recordings = [*demo.transcripts(), (tmp_path / "empty.wav", "five")]
     (tmp_path / "empty.wav").touch()
     monkeypatch.setattr(demo, "transcripts", lambda: recordings)
-    assert status(monkeypatch, tmp_path, stated=0.96, heard="") == 1
+    assert status(monkeypatch, tmp_path, stated=0.96, text="") == 1
 
 
 def test_ctrl_c_is_no_traceback(

@@ -1,4 +1,4 @@
-"""Answers of the Triton model `wav2vec2` to the requests of one batch, one for each."""
+"""Sends the responses of the Triton model `wav2vec2`: one for each request of a batch."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from asr_backend.acoustic.features import Emissions
 from asr_backend.errors import AsrError, internal_error
 from asr_backend.triton_io.errors import triton_error
 from asr_backend.triton_io.metrics import Metrics
@@ -31,8 +29,8 @@ class Answers:
         """Begin a batch."""
         self._open = list(requests)
 
-    def send(self, request: Any, log_probs: npt.NDArray[np.float32]) -> None:
-        """Answer with log-probabilities, float32 [frames, vocabulary]."""
+    def send(self, request: Any, log_probs: Emissions) -> None:
+        """Answer with a window's log-probabilities."""
         try:
             tensor = self._pb_utils.Tensor("LOG_PROBS", log_probs[None])
             self._send(request, self._pb_utils.InferenceResponse(output_tensors=[tensor]))
@@ -40,7 +38,7 @@ class Answers:
             self.fail(request, error)
 
     def fail(self, request: Any, error: Exception) -> None:
-        """Answer with an error; one that is no AsrError is a defect, which the log explains."""
+        """Answer with an error. If it is no AsrError, it is a bug, and its traceback is logged."""
         if not isinstance(error, AsrError):
             cause, error = error, internal_error()
             trace = "".join(traceback.format_exception(cause))
@@ -49,12 +47,12 @@ class Answers:
         self._send_error(request, triton_error(self._pb_utils, error))
 
     def fail_the_rest(self, error: AsrError) -> None:
-        """Answer all requests of the batch that have no answer yet."""
+        """Answer all unanswered requests of the batch."""
         for request in self._open:
             self.fail(request, error)
 
     def drop_if_cancelled(self, request: Any) -> bool:
-        """Whether nobody waits for this answer any more; then it is given."""
+        """Whether the caller has cancelled; then the request is answered."""
         if not request.is_cancelled():
             return False
         self._metrics.add("asr_cancelled_total")
@@ -66,8 +64,8 @@ class Answers:
         try:
             self._send(request, self._pb_utils.InferenceResponse(error=error))
         except Exception as failed:
-            # What leaves `execute` makes Triton answer the batch a second time, which ruins its
-            # memory.
+            # An exception that leaves `execute` makes Triton answer the batch a second time, which
+            # corrupts its memory.
             self._pb_utils.Logger.log_error(f"an answer could not be sent: {failed!r}")
 
     def _send(self, request: Any, response: Any) -> None:

@@ -7,6 +7,9 @@ import numpy.typing as npt
 
 from asr_backend.checkpoint.description import Checkpoint
 
+Emissions = npt.NDArray[np.float32]
+"""Log-probabilities of a window, float32 [frames, vocabulary]."""
+
 
 def network_input(
     window: npt.NDArray[np.float32],
@@ -52,10 +55,8 @@ def normalize(window: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> 
     out[:] = (wide - wide.mean()) / np.sqrt(wide.var() + 1e-7)
 
 
-def log_softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def log_softmax(logits: npt.NDArray[np.float32]) -> Emissions:
     """Log-probabilities over the last axis."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
-    log_probs: npt.NDArray[np.float32] = shifted - np.log(
-        np.exp(shifted).sum(axis=-1, keepdims=True)
-    )
+    log_probs: Emissions = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return log_probs

@@ -1,8 +1,8 @@
-"""The Triton model `wav2vec2`: windows of many callers in, each one's log-probabilities out.
+"""The Triton model `wav2vec2`: turns windows of many callers into log-probabilities.
 
-Triton's dynamic batcher hands over windows of unequal length. They are sorted and split into
-forwards under a budget; a window is answered when its forward is done, so that short ones do not
-wait for the batch's longest. A request that cannot be served fails alone.
+Triton's dynamic batcher delivers windows of different lengths. They are sorted and split into
+forwards under a budget. A window is answered when its forward is done, so that short windows do not
+wait for the longest of the batch. A request that cannot be served fails alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from asr_backend.acoustic.answers import Answers
 from asr_backend.acoustic.engine.device_lost import DeviceLost
+from asr_backend.acoustic.features import Emissions
 from asr_backend.acoustic.forward_plan import FORWARD_START_S, MAX_BATCH_AUDIO_S, plan_forwards
 from asr_backend.audio.format import SAMPLE_RATE_HZ
 from asr_backend.errors import AsrError, ErrorCode, rounded_up
@@ -29,8 +30,8 @@ from asr_backend.triton_io.values import model_parameters, served_checkpoint
 if TYPE_CHECKING:
     from asr_backend.acoustic.engine.loading import Engine
 
-LOUDEST = 1e6
-"""Amplitude, with full scale 1, beyond which a window that overflows is its caller's mistake."""
+MAX_PLAUSIBLE_AMPLITUDE = 1e6
+"""If a window with a larger amplitude (full scale is 1) overflows, that is the caller's mistake."""
 
 DEVICE_LOST_STATUS = 70
 """Exit status of a process whose device is lost."""
@@ -45,17 +46,18 @@ class _Window:
     language: str | None
 
 
-class AcousticModel:
+class Wav2Vec2Model:
     """One instance of `wav2vec2`.
 
     Args:
         engine: runs the network.
         pb_utils: Triton's module.
         metrics: counters that Triton exports.
-        max_window_s: the longest window taken, in seconds.
-        max_batch_audio_s: the most padded seconds of one forward; a longer window goes alone.
-        forward_start_s: what a forward costs besides its padded audio, in seconds of audio.
-        progress: what asr-server is told of this process; None tells nothing.
+        max_window_s: maximum length of a window in seconds.
+        max_batch_audio_s: maximum seconds of one forward including padding; a longer window runs
+            alone.
+        forward_start_s: fixed cost of a forward, in seconds of audio.
+        progress: reports this process's progress to asr-server; None reports nothing.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class AcousticModel:
         self._progress = progress or Progress(None)
 
     @classmethod
-    def from_triton(cls, args: dict[str, str], pb_utils: Any) -> AcousticModel:
+    def from_triton(cls, args: dict[str, str], pb_utils: Any) -> Wav2Vec2Model:
         """Load the checkpoint that Triton's `initialize` arguments name.
 
         Raises:
@@ -88,16 +90,16 @@ class AcousticModel:
         try:
             return cls._from_triton(args, pb_utils)
         except Exception as error:
-            # Triton reports it as well, in the middle of a traceback and a table.
+            # Triton also reports it, but in the middle of a traceback and a table.
             pb_utils.Logger.log_error(f"wav2vec2 cannot start: {error or repr(error)}")
             raise
 
     @classmethod
-    def _from_triton(cls, args: dict[str, str], pb_utils: Any) -> AcousticModel:
-        # Read once, when torch loads its OpenMP library. Threads that spin at a barrier while their
-        # fellows wait for a core made forwards 25 times slower on a machine with other work.
+    def _from_triton(cls, args: dict[str, str], pb_utils: Any) -> Wav2Vec2Model:
+        # Read once, when torch loads its OpenMP library. Threads that spin at a barrier while
+        # others wait for a core made forwards 25 times slower on a busy machine.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        # Else oneDNN keeps a thousand prepared operations, tens of megabytes for a small network.
+        # By default oneDNN keeps 1,024 prepared operations: tens of megabytes for a small network.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
         from asr_backend.acoustic.engine.loading import choose_device, limit_gpu_memory, load_engine
 
@@ -139,8 +141,8 @@ class AcousticModel:
     def execute(self, requests: Sequence[Any]) -> None:
         """Answer every request through its own response sender.
 
-        Where the device is lost, all that are not answered yet get ENGINE_RESTARTING, and the
-        process ends: only a new one can use the device again.
+        If the device is lost, all unanswered requests get ENGINE_RESTARTING and the process ends:
+        only a new process can use the device again.
         """
         self._answers.expect(requests)
         overflows = self._engine.overflows
@@ -171,7 +173,7 @@ class AcousticModel:
             self._run(forward)
 
     def finalize(self) -> None:
-        """Nothing is held that the end of the process does not release."""
+        """Do nothing: the end of the process releases everything."""
 
     def _language(self, request: Any) -> str | None:
         """The language that the request names, None for the checkpoint's own."""
@@ -210,7 +212,7 @@ class AcousticModel:
         return np.pad(samples, (0, short)) if short > 0 else samples
 
     def _plan(self, windows: list[_Window]) -> list[list[_Window]]:
-        """Windows of one language in as many forwards as the budget asks for."""
+        """Split windows of one language into forwards under the budget."""
         plan = plan_forwards(
             [window.samples.size for window in windows],
             max_padded=self._max_padded,
@@ -220,7 +222,7 @@ class AcousticModel:
         return [[windows[index] for index in forward] for forward in plan]
 
     def _run(self, windows: list[_Window]) -> None:
-        """Run windows in one forward; where that fails, in halves, down to the one at fault."""
+        """Run windows in one forward; if that fails, in halves, down to the window at fault."""
         windows = [
             window for window in windows if not self._answers.drop_if_cancelled(window.request)
         ]
@@ -247,7 +249,7 @@ class AcousticModel:
                     self._answers.send(window.request, output)
                 else:
                     self._answers.fail(window.request, self._overflow(window))
-            # Behind the answers: each metric is a message to Triton and back.
+            # After the answers: each metric is a message to Triton and back.
             self._count([window.samples.size for window in windows], took_s)
             return
         # Outside the except clause: the failed forward's tensors live as long as its traceback.
@@ -255,7 +257,7 @@ class AcousticModel:
         self._run(windows[:middle])
         self._run(windows[middle:])
 
-    def _forward(self, windows: list[_Window]) -> list[npt.NDArray[np.float32]]:
+    def _forward(self, windows: list[_Window]) -> list[Emissions]:
         if (language := windows[0].language) is not None:
             self._engine.use_language(language)
         return self._engine.forward([window.samples for window in windows])
@@ -271,9 +273,9 @@ class AcousticModel:
         self._metrics.add("asr_padded_seconds_total", computed_s)
 
     def _overflow(self, window: _Window) -> Exception:
-        """Whose fault it is that finite samples gave an output that is not."""
+        """The error for finite samples with non-finite output: the caller's or the service's."""
         loudest = float(np.abs(window.samples).max())
-        if loudest > LOUDEST and not self._engine.checkpoint.do_normalize:
+        if loudest > MAX_PLAUSIBLE_AMPLITUDE and not self._engine.checkpoint.do_normalize:
             return AsrError(
                 ErrorCode.NON_FINITE_SAMPLES,
                 f"amplitudes of up to {loudest:.1e} overflow the network; full scale is 1",
@@ -284,7 +286,7 @@ class AcousticModel:
         )
 
     def _end(self, lost: DeviceLost) -> None:
-        """Answer what is left, and end the process."""
+        """Answer the remaining requests and end the process."""
         try:
             self._pb_utils.Logger.log_error(
                 f"the device is lost, this process ends and is to be replaced: {lost}"
@@ -292,14 +294,14 @@ class AcousticModel:
             detail = "the device failed, and its process starts again; try again"
             self._answers.fail_the_rest(AsrError(ErrorCode.ENGINE_RESTARTING, detail))
         finally:
-            # An answer that was sent is in Triton's hands, which gives no second one. So this
-            # end is not one in the middle of a message, which can end Triton too
-            # (docs/triton.md). An orderly exit would wait for the lost device.
+            # Answers are already with Triton, so the process does not end in the middle of a
+            # message, which could end Triton too (docs/triton.md). An orderly exit would wait for
+            # the lost device.
             os._exit(DEVICE_LOST_STATUS)
 
 
 def _as_asr_error(error: Exception, window: _Window) -> Exception:
-    """The error of a window that failed alone."""
+    """The error to answer for a window that failed alone."""
     if not isinstance(error, MemoryError):
         return error
     return AsrError(

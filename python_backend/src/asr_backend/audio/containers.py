@@ -10,14 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import av
 import numpy as np
 import numpy.typing as npt
-from av.audio.stream import AudioStream
-from av.container import InputContainer
-from av.error import FFmpegError
 
 from asr_backend.audio.format import (
     MAX_CHANNELS,
@@ -26,21 +22,26 @@ from asr_backend.audio.format import (
     Channel,
     Samples,
 )
+from asr_backend.audio.libav import AudioStream, FFmpegError, av
 from asr_backend.audio.limits import AudioLimits
 from asr_backend.audio.mixing import to_mono
 from asr_backend.errors import AsrError, ErrorCode, rounded_up
 
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+# fmt: off
 DEMUXERS = (
-    *("wav", "w64", "aiff", "au", "caf", "flac", "mp3", "aac", "amr", "asf", "ogg"),
-    *("mov", "matroska"),
+    "wav", "w64", "aiff", "au", "caf", "flac", "mp3", "aac", "amr", "asf", "ogg", "mov", "matroska",
 )
 DECODERS = (
-    *("pcm_u8", "pcm_s8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le"),
-    *("pcm_s32be", "pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be", "pcm_alaw", "pcm_mulaw"),
-    *("adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt", "gsm", "gsm_ms", "flac", "alac"),
-    *("mp3float", "mp3", "mp2float", "mp2", "aac", "ac3", "eac3", "vorbis", "opus", "libopus"),
-    *("amrnb", "amrwb", "wmav1", "wmav2", "wmapro", "wmalossless"),
+    "pcm_u8", "pcm_s8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le",
+    "pcm_s32be", "pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be", "pcm_alaw", "pcm_mulaw",
+    "adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt", "gsm", "gsm_ms", "flac", "alac",
+    "mp3float", "mp3", "mp2float", "mp2", "aac", "ac3", "eac3", "vorbis", "opus", "libopus",
+    "amrnb", "amrwb", "wmav1", "wmav2", "wmapro", "wmalossless",
 )
+# fmt: on
 _OPEN_OPTIONS = {
     "format_whitelist": ",".join(DEMUXERS),
     "codec_whitelist": ",".join(DECODERS),

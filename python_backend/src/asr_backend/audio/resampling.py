@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import av
 import numpy as np
 
 from asr_backend.audio.format import SAMPLE_RATE_HZ, Samples
+from asr_backend.audio.libav import av
 
 
 class Resampler:

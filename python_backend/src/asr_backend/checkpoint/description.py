@@ -100,13 +100,15 @@ class Checkpoint:
         if language in (None, self.language):
             return self
         if language not in self.languages:
-            shown = ", ".join(sorted(self.languages)[:_SHOWN_LANGUAGES])
-            more = max(0, len(self.languages) - _SHOWN_LANGUAGES)
-            raise AsrError(
-                ErrorCode.UNKNOWN_LANGUAGE,
+            detail = (
                 f"{language[:40]!a} was asked for, this checkpoint has {len(self.languages)} "
-                f"language adapters{': ' * bool(shown)}{shown}{f' and {more} more' * bool(more)}",
+                "language adapters"
             )
+            if self.languages:
+                detail += ": " + ", ".join(sorted(self.languages)[:_SHOWN_LANGUAGES])
+            if len(self.languages) > _SHOWN_LANGUAGES:
+                detail += f" and {len(self.languages) - _SHOWN_LANGUAGES} more"
+            raise AsrError(ErrorCode.UNKNOWN_LANGUAGE, detail)
         symbols = self.languages[language]
         return replace(self, language=language, **vars(symbols))
 

@@ -56,8 +56,8 @@ class Segments:
         ids = frames.argmax(axis=1)
         rests = np.isin(ids, self._silent_ids)
         # For each frame the last one before it that is no rest; -1 if there is none.
-        heard = np.maximum.accumulate(np.where(rests, -1, np.arange(len(ids))))
-        between = (heard < 0) | (ids[heard] == self._delimiter_id)
+        last_symbol = np.maximum.accumulate(np.where(rests, -1, np.arange(len(ids))))
+        between = (last_symbol < 0) | (ids[last_symbol] == self._delimiter_id)
         if self._delimiter_id is None:
             between = rests
         between &= frames.max(axis=1) >= CERTAIN_LOG_PROB

@@ -106,6 +106,8 @@ def side_by_side(channels: Sequence[Transcription]) -> Transcription:
 
 def _merged(channels: Sequence[Sequence[Span]]) -> tuple[Span, ...]:
     spans = [
-        replace(span, channel=channel) for channel, heard in enumerate(channels) for span in heard
+        replace(span, channel=channel)
+        for channel, of_channel in enumerate(channels)
+        for span in of_channel
     ]
     return tuple(sorted(spans, key=attrgetter("start_s")))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from asr_backend.audio.format import (
     MAX_CHANNELS,
@@ -15,7 +14,8 @@ from asr_backend.audio.format import (
     check_channel,
 )
 from asr_backend.ctc.decoders import DEFAULT_BEAM_WIDTH, DEFAULT_HOTWORD_WEIGHT, BeamSettings
-from asr_backend.errors import AsrError, ErrorCode, quoted
+from asr_backend.errors import quoted
+from asr_backend.front.options_json import read_object, refuse
 
 MAX_OPTIONS_BYTES = 64 * 1024
 MAX_HOTWORDS = 100
@@ -105,7 +105,7 @@ _BEAM_ONLY = ("beam_width", "hotwords", "hotword_weight")
 
 
 def parse_options(raw: bytes) -> Options:
-    """Read one OPTIONS element.
+    """Read one OPTIONS element of `transcribe`.
 
     Args:
         raw: a JSON object in UTF-8; `{}` asks for the defaults.
@@ -113,31 +113,7 @@ def parse_options(raw: bytes) -> Options:
     Raises:
         AsrError: BAD_OPTIONS, with the key and the values it allows.
     """
-    if len(raw) > MAX_OPTIONS_BYTES:
-        _refuse(f"OPTIONS has {len(raw)} bytes, the limit is {MAX_OPTIONS_BYTES}")
-    try:
-        value = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_no_constant
-        )
-    except UnicodeDecodeError as error:
-        _refuse(f"OPTIONS is not UTF-8: byte {error.start} does not decode")
-    except json.JSONDecodeError as error:
-        _refuse(f"OPTIONS is not JSON: {error.msg} at character {error.pos}")
-    except (ValueError, RecursionError):
-        _refuse("OPTIONS is not JSON: a number is too long or the nesting too deep")
-    if not isinstance(value, dict):
-        _refuse(f"OPTIONS must be a JSON object such as {{}}, not {quoted(value)}")
-    for key in value:
-        if key not in Options.model_fields:
-            _refuse(f"unknown key {quoted(key)}; the keys are {', '.join(Options.model_fields)}")
-        # None stands for an absent key; JSON's null is a wrong type.
-        if value[key] is None:
-            _refuse_value(key, None)
-    try:
-        options = Options.model_validate(value)
-    except ValidationError as error:
-        key = str(error.errors(include_url=False)[0]["loc"][0])
-        _refuse_value(key, value[key])
+    options = read_object(raw, Options, max_bytes=MAX_OPTIONS_BYTES)
     _check_together(options)
     return options
 
@@ -148,7 +124,7 @@ def _check_together(options: Options) -> None:
     if options.encoding == "container":
         for key in _PCM_ONLY:
             if key in given:
-                _refuse(
+                refuse(
                     f"{key} is for encoding pcm_s16le and pcm_f32le only; "
                     "a container states its own"
                 )
@@ -156,40 +132,19 @@ def _check_together(options: Options) -> None:
         for key in _PCM_ONLY:
             if key not in given:
                 allowed = Options.model_fields[key].description
-                _refuse(f"encoding {options.encoding} requires {key}, {allowed}")
+                refuse(f"encoding {options.encoding} requires {key}, {allowed}")
     if options.channels is not None and isinstance(options.channel, int):
         check_channel(options.channel, options.channels)
     if options.decoder != "beam":
         for key in _BEAM_ONLY:
             if key in given:
-                _refuse(f'{key} is for decoder "beam" only')
+                refuse(f'{key} is for decoder "beam" only')
     words = [word for hotword in options.hotwords or () for word in hotword.split()]
     if len(words) > MAX_HOTWORDS:
-        _refuse(f"hotwords has {len(words)} words, at most {MAX_HOTWORDS} are allowed")
+        refuse(f"hotwords has {len(words)} words, at most {MAX_HOTWORDS} are allowed")
     longest = max(words, key=len, default="")
     if len(longest) > MAX_HOTWORD_LETTERS:
-        _refuse(
+        refuse(
             f"hotwords has a word of {len(longest)} letters, at most {MAX_HOTWORD_LETTERS} are "
             f"allowed: {quoted(longest)}"
         )
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value: dict[str, Any] = {}
-    for key, item in pairs:
-        if key in value:
-            _refuse(f"key {quoted(key)} stands twice")
-        value[key] = item
-    return value
-
-
-def _no_constant(name: str) -> NoReturn:
-    _refuse(f"{name} is not a JSON number")
-
-
-def _refuse_value(key: str, value: object) -> NoReturn:
-    _refuse(f"{key} must be {Options.model_fields[key].description}, not {quoted(value)}")
-
-
-def _refuse(detail: str) -> NoReturn:
-    raise AsrError(ErrorCode.BAD_OPTIONS, detail)

@@ -73,7 +73,7 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
     with ports.reserve(settings):
         source = locate(settings, fetch=True)
     configs = render_configs(packaged, settings, source, gpus=gpus.indices)
-    log(f"{source.id} ({source.revision}) on {gpus}, {server.program}")
+    log(f"loading {source.id} ({source.revision}) on {gpus}, with {server.program}")
     if gpus.note:
         log(f"warning: {gpus.note}")
     _warn(settings, server, access)

@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 import asr_backend
-from asr_backend.acoustic.model import AcousticModel
+from asr_backend.acoustic.model import Wav2Vec2Model
 from asr_backend.checkpoint.files import CheckpointError
 from tests.support.backend.checkpoints import write_checkpoint
 from tests.support.backend.doubles import PbUtils, Request
@@ -61,7 +61,7 @@ def triton_arguments(config: ModelConfig, **parameters: str) -> dict[str, str]:
 def test_the_real_engine_from_the_packaged_config(config: ModelConfig, tmp_path: Path) -> None:
     folder, pb_utils = write_checkpoint(tmp_path / "tiny", "base-960h"), PbUtils()
     arguments = triton_arguments(config, model=str(folder), precision="fp32", threads="1")
-    model = AcousticModel.from_triton(arguments, pb_utils)
+    model = Wav2Vec2Model.from_triton(arguments, pb_utils)
     assert pb_utils.Logger.infos == ["wav2vec2 runs in fp32 on torch, cpu"]
     requests = [
         Request(SAMPLES=np.full((1, count), 0.5, np.float32)) for count in (16_000, 8_000, 1)
@@ -78,6 +78,6 @@ def test_a_folder_that_cannot_be_served(config: ModelConfig, tmp_path: Path) -> 
     arguments = triton_arguments(config, model=str(tmp_path / "absent"))
     pb_utils = PbUtils()
     with pytest.raises(CheckpointError, match="no such folder"):
-        AcousticModel.from_triton(arguments, pb_utils)
+        Wav2Vec2Model.from_triton(arguments, pb_utils)
     (line,) = pb_utils.Logger.errors
     assert line == f"wav2vec2 cannot start: {tmp_path / 'absent'}: no such folder"

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import Wav2Vec2ForCTC
 
 from asr_backend.acoustic.engine.loading import load_engine
-from asr_backend.acoustic.model import AcousticModel
+from asr_backend.acoustic.model import Wav2Vec2Model
 from asr_backend.audio.limits import AudioLimits
 from asr_backend.checkpoint.description import load_checkpoint
 from asr_backend.checkpoint.files import CheckpointError
@@ -83,7 +83,7 @@ def test_each_language_is_hugging_face_s_and_the_first_comes_back(
 def test_requests_of_unlike_languages_never_share_a_forward(folder: Path) -> None:
     pb_utils = PbUtils()
     engine = FakeEngine(load_checkpoint(folder))
-    model = AcousticModel(
+    model = Wav2Vec2Model(
         engine=engine,
         pb_utils=pb_utils,
         metrics=Metrics(pb_utils),
@@ -113,7 +113,7 @@ class Bls(PbUtils):
 
     def __init__(self, engine: Any) -> None:
         super().__init__()
-        self._acoustic = AcousticModel(
+        self._acoustic = Wav2Vec2Model(
             engine=engine,
             pb_utils=self,
             metrics=Metrics(self),

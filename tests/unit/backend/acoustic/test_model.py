@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from asr_backend.acoustic.engine.device_lost import DeviceLost
-from asr_backend.acoustic.model import DEVICE_LOST_STATUS, AcousticModel
+from asr_backend.acoustic.model import DEVICE_LOST_STATUS, Wav2Vec2Model
 from asr_backend.checkpoint.description import Checkpoint, load_checkpoint
 from asr_backend.triton_io.metrics import Metrics
 from tests.support.backend.checkpoints import write_checkpoint
@@ -72,8 +72,8 @@ def engine(folder: Path) -> FakeEngine:
 
 
 @pytest.fixture
-def model(engine: FakeEngine, pb_utils: PbUtils) -> AcousticModel:
-    return AcousticModel(
+def model(engine: FakeEngine, pb_utils: PbUtils) -> Wav2Vec2Model:
+    return Wav2Vec2Model(
         engine=engine,
         pb_utils=pb_utils,
         metrics=Metrics(pb_utils),
@@ -87,7 +87,7 @@ def request(length: int = 1_600, value: float = 0.5, **settings: Any) -> Request
 
 
 def test_each_request_gets_its_own_frames(
-    model: AcousticModel, engine: FakeEngine, pb_utils: PbUtils
+    model: Wav2Vec2Model, engine: FakeEngine, pb_utils: PbUtils
 ) -> None:
     requests = [request(1_600, 0.1), request(800, 0.2), request(3_200, 0.3), request(399, 0.4)]
     model.execute(requests)
@@ -103,7 +103,7 @@ def test_each_request_gets_its_own_frames(
 
 
 def test_no_answer_waits_for_the_metrics(
-    model: AcousticModel, monkeypatch: pytest.MonkeyPatch
+    model: Wav2Vec2Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests = [request(1_600), request(800)]
     answered: list[bool] = []
@@ -116,7 +116,7 @@ def test_no_answer_waits_for_the_metrics(
     assert set(answered) == {True}
 
 
-def test_forwards_stay_under_the_budget(model: AcousticModel, engine: FakeEngine) -> None:
+def test_forwards_stay_under_the_budget(model: Wav2Vec2Model, engine: FakeEngine) -> None:
     requests = [request(32_000) for _ in range(9)]
     model.execute(requests)
     assert [len(forward) for forward in engine.forwards] == [4, 4, 1]
@@ -124,7 +124,7 @@ def test_forwards_stay_under_the_budget(model: AcousticModel, engine: FakeEngine
 
 
 def test_an_engine_that_takes_one_window_a_forward(
-    model: AcousticModel, engine: FakeEngine, pb_utils: PbUtils
+    model: Wav2Vec2Model, engine: FakeEngine, pb_utils: PbUtils
 ) -> None:
     engine.max_windows = 1
     requests = [request(length) for length in (3_200, 800, 1_600)]
@@ -153,7 +153,7 @@ BAD = {
 
 @pytest.mark.parametrize("message", BAD)
 def test_a_bad_request_fails_alone(
-    model: AcousticModel, engine: FakeEngine, pb_utils: PbUtils, message: str
+    model: Wav2Vec2Model, engine: FakeEngine, pb_utils: PbUtils, message: str
 ) -> None:
     bad = BAD[message]
     bad.caller.response = None
@@ -167,7 +167,7 @@ def test_a_bad_request_fails_alone(
     assert pb_utils.metric("asr_errors_total", code=code).value == 1
 
 
-def test_a_batch_of_bad_requests_alone_is_no_fault(model: AcousticModel) -> None:
+def test_a_batch_of_bad_requests_alone_is_no_fault(model: Wav2Vec2Model) -> None:
     requests = [request(0), request(value=np.nan)]
     # What left `execute` would have Triton answer them once more, which ruins its memory.
     model.execute(requests)
@@ -176,7 +176,7 @@ def test_a_batch_of_bad_requests_alone_is_no_fault(model: AcousticModel) -> None
 
 
 def test_an_answer_that_cannot_be_sent_leaves_the_others(
-    model: AcousticModel, pb_utils: PbUtils, monkeypatch: pytest.MonkeyPatch
+    model: Wav2Vec2Model, pb_utils: PbUtils, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_room() -> Any:
         raise RuntimeError("no shared memory")
@@ -188,14 +188,14 @@ def test_an_answer_that_cannot_be_sent_leaves_the_others(
     assert "no shared memory" in pb_utils.Logger.errors[-1]
 
 
-def test_an_empty_language_is_none(model: AcousticModel) -> None:
+def test_an_empty_language_is_none(model: Wav2Vec2Model) -> None:
     asked = request(parameters={"language": "", "other": 1})
     model.execute([asked])
     assert asked.output("LOG_PROBS").shape == (1, 4, 32)
 
 
 def test_a_cancelled_request_is_never_computed(
-    model: AcousticModel, engine: FakeEngine, pb_utils: PbUtils
+    model: Wav2Vec2Model, engine: FakeEngine, pb_utils: PbUtils
 ) -> None:
     gone, there = request(900, cancelled=True), request(800)
     model.execute([gone, there])
@@ -208,7 +208,7 @@ def test_a_cancelled_request_is_never_computed(
 
 
 def test_cancellation_is_asked_for_before_each_forward(
-    model: AcousticModel, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    model: Wav2Vec2Model, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = request(8_000), request(32_000)
     run = engine.forward
@@ -225,7 +225,7 @@ def test_cancellation_is_asked_for_before_each_forward(
 
 
 def test_the_engine_gets_the_windows_of_one_forward_and_no_others(
-    model: AcousticModel, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    model: Wav2Vec2Model, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A window handed over ahead of its forward could be taken for a later caller's."""
     engine.max_windows = 1
@@ -248,7 +248,7 @@ def test_the_engine_gets_the_windows_of_one_forward_and_no_others(
 @pytest.mark.parametrize("count", [2, 3, 5, 8])
 @pytest.mark.parametrize("capacity", [1, 2, 3])
 def test_a_forward_that_does_not_fit_is_split(
-    model: AcousticModel, engine: FakeEngine, pb_utils: PbUtils, count: int, capacity: int
+    model: Wav2Vec2Model, engine: FakeEngine, pb_utils: PbUtils, count: int, capacity: int
 ) -> None:
     engine.capacity = capacity
     requests = [request(1_600 + index, index / 10) for index in range(count)]
@@ -260,7 +260,7 @@ def test_a_forward_that_does_not_fit_is_split(
 
 
 def test_a_window_that_does_not_fit_alone(
-    model: AcousticModel, engine: FakeEngine, pb_utils: PbUtils
+    model: Wav2Vec2Model, engine: FakeEngine, pb_utils: PbUtils
 ) -> None:
     engine.capacity = 0
     requests = [request(), request(800)]
@@ -276,7 +276,7 @@ def test_a_window_that_does_not_fit_alone(
 
 
 def test_a_defect_of_ours_hits_its_own_request_alone(
-    model: AcousticModel, engine: FakeEngine, pb_utils: PbUtils
+    model: Wav2Vec2Model, engine: FakeEngine, pb_utils: PbUtils
 ) -> None:
     engine.poison = 0.75
     requests = [request(value=value) for value in (0.1, 0.2, 0.75, 0.3, 0.4)]
@@ -314,7 +314,7 @@ def overflow(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> list[float]
 @pytest.mark.parametrize("output", NOT_FINITE)
 @pytest.mark.parametrize(("value", "do_normalize"), [(0.5, True), (0.5, False), (1e30, True)])
 def test_finite_samples_that_give_no_numbers_are_not_the_caller_s_fault(
-    model: AcousticModel,
+    model: Wav2Vec2Model,
     engine: FakeEngine,
     pb_utils: PbUtils,
     overflow: list[float],
@@ -338,7 +338,7 @@ def test_finite_samples_that_give_no_numbers_are_not_the_caller_s_fault(
 
 @pytest.mark.parametrize("output", NOT_FINITE)
 def test_amplitudes_that_overflow_the_network_are_the_caller_s_fault(
-    model: AcousticModel, engine: FakeEngine, overflow: list[float], output: float
+    model: Wav2Vec2Model, engine: FakeEngine, overflow: list[float], output: float
 ) -> None:
     overflow += [1e30, output]
     engine.checkpoint = replace(engine.checkpoint, do_normalize=False)
@@ -352,7 +352,7 @@ def test_amplitudes_that_overflow_the_network_are_the_caller_s_fault(
 
 
 def test_windows_that_were_computed_in_fp32_after_all_are_logged(
-    model: AcousticModel,
+    model: Wav2Vec2Model,
     engine: FakeEngine,
     pb_utils: PbUtils,
     monkeypatch: pytest.MonkeyPatch,
@@ -392,7 +392,7 @@ def statuses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("together", [False, True])
 def test_a_lost_device_ends_the_process_when_all_are_answered(
-    model: AcousticModel,
+    model: Wav2Vec2Model,
     engine: FakeEngine,
     pb_utils: PbUtils,
     monkeypatch: pytest.MonkeyPatch,
@@ -430,7 +430,7 @@ def test_a_lost_device_ends_the_process_when_all_are_answered(
 
 
 def test_a_lost_device_ends_the_process_where_answers_fail(
-    model: AcousticModel,
+    model: Wav2Vec2Model,
     pb_utils: PbUtils,
     engine: FakeEngine,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""Files that break off, lie or are broken: samples, or an error of ours."""
+"""Truncated, false and broken files give samples or a coded error."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def damaged_files(draw: st.DrawFn) -> bytes:
     kind = draw(st.sampled_from(KINDS))
     data = bytearray(sample_file(*kind[:4]))
     for _ in range(draw(st.integers(0, 4))):
-        # Most of what can go wrong stands in the header.
+        # Most of what can go wrong is in the header.
         at = draw(st.integers(0, 200) | st.integers(0, len(data) - 1))
         part = draw(st.binary(min_size=1, max_size=16))
         data[at : at + len(part)] = part

@@ -1,4 +1,4 @@
-"""Bounds of length, size and memory, and what is known before decoding."""
+"""Limits of length, size and memory, and properties that are known before decoding."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
+from asr_backend.audio import containers
 from asr_backend.audio.limits import AudioLimits
 from asr_backend.errors import AsrError, ErrorCode
 from tests.support.backend.decoded import (
@@ -60,11 +61,11 @@ def test_samples_of_all_channels_are_counted_where_the_length_is_stated_and_wher
     detail = (
         "{} samples of all channels together, the limit is {} (rate times channels times seconds)"
     )
-    # Stated, less a second.
+    # The file states the length, and a second of tolerance is subtracted.
     error = refusal(stereo, limits=limits(100_000))
     assert error.code is ErrorCode.AUDIO_TOO_LONG
     assert error.detail == detail.format(2 * 2 * 44_100, 100_000)
-    # In that second only decoding shows it.
+    # Within that second, only decoding shows it.
     error = refusal(stereo, limits=limits(2 * 3 * 44_100 - 1))
     assert error.code is ErrorCode.AUDIO_TOO_LONG
     assert error.detail == detail.format(2 * 3 * 44_100, 2 * 3 * 44_100 - 1)
@@ -97,7 +98,7 @@ def test_ten_minutes_in_a_small_file_streams_in_flat_memory() -> None:
         if index % 50 == 0:
             peak = max(peak, memory().rss - before)
     assert count == 16_000 * 600
-    # The samples in full would be 38 MB.
+    # All samples together would be 38 MB.
     assert peak < 12 * 2**20
 
 
@@ -115,6 +116,24 @@ def test_closing_early_lets_go_of_the_submitted_bytes() -> None:
         gc.enable()
 
 
+def test_a_file_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    open_file = containers._open
+
+    def counted(memory: Any) -> Any:
+        opened.append(memory)
+        return open_file(memory)
+
+    monkeypatch.setattr(containers, "_open", counted)
+    file = source(sample_file("flac", "flac", 44_100, "stereo"))
+    assert not opened
+    assert (file.channels, file.duration_s) == (2, SECONDS)
+    assert sum(map(len, file.blocks("mix", LIMITS))) == SECONDS * 16_000
+    file.close()
+    assert (file.channels, file.duration_s) == (2, SECONDS)
+    assert len(opened) == 1
+
+
 def test_a_length_is_estimated_without_decoding() -> None:
     def estimate(data: bytes, **values: Any) -> float:
         with closing(source(data, **values)) as opened:
@@ -123,7 +142,7 @@ def test_a_length_is_estimated_without_decoding() -> None:
             return seconds
 
     for kind in KINDS:
-        # A raw aac or amr file has its bit rate alone.
+        # For raw aac or amr, libav has only the bit rate.
         tolerance = 0.5 if kind[0] in {"adts", "amr"} else 0.1
         assert abs(estimate(sample_file(*kind[:4])) - SECONDS) < tolerance
     pcm = {"encoding": "pcm_f32le", "sample_rate": 8_000, "channels": 2}

@@ -1,4 +1,4 @@
-"""Nothing that a file names is opened."""
+"""No other file that a file names is opened."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_other_files_are_not_read(
     monkeypatch.chdir(tmp_path)
     error = refusal(naming_local_files("secret.wav")[kind])
     assert error.code is ErrorCode.UNSUPPORTED_FORMAT
-    # libav reports on stderr unless told otherwise.
+    # By default libav reports on stderr.
     assert capfd.readouterr() == ("", "")
 
 
@@ -63,7 +63,7 @@ def test_a_mov_whose_samples_lie_in_another_file_reads_nothing(
     with av.open(io.BytesIO(data), container_options={"enable_drefs": "1"}) as careless:
         assert any(frame.to_ndarray().any() for frame in careless.decode(audio=0))
     assert refusal(data).code is ErrorCode.EMPTY_AUDIO
-    # Were the option lost, the second guard holds.
+    # Without the option, the second guard still holds.
     monkeypatch.setitem(containers._OPEN_OPTIONS, "enable_drefs", "1")
     monkeypatch.setitem(containers._OPEN_OPTIONS, "protocol_whitelist", "file")
     assert str(refusal(data)) == "UNSUPPORTED_FORMAT: the file refers to another file"

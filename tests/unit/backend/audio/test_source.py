@@ -22,7 +22,7 @@ def test_every_kind_gives_the_tone(
     # A lossy codec may scale and delay a little; an error of mixing or of time would show.
     assert np.argmax(np.abs(np.fft.rfft(middle))) == round(440 * len(middle) / 16_000)
     assert 0.28 < np.sqrt((middle**2).mean()) < 0.37
-    # AAC without a container says nothing of its priming samples.
+    # AAC without a container does not state its priming samples.
     if container not in {"adts", "amr", "asf"} and codec not in {"pcm_u8", "pcm_mulaw"}:
         wanted = tone(SECONDS, 16_000)[4_000:20_000]
         # Priming samples are trimmed: a shift of one sample would be an error of 0.09.

@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def change(path: Path, **values: Any) -> None:
-    """Set keys of a JSON file; None takes one out."""
+    """Set keys of a JSON file; None removes a key."""
     content = json.loads(path.read_text()) if path.exists() else {}
     content.update(values)
     path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))

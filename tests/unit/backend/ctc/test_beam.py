@@ -1,4 +1,4 @@
-"""Beam search against greedy decoding, and what hot words change."""
+"""Beam search compared with greedy decoding, and the effect of hot words."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def greedy(frames: np.ndarray) -> Transcription:
 
 
 def spoken(text: str, *, probabilities: list[float] | None = None) -> np.ndarray:
-    """Clear speech: a blank behind each letter."""
+    """Clear speech: each letter is followed by a blank."""
     return emissions(
         [symbol for letter in text for symbol in (*spell(letter), "<pad>")],
         probabilities=probabilities,
@@ -52,7 +52,7 @@ def spoken(text: str, *, probabilities: list[float] | None = None) -> np.ndarray
 
 
 def between(frames: np.ndarray, at: int, first: str, second: str) -> np.ndarray:
-    """The same with a frame that wavers between two letters, the first a little more likely."""
+    """The same, but in one frame two letters are likely, the first a little more."""
     frames = frames.copy()
     frames[at] = np.log(0.001)
     frames[at, BASE_VOCABULARY.index(first)] = np.log(0.55)
@@ -71,7 +71,7 @@ def test_clear_speech_is_what_greedy_decoding_makes_of_it(words: list[str], seed
 def test_a_search_ends_at_the_frame_at_which_it_is_told_to_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nobody waits for its text; a wide search of a segment takes a minute."""
+    """A wide search of one segment takes a minute, in which its caller may go."""
     decoder = BeamDecoder(SEARCH, beam_width=5, hotwords=(), hotword_weight=0.0)
     frames = []
     score = BeamSearchDecoderCTC._get_lm_beams
@@ -86,7 +86,7 @@ def test_a_search_ends_at_the_frame_at_which_it_is_told_to_stop(
     with pytest.raises(SearchStopped):
         decoder.push(np.repeat(spoken("A"), 600, axis=0))
     assert len(frames) == 10
-    # A search that other recordings share goes on.
+    # The search is shared, and still works for other recordings.
     assert decoded(spoken("ACE")).text == "ACE"
 
 

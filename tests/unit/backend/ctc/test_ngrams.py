@@ -1,4 +1,4 @@
-"""KenLM language models: how they are found, and what they change."""
+"""KenLM language models: how they are found, and their effect."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def decoded(search: BeamSearch, frames: np.ndarray, **options: Any) -> str:
 
 
 def wavering(text: str) -> np.ndarray:
-    """Clear but for the third letter of BUDS, which may be an L."""
+    """Clear, except that the third letter of BUDS may be an L."""
     return between(spoken(text), 2 * text.index("BUDS") + 4, "D", "L")
 
 

@@ -1,4 +1,4 @@
-"""A call whose caller has gone, or that fails, gives back what it has, wherever its work stands."""
+"""A call that fails, or whose caller has gone, frees its resources at any stage of its work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class HungDecoder:
-    """The first recording's decoder stands still in its second block."""
+    """The decoder of the first recording hangs in its second block."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.hangs = threading.Event()

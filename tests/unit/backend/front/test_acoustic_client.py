@@ -1,4 +1,4 @@
-"""Windows survive a dead acoustic model, and nothing else is retried."""
+"""Windows are sent again after the acoustic model died, and after no other error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEAD = "Failed to process the request(s), message: Stub process 'wav2vec2_0_0' i
 
 
 class TritonModelError(Exception):
-    """pb_utils.TritonModelException's stand-in."""
+    """Stands in for pb_utils.TritonModelException."""
 
 
 class Response:
@@ -171,14 +171,14 @@ async def test_a_caller_that_has_gone_ends_the_tries():
 
 async def test_a_front_that_is_replaced_while_it_works_takes_nothing_off_its_successor():
     pb_utils = PbUtils()
-    # One for both, as processes that use one name share its value.
+    # One for both: processes that use one name share its value.
     metrics = Metrics(pb_utils)
     in_flight = []
 
     class Watching(Script):
         async def _answer(self) -> Response:
             in_flight.append(pb_utils.metric("asr_windows_in_flight", front="front_0").value)
-            # What a heal does: the new front has the name of the old one, which goes on working.
+            # A heal does this: the new front has the name of the old one, which still works.
             BlsAcousticClient(self, metrics=metrics, front="front_0")
             return await super()._answer()
 

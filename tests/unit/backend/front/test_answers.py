@@ -1,4 +1,4 @@
-"""Every call is answered once, whatever happens to its answer."""
+"""Every call is answered exactly once, whatever happens to its answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Front:
 
 
 async def ended(front: Front) -> None:
-    """Wait until no call is in work, and let no task have failed."""
+    """Wait until all calls have ended; none of their tasks may have failed."""
     while not front.model._admission.is_empty():
         await front.model._admission.one_ended()
 
@@ -79,7 +79,7 @@ async def test_where_there_is_plenty_of_room_nothing_is_asked(
 async def test_what_cannot_be_sent_is_tried_once_and_logged(
     front: Front, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ):
-    """Triton takes no second response, be the first one lost."""
+    """Triton accepts no second response, even if the first one is lost."""
     tries = []
 
     def broken(self: ResponseSender, response: Any, *, flags: int) -> None:

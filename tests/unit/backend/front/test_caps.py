@@ -1,4 +1,4 @@
-"""How much a front takes on at a time."""
+"""The limits of a front's unfinished work."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_long_recordings_share_the_bound_and_short_ones_pass_them(front: F
 
 @pytest.fixture
 def patient() -> Iterator[Front]:
-    """Another, far from its cap."""
+    """Another front, far from its limit."""
     patient = Front()
     patient.reader.gate.clear()
     yield patient

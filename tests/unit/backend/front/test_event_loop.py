@@ -1,4 +1,4 @@
-"""What takes a front long runs beside its event loop; what is short does not pay for a thread."""
+"""Long work of a front runs in threads; short work runs on the event loop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHORT, LONG = "HELLO WORLD", ("ABCD " * 600).strip()
 
 
 class Threads:
-    """Whether functions were called in the event loop's thread."""
+    """Records whether functions were called in the event loop's thread."""
 
     def __init__(self) -> None:
         self._loop_thread = threading.get_ident()
@@ -119,7 +119,7 @@ async def test_the_loop_goes_on_while_a_long_result_is_encoded(
     encode = transcribe.encode_result
 
     def while_others_run(**options: Any) -> bytes:
-        # Would wait for ever on the loop itself.
+        # On the event loop itself, this would wait for ever.
         asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(60)
         return encode(**options)
 

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from asr_backend.audio.format import PcmFormat
+from asr_backend.ctc.decoders import BeamSettings
 from asr_backend.errors import AsrError, ErrorCode
-from asr_backend.front import options as options_module
+from asr_backend.front import options_json
 from asr_backend.front.options import MAX_OPTIONS_BYTES, Options, parse_options
 
 PCM = {"encoding": "pcm_s16le", "sample_rate": 8000, "channels": 2}
@@ -47,6 +49,19 @@ def test_every_supported_value() -> None:
     assert (options.beam_width, options.hotwords, options.hotword_weight) == (5, ("ace",), 2)
     options = parse_options(json.dumps(PCM | {"channel": 1}).encode())
     assert (options.sample_rate, options.channels, options.channel) == (8000, 2, 1)
+
+
+def test_the_format_of_pcm_and_the_settings_of_beam_search() -> None:
+    assert parse_options(b"{}").pcm is None
+    assert parse_options(b"{}").beam is None
+    assert parse_options(json.dumps(PCM).encode()).pcm == PcmFormat(
+        encoding="pcm_s16le", sample_rate_hz=8000, channels=2
+    )
+    assert parse_options(b'{"decoder": "beam"}').beam == BeamSettings()
+    beam = {"decoder": "beam", "beam_width": 5, "hotwords": ["ace"], "hotword_weight": 0}
+    assert parse_options(json.dumps(beam).encode()).beam == BeamSettings(
+        width=5, hotwords=("ace",), hotword_weight=0
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,7 +171,7 @@ def test_a_repeated_key_is_found_in_linear_time() -> None:
     keys = [Key(index) for index in range(5_000)]
     Key.comparisons = 0
     with pytest.raises(AsrError, match='key "4999" stands twice'):
-        options_module._without_repeats([(key, 0) for key in (*keys, Key(4_999))])
+        options_json._without_repeats([(key, 0) for key in (*keys, Key(4_999))])
     assert Key.comparisons <= 2 * len(keys)
 
 

@@ -71,7 +71,7 @@ def test_a_long_result_is_encoded_in_short_steps_and_loses_nothing(
     value = result(transcription=long)
     assert [span["start_s"] for span in value["chars"]] == [span.start_s for span in spans]
     assert value["words"] == value["chars"]
-    # The whole has 700,000 characters. json holds the interpreter's lock for all of one call.
+    # The result has 700,000 characters. One call of json holds the interpreter lock to its end.
     assert max(steps) < 20_000
 
 

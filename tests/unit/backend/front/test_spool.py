@@ -1,4 +1,4 @@
-"""Large recordings lie in a file while they are in work."""
+"""Large recordings are kept in a file while they are transcribed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from asr_backend.triton_io.errors import UpstreamError
 from tests.support.backend.front import PCM, Front, levels, request, text_of
 
 LARGE = levels("ABCD " * 200)
-"""40 s, 1.2 MiB: more than one window, and more than lies in memory."""
+"""40 s, 1.2 MiB: more than one window, and more than is kept in memory."""
 
 
 def spooled() -> tuple[int, int]:
-    """Files without a name that this process has mapped, and descriptors that it has open."""
+    """Mapped files without a name, and open descriptors, of this process."""
     maps = Path("/proc/self/maps").read_text(encoding="utf-8")
     return maps.count("(deleted)"), psutil.Process().num_fds()
 

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from asr_backend.audio import containers
 from asr_backend.ctc.beam import BeamSearch
 from asr_backend.triton_io.errors import UpstreamError
 from asr_backend.triton_io.metrics import Metrics
 from tests.support.backend.doubles import Request
+from tests.support.backend.files import encode
 from tests.support.backend.front import PCM, STRIDE, Front, answered, levels, request, text_of
 
 
@@ -52,8 +54,24 @@ async def test_a_long_recording_is_windows_in_flight_together_and_loses_no_lette
     assert front.reader.most_in_flight <= 2
 
 
+async def test_a_long_file_is_opened_once(front: Front, monkeypatch: pytest.MonkeyPatch):
+    opened = []
+    open_file = containers._open
+
+    def counted(memory: Any) -> Any:
+        opened.append(memory)
+        return open_file(memory)
+
+    monkeypatch.setattr(containers, "_open", counted)
+    samples = np.frombuffer(levels("ABCD " * 100), "<i2")
+    asked = request(encode(samples, container="flac", codec="flac", rate_hz=16_000), {})
+    await front.answer(asked)
+    assert text_of(asked) == ("ABCD " * 100).strip()
+    assert len(opened) == 1
+
+
 def side_by_side(*texts: str) -> bytes:
-    """Interleaved channels of levels; a space for each letter that the longest has more."""
+    """Interleaved channels of levels; shorter texts are padded with spaces."""
     longest = max(map(len, texts))
     channels = [np.frombuffer(levels(text.ljust(longest)), "<i2") for text in texts]
     return np.stack(channels, axis=1).tobytes()
@@ -146,7 +164,7 @@ async def test_a_caller_that_has_gone_stops_the_work(front: Front):
 
 
 async def test_an_answered_caller_is_not_asked_whether_it_has_gone(front: Front):
-    """The double refuses it; every window asks, and here one fails while others wait their turn."""
+    """The double refuses the question. Here a window fails while others wait, which would ask."""
     front.reader.gate.clear()
     asked = request(levels("ABCD " * 200))
     await front.model.execute([asked])
@@ -155,7 +173,7 @@ async def test_an_answered_caller_is_not_asked_whether_it_has_gone(front: Front)
     await answered(asked)
     assert asked.failure()[1] == "INTERNAL"
     front.reader.error = None
-    # The windows that waited are gone with it: nobody asks any more, and none is heard.
+    # The waiting windows ended with it: none of them asks, and none is sent.
     heard = len(front.reader.windows)
     other = request(levels("X"))
     await front.answer(other)

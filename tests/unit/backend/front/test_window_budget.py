@@ -11,7 +11,7 @@ async def settle() -> None:
 
 
 class Window:
-    """A window that stays with the acoustic model until it is told to end."""
+    """A window that stays at the acoustic model until `end` is set."""
 
     def __init__(self, budget: WindowBudget, samples: int) -> None:
         self.in_work = False
@@ -27,7 +27,7 @@ class Window:
 
 async def test_windows_are_admitted_in_order_up_to_the_limit() -> None:
     budget = WindowBudget(10)
-    # The last would fit, and waits for those that asked before it.
+    # The last would fit, but waits for those that asked before it.
     windows = [Window(budget, samples) for samples in (4, 6, 6, 4, 1)]
     await settle()
     assert [window.in_work for window in windows] == [True, True, False, False, False]

@@ -1,4 +1,4 @@
-"""A wide beam and channels apart bring nobody more work than the limits allow."""
+"""The limits also bound the work of a wide beam and of separate channels."""
 
 from __future__ import annotations
 

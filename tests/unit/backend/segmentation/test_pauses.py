@@ -39,7 +39,7 @@ def test_pauses_are_looked_for_behind_a_sample_only() -> None:
     clip = audio((2, 0.1), (0.8, 0.001), (1, 0.1), (0.6, 0.001), (2, 0.1))
     start, _ = seconds(find_pause(clip, first=3 * RATE_HZ))
     assert start == pytest.approx(3.8, abs=0.02)
-    # What is left of a pause counts as one.
+    # The rest of a pause counts as a pause.
     start, _ = seconds(find_pause(clip, first=round(2.2 * RATE_HZ)))
     assert start == pytest.approx(2.2, abs=0.02)
     assert find_pause(audio((2, 0.1), (0.8, 0.001), (1, 0.1)), first=round(2.6 * RATE_HZ)) is None

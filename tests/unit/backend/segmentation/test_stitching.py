@@ -16,7 +16,7 @@ STRIDE = CHECKPOINT.stride_samples
 
 
 def local_model(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Emissions of which each frame depends on the samples of its receptive field alone."""
+    """Emissions in which each frame depends only on the samples of its receptive field."""
     count = CHECKPOINT.frame_count(len(samples))
     fields = np.stack([samples[i * STRIDE : i * STRIDE + 400] for i in range(count)])
     features = np.stack([fields.sum(axis=1) * k for k in range(1, len(BASE_VOCABULARY) + 1)], 1)

@@ -24,7 +24,7 @@ def cut(samples: npt.NDArray[np.float32], block: int = 5_000) -> list[Window]:
 
 
 def spoken(spoken_s: list[float], seed: int) -> npt.NDArray[np.float32]:
-    """Noise of these lengths in seconds, with a silence of 0.4 to 1.6 s behind each."""
+    """Noise of these lengths in seconds, each followed by a silence of 0.4 to 1.6 s."""
     random = np.random.default_rng(seed)
     parts: list[npt.NDArray[np.float32]] = []
     for seconds in spoken_s:
@@ -57,8 +57,8 @@ def test_windows_cover_the_audio_on_the_grid(count: int, block: int) -> None:
     assert (len(samples) <= LONGEST) == (len(parts) == 1)
 
 
-# Here nearly a tenth of a window's frames are silent. The 0.1 quantile of its levels then
-# lies between silence and speech, and a frame that has a few samples of speech counts as silent.
+# Here nearly a tenth of a window's frames are silent. So the 0.1 quantile of its levels is between
+# silence and speech, and a frame with a few samples of speech counts as silent.
 @example([4.1, 4.1, 3.5, 4.3], 9431)
 @given(st.lists(st.floats(0.2, 5), min_size=4, max_size=20), st.integers(0, 2**31))
 def test_cuts_lie_in_pauses_and_only_silence_is_left_out(spoken_s: list[float], seed: int) -> None:
@@ -89,7 +89,7 @@ def test_phrases_with_pauses_between_them_are_a_window_each() -> None:
     phrase, pause = random.normal(scale=0.1, size=48_000).astype(np.float32), np.zeros(16_000)
     parts = [phrase, pause.astype(np.float32)] * 8
     made = cut_into_windows(parts)
-    # What is left is one window as soon as it fits into one.
+    # The rest is one window as soon as it fits into one.
     assert [round(part.start_sample / 16_000, 1) for part in made] == [0, 3.9, 7.9, 11.9, 15.9]
     assert [round(len(part.samples) / 16_000, 1) for part in made] == [3.1, 3.2, 3.2, 3.2, 16.1]
 

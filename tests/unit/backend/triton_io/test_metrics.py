@@ -36,7 +36,7 @@ def test_the_page_of_the_metrics_has_all_of_them_and_asks_for_no_others() -> Non
     pb_utils = PbUtils()
     Metrics(pb_utils)
     kinds = {name: family.kind for name, family in pb_utils.MetricFamily.families.items()}
-    # The supervisor's own are not Triton's.
+    # The supervisor's metrics are not exported by Triton.
     kinds |= dict.fromkeys(SUPERVISOR, "counter")
     assert {name: kind for name, kind, _ in described} == kinds
     labelled = {name for name, _, label in described if label}

@@ -1,4 +1,4 @@
-"""What a process says of itself, read as the supervisor reads it."""
+"""The signs of life of a process, as the supervisor reads them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_step_may_take_as_long_as_its_size_and_those_before_tell(path: Path) -
     told.expect(1.0)
     assert signs(path).patience_s == HANG_S
     told.done(1.0, took_s=0.5)
-    # A warm-up of a second tells what 20 s may take.
+    # From a warm-up of a second follows how long 20 s may take.
     told.expect(20.0)
     assert signs(path).patience_s == pytest.approx(MARGIN * 10)
     told.done(20.0, took_s=4.0)

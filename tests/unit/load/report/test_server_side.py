@@ -94,7 +94,7 @@ def test_figures_are_what_was_added_and_what_was_seen_meanwhile(page):
     watch = Watch(url, os.getpid())
     watch.start()
     for _ in range(3):
-        assert shown.fetched.acquire(timeout=30), "nobody looks while the run lasts"
+        assert shown.fetched.acquire(timeout=30), "no look during the run"
     shown.text = AFTER
     seen = watch.stop()
     assert (seen.transcribe.requests, seen.wav2vec2.requests) == (6, 12)
@@ -127,7 +127,7 @@ def test_a_server_elsewhere_has_no_processes_here_but_its_gpus_are_seen(page):
     assert seen.wav2vec2.mean_batch == 0
 
 
-def test_nobody_there_is_said_at_once():
+def test_a_missing_server_is_reported_at_once():
     with pytest.raises(OSError, match="refused"):
         Watch("http://127.0.0.1:9/metrics")
 
@@ -147,7 +147,7 @@ def test_a_page_that_breaks_off_is_a_server_that_is_gone():
         broken.result(10)
 
 
-def test_a_process_that_is_not_there_is_said_at_once(page):
+def test_a_missing_process_is_reported_at_once(page):
     _, url = page
     with pytest.raises(ProcessLookupError, match="999999999"):
         Watch(url, 999_999_999)

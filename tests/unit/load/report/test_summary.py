@@ -12,7 +12,7 @@ from tests.support.load.made import server_figures
 
 
 def made(name="steady", arrivals=None, knee=None, server=None, duration_s=60.0):
-    """A run whose every call took a second and heard "wrong" beside the right words."""
+    """A run whose every call took a second and has "wrong" after the right words."""
     plan = Plan(
         name=name,
         users=8,

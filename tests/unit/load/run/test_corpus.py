@@ -55,7 +55,7 @@ def test_words_are_those_of_whole_recordings_in_order():
     assert max(len(clip.words.split()) for clip in CORPUS) > 100
 
 
-def test_recordings_of_unlike_rates_are_refused(tmp_path):
+def test_recordings_of_different_rates_are_refused(tmp_path):
     for name, rate in (("a.wav", 8000), ("b.wav", 16000)):
         with wave.open(str(tmp_path / name), "wb") as file:
             file.setnchannels(1)

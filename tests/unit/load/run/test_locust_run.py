@@ -114,7 +114,7 @@ def test_locust_s_own_command_with_a_master_workers_and_the_web_page(server, tmp
     page = f"http://127.0.0.1:{web_port}"
     form = {"user_count": "8", "spawn_rate": "8", "seed": "5"}
     form |= {"scenario": "mixed", "duration_s": "2", "slo": "rps>1"}
-    # Whoever reaches the page must not choose files or servers.
+    # Users of the page must not choose files or servers.
     form |= {"output": str(tmp_path / "chosen"), "host": "127.0.0.1:9"}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with contextlib.ExitStack() as stack:
@@ -143,7 +143,7 @@ def test_locust_s_own_command_with_a_master_workers_and_the_web_page(server, tmp
     assert rows[-1][f"column_{COLUMNS.index('calls')}"] == str(written["figures"]["requests"])
     assert rows[-1][f"column_{COLUMNS.index('WER')}"] == "100.0 %"
     assert rows[-1][f"column_{COLUMNS.index('p95')}"].endswith("s")
-    # The clips are the master's, whatever the workers were told, and so is the address.
+    # The clips and the address are those of the master, not of the workers.
     mix = {"commands": 8, "meetings": 8}
     assert written["corpus"] == digest(build_corpus(seed=5, mix=mix))
     assert len({request.audio for request in server.requests}) == 16

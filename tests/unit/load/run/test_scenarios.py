@@ -60,5 +60,5 @@ def test_equal_parts_fill_the_whole_time():
         ([0, 0, 0], 0),
     ],
 )
-def test_knee_is_the_least_load_that_comes_close_to_the_best(throughputs, stage):
+def test_knee_is_the_smallest_load_near_the_best(throughputs, stage):
     assert knee(throughputs) == stage

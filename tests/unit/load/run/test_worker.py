@@ -70,22 +70,22 @@ def test_abusive_callers_have_their_share_of_bad_inputs(arrivals):
 
 def test_counts_travel_and_add_up():
     share = Share()
-    lead, worker = (Run(plan(arrivals="constant:1"), share) for _ in range(2))
-    clip = lead.corpus[0]
+    coordinator, worker = (Run(plan(arrivals="constant:1"), share) for _ in range(2))
+    clip = coordinator.corpus[0]
     for _ in range(2):
         assert worker.note(clip, due_s=0.0, began_s=0.25, text=clip.words, error=None)
         assert not worker.note(clip, due_s=0.0, began_s=0.25, text="", error=TimeoutError())
-        lead.add(sent(worker.take()))
-    total = lead.total()
+        coordinator.add(sent(worker.take()))
+    total = coordinator.total()
     assert (total.requests, total.failed, total.failures) == (4, 2, {"TimeoutError": 2})
     assert total.texts == {(clip.name, clip.words): 2}
     assert total.audio_s == 2 * clip.duration_s
-    assert list(lead.late_s) == [0.25] * 4
+    assert list(coordinator.late_s) == [0.25] * 4
     assert worker.take()["tallies"] == []
     earlier = Run(plan(arrivals="constant:1"), Share(began_s=share.began_s - 60))
     earlier.note(clip, due_s=0.0, began_s=0.0, text="", error=None)
-    lead.add(earlier.take())
-    assert lead.total().requests == 4
+    coordinator.add(earlier.take())
+    assert coordinator.total().requests == 4
 
 
 def test_another_corpus_is_refused():

@@ -8,7 +8,7 @@ from load_tests.sweep.__main__ import main
 from load_tests.sweep.plan import plan, read_defaults
 from load_tests.sweep.points import pool
 from load_tests.sweep.recommendation import Target
-from load_tests.sweep.settings import every_setting, name_apart
+from load_tests.sweep.settings import name_apart
 from load_tests.sweep.store import OtherSweep, Store, read_sweep
 from tests.support.load.laboratory import CORPUS, RULE, Laboratory, a_slice
 from tests.support.load.sweeps import setting
@@ -196,15 +196,6 @@ def test_what_is_not_named_is_the_servers_own():
 
 def test_short_names_say_what_differs():
     assert list(name_apart([setting(1), setting(2)]).values()) == ["1 instance", "2 instances"]
-    varied = every_setting(
-        {
-            "instances": [4],
-            "max_batch_size": [8, 32],
-            "max_queue_delay_us": [2000],
-            "threads": [1],
-            "precision": ["fp32"],
-            "device": ["cpu"],
-        }
-    )
+    varied = [setting(4, max_batch_size=size) for size in (8, 32)]
     names = list(name_apart(varied).values())
     assert names == ["4 instances, batch 8", "4 instances, batch 32"]

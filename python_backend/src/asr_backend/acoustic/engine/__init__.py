@@ -1,1 +1,1 @@
-"""What runs the network: on torch, or on OpenVINO."""
+"""The engines that run the network, on torch or on OpenVINO."""

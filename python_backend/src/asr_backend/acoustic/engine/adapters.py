@@ -1,4 +1,4 @@
-"""Language adapters: small weights of a network that are exchanged between two forwards."""
+"""Language adapters: small sets of weights that are exchanged between two forwards."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.checkpoint.files import CheckpointError, adapter_file
 
 MAX_IN_MEMORY = 32
-"""Adapters that are kept; one of MMS takes 9 MB in fp32. Others are read when they are needed."""
+"""Adapters kept in memory; one of MMS takes 9 MB in fp32. Others are read again when needed."""
 
 
 class Adapters:
-    """What makes a network hear one language or another.
+    """Switches a network between languages.
 
     Args:
         checkpoint: whose languages they are.
@@ -44,15 +44,15 @@ class Adapters:
         self._read = lru_cache(MAX_IN_MEMORY)(self._load)
 
     def use(self, language: str) -> None:
-        """Make the network hear this language from now on.
+        """Switch the network to this language.
 
         Raises:
             CheckpointError: its adapter has weights that are NaN or infinite.
         """
         if language == self._language:
             return
-        own = language == self._checkpoint.language
-        for name, weights in (self._default if own else self._read(language)).items():
+        is_default = language == self._checkpoint.language
+        for name, weights in (self._default if is_default else self._read(language)).items():
             self._parameters[name].data = weights
         self._language = language
 

@@ -1,8 +1,8 @@
-"""Encoder layers compiled by torch: while the model loads, never for a request.
+"""Compiles encoder layers with torch while the model loads, never for a request.
 
-All layers of an encoder share what is compiled, and lengths are not written into it: any number of
-windows of any lengths is one of three forms, so that nothing is padded to a bucket. What none of
-them fits, which is a forward of one frame, runs as if nothing were compiled.
+All layers of an encoder share the compiled code, and lengths are not part of it. Every forward has
+one of three forms, so nothing is padded to a bucket. A forward that fits none of them (of a single
+frame) runs uncompiled.
 
 `python -m asr_backend.acoustic.engine.compilation` compiles a few lines for the GPU, to tell
 whether this machine can.
@@ -21,13 +21,13 @@ import numpy.typing as npt
 import torch
 
 _FORMS = ((16_000,), (16_000, 16_000), (16_000, 24_000))
-"""Samples of the windows that are compiled for: one, several of one length, several of unequal."""
+"""Samples of the windows of each form: one window, several of one length, of different lengths."""
 
 
 def compile_layers(
     model: Any, forward: Callable[[Sequence[npt.NDArray[np.float32]]], object]
 ) -> None:
-    """Compile the encoder's layers for all that `forward` may bring; takes about half a minute.
+    """Compile the encoder's layers for every forward to come; takes about half a minute.
 
     Args:
         model: Hugging Face's, on its device and in its precision.
@@ -35,9 +35,9 @@ def compile_layers(
     """
     import torch._inductor.config as inductor
 
-    # Else torch starts processes of its own, which would outlive a killed instance.
+    # Otherwise torch starts compile processes, which would outlive a killed instance.
     inductor.compile_threads = 1
-    # Triton's stub leaves it at C, and torch reads templates that are not ASCII in its encoding.
+    # Triton's stub leaves the locale at C, but torch reads templates that are not ASCII.
     locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
     for layer in model.base_model.encoder.layers:
         layer.compile(dynamic=True, fullgraph=True)
@@ -46,7 +46,7 @@ def compile_layers(
 
 
 def nothing_more() -> AbstractContextManager[None]:
-    """Within it, what was not compiled before runs as it is."""
+    """Within it, nothing is compiled: a forward without compiled code runs uncompiled."""
     stance: AbstractContextManager[None] = torch.compiler.set_stance("eager_on_recompile")
     return stance
 

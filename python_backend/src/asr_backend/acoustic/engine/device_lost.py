@@ -1,10 +1,10 @@
-"""Errors of an accelerator that no retry in the same process can mend."""
+"""Errors of an accelerator after which its process must be replaced."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-# Failures inside NVIDIA's libraries; their handles are not usable afterwards.
+# Failures inside NVIDIA's libraries, whose handles cannot be used afterwards.
 _FATAL = (
     "CUBLAS_STATUS_EXECUTION_FAILED",
     "CUBLAS_STATUS_INTERNAL_ERROR",
@@ -20,12 +20,12 @@ class DeviceLost(Exception):
 def is_lost(error: RuntimeError, synchronize: Callable[[], None]) -> bool:
     """Whether an error of a forward has ended the device's context.
 
-    An illegal memory access, a launch failure, an uncorrectable ECC error and their like end a CUDA
-    context: every later call fails with the same error. So one more call tells them from an error
-    that concerns its own call alone, whatever its words are.
+    An illegal memory access, a launch failure, an uncorrectable ECC error and similar errors end a
+    CUDA context: every later call fails with the same error. So one more call distinguishes them
+    from an error of a single call, whatever the message is.
 
     Args:
-        error: what torch raised, not for want of memory.
+        error: raised by torch, and not an out-of-memory error.
         synchronize: waits for the device, and raises RuntimeError where its context has ended.
     """
     if any(words in str(error) for words in _FATAL):

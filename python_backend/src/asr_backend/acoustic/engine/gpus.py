@@ -2,7 +2,7 @@
 
 `python -m asr_backend.acoustic.engine.gpus` prints them as a line of JSON.
 
-A process of its own asks: CUDA keeps memory and may hang or end the process.
+This runs in a separate process: CUDA keeps memory and may hang or crash.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import torch
 
 
 def report() -> dict[str, object]:
-    """What torch finds when it uses each GPU for a moment.
+    """Use each GPU briefly and report the result.
 
     Returns:
-        `gpus`, a list of `[index, name]` of those that computed something, and `said`, one line
-        with the reason why there are none or why others are left out; "" where all is well.
+        `gpus`, a list of `[index, name]` of the GPUs that work, and `said`, one line with the
+        reason why there are none or why others are left out; "" if all work.
     """
     gpus, said = [], ""
     try:
-        # Unlike is_available, it says why there is none.
+        # Unlike is_available, this raises an error with the reason.
         torch.cuda.init()  # type: ignore[no-untyped-call]
         count = torch.cuda.device_count()
     except Exception as error:
         return {"gpus": [], "said": _line(error)}
     for index in range(count):
         try:
-            # Another process may own it, or this torch have no code for it.
+            # Another process may own it, or this torch may lack code for it.
             (torch.ones(8, device=f"cuda:{index}") * 2).sum().item()
         except Exception as error:
             said = f"GPU {index}: {_line(error)}"

@@ -2,7 +2,7 @@
 
 oneDNN, in torch 2.13 and in OpenVINO 2026.4, computes a grouped convolution in bf16 on AMX wrongly
 when a group has fewer than 16 channels: with 8 or 12 the output is off by several standard
-deviations. Neighbouring groups are therefore joined. The weights between the joined groups are
+deviations. Neighbouring groups are therefore merged. The weights between merged groups are
 zero, so the convolution stays the same function.
 """
 
@@ -11,14 +11,14 @@ from __future__ import annotations
 from torch import nn
 
 MIN_GROUP_CHANNELS = 16
-"""Input and output channels that a group needs in reduced precision."""
+"""Minimum input and output channels of a group in reduced precision."""
 
 
 def widen_narrow_groups(model: nn.Module) -> None:
-    """Join the groups of each 1-d convolution under `model` that has too narrow ones.
+    """Merge groups in each 1-d convolution under `model` whose groups are too narrow.
 
     Args:
-        model: in any dtype, its weight norms folded; it is changed.
+        model: in any dtype, with folded weight norms; it is modified.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv1d) and module.groups > 1:

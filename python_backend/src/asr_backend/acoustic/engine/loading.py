@@ -1,4 +1,4 @@
-"""What runs the network, chosen by device, precision and checkpoint."""
+"""Chooses and loads an engine by device, precision and checkpoint."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ from transformers.utils import logging as transformers_logging
 from asr_backend.acoustic.engine.probe import TOLERANCES, Probe
 from asr_backend.acoustic.engine.torch_engine import TorchEngine, fold_weight_norms
 from asr_backend.acoustic.engine.weights import check_finite
+from asr_backend.acoustic.features import Emissions
 from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.checkpoint.files import CheckpointError
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
-# Only training reads the embedding of masked spans, so many checkpoints leave it out.
+# Only training uses the embedding of masked spans, so many checkpoints lack it.
 _FOR_TRAINING = "masked_spec_embed"
 _MORE_EXACT = {"int8": "bf16", "bf16": "fp32", "fp16": "fp32"}
 _logger = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
-    """What runs the network.
+    """Runs the network.
 
     Attributes:
-        checkpoint: whose weights it holds.
-        name: its arithmetic and library, for a person.
-        max_windows: the most windows that one forward takes; None for no such bound.
-        overflows: windows so far that overflowed the arithmetic and were computed again in fp32.
+        checkpoint: of the model.
+        name: its precision, library and device, for people.
+        max_windows: maximum windows of one forward; None for no limit.
+        overflows: count of windows so far that overflowed and were computed again in fp32.
     """
 
     checkpoint: Checkpoint
@@ -44,35 +45,35 @@ class Engine(Protocol):
     max_windows: int | None
     overflows: int
 
-    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
-        """Run one padded forward in the language used last, at first the checkpoint's own.
+    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[Emissions]:
+        """Run one padded forward in the language set last, initially the checkpoint's default.
 
-        The engine keeps no window, and nothing made from one, after the call.
+        After the call the engine keeps no data of the windows.
 
         Args:
             windows: float32 [samples], 16 kHz mono with full scale 1, each at least the
                 checkpoint's receptive field long, of any lengths and in any order.
 
         Returns:
-            For each window float32 [frames, vocabulary], the log-softmax that the clip would have
-            alone. It is not finite where the network overflows, in fp32 too.
+            For each window the log-softmax that the clip would have alone. It is not finite where
+            the network overflows, in fp32 too.
 
         Raises:
-            MemoryError: the batch does not fit; fewer windows may.
+            MemoryError: the batch does not fit; fewer windows may fit.
             DeviceLost: no further forward of this process can succeed.
         """
         ...
 
     def computed_samples(self, lengths: Sequence[int]) -> int:
-        """Samples that a forward of windows of these lengths computes, its padding counted."""
+        """Samples, including padding, that a forward of windows of these lengths computes."""
         ...
 
     def use_language(self, language: str) -> None:
-        """Hear one of the checkpoint's `languages` from now on.
+        """Switch to one of the checkpoint's `languages`.
 
         Raises:
             CheckpointError: the language's adapter has weights that are NaN or infinite.
-            MemoryError: there is no room for it.
+            MemoryError: the adapter does not fit.
             DeviceLost: no further forward of this process can succeed.
         """
         ...
@@ -82,8 +83,8 @@ def choose_device(setting: str, *, kind: str, device_id: int) -> str:
     """The torch device of a Triton instance.
 
     Args:
-        setting: `auto`, `cpu` or `cuda`. `auto` takes the GPU that Triton gave the instance, and
-            the CPU where there is none or this torch cannot use one.
+        setting: `auto`, `cpu` or `cuda`. `auto` takes the GPU that Triton assigned to the instance,
+            or the CPU if there is none or this torch cannot use it.
         kind: Triton's `model_instance_kind`, `CPU` or `GPU`.
         device_id: Triton's `model_instance_device_id`.
     """
@@ -92,13 +93,13 @@ def choose_device(setting: str, *, kind: str, device_id: int) -> str:
 
 
 def choose_precision(setting: str, *, device: str) -> str:
-    """One of PRECISIONS for a setting that may be `auto`.
+    """Resolve a setting that may be `auto` to one of PRECISIONS.
 
-    `auto` is, on a GPU, bf16 from compute capability 8.0 on, fp16 from 7.0 on and fp32 before; on a
-    CPU, int8 where it multiplies bf16 in hardware (AVX512-BF16 or AMX), and fp32 elsewhere.
+    On a GPU, `auto` is bf16 from compute capability 8.0 on, fp16 from 7.0 on, else fp32. On a CPU
+    it is int8 if the CPU multiplies bf16 in hardware (AVX512-BF16 or AMX), else fp32.
 
     Raises:
-        ValueError: an unknown precision, or one that the device does not have.
+        ValueError: the precision is unknown, or the device does not support it.
     """
     if setting not in (*PRECISIONS, "auto"):
         raise ValueError(f"precision {setting!r} is none of auto, {', '.join(PRECISIONS)}")
@@ -160,23 +161,22 @@ def load_engine(
 ) -> Engine:
     """Load a checkpoint's weights, from local safetensors only.
 
-    On a CPU, bf16 and int8 run on OpenVINO where it is installed and knows the network, else on
-    torch, as all other does. All but fp32 is compared with fp32 on a second of sound (see
-    probe.py). What is too far off is refused; `auto` takes the next more exact
-    precision instead.
+    On a CPU, bf16 and int8 run on OpenVINO if it is installed and supports the network. Everything
+    else runs on torch. Every precision but fp32 is compared with fp32 on a second of sound (see
+    probe.py). One that is too far off is refused; `auto` takes the next more exact one instead.
 
     Args:
-        checkpoint: what `load_checkpoint` read.
+        checkpoint: from `load_checkpoint`.
         device: `cpu`, `cuda` or `cuda:N`.
         precision: one of PRECISIONS, or `auto`.
         threads: for one operation on the CPU.
-        compiled: whether torch compiles the encoder's layers; a GPU's alone.
-        log: takes a line for a person, when `auto` gives a precision up.
+        compiled: whether torch compiles the encoder's layers; on a GPU only.
+        log: receives one line when `auto` gives up a precision.
 
     Raises:
         CheckpointError: the weights are not those of the network that config.json describes, are
-            NaN or infinite, or do not bear the precision.
-        ValueError: an unknown precision, one that the device does not have, or `compiled` on a CPU.
+            NaN or infinite, or too inexact in the precision.
+        ValueError: the precision is unknown or not supported by the device, or `compiled` on a CPU.
     """
     if compiled and device == "cpu":
         raise ValueError("layers are compiled for a GPU only")
@@ -199,13 +199,13 @@ def load_engine(
         if precision != "auto":
             raise CheckpointError(f"{complaint}; start with --precision {exacter}")
         log(f"{complaint}; auto takes {exacter}")
-        # The next one's weights must not lie in memory beside these.
+        # Free these weights before the next ones are loaded.
         del engine, model
         chosen = exacter
 
 
 def _complaint(checkpoint: Checkpoint, engine: Engine, deviation: float, limit: float) -> str:
-    """Why an arithmetic does not serve, in one line."""
+    """Why a precision is refused, in one line."""
     if not math.isfinite(deviation):
         return f"{checkpoint.path}: {engine.name} overflows on a second of test sound"
     return (
@@ -238,8 +238,8 @@ def load_model(checkpoint: Checkpoint) -> Any:
         CheckpointError: weights are missing, NaN or infinite.
     """
     transformers_logging.disable_progress_bar()
-    # Not what config.json says: it could name code on the Hub. The engine replaces WavLM's
-    # attention, which has no other implementation.
+    # Not from config.json, which could name code on the Hub. WavLM has only an eager
+    # implementation, which the engine replaces.
     attention = "eager" if checkpoint.model_type == "wavlm" else "sdpa"
     config = AutoConfig.from_pretrained(
         checkpoint.path, local_files_only=True, trust_remote_code=False

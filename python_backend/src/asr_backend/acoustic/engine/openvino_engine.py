@@ -1,17 +1,17 @@
-"""The network on OpenVINO: bf16, and int8 in the linear layers, on a CPU that computes in them.
+"""The network on OpenVINO, on a CPU: bf16, or int8 in the linear layers.
 
 The graph is built from the modules of Hugging Face's model and runs one clip a forward: on a CPU a
-wider batch gains nothing. Each new length costs OpenVINO time and memory, so a clip is padded with
-zeros to one of few lengths, which reach nothing:
+larger batch gains nothing. Each new length costs OpenVINO time and memory, so a clip is padded with
+zeros to one of few lengths. The zeros do not change the result:
 
-* the group norm after the first convolution is a scale and a shift for each channel, worked out
-  from the clip's own samples (see first_norm.py) and handed in;
-* the positional convolution gets zeros behind the clip's end, as the clip alone would have there;
-* attention is masked there, and all else looks at one frame, or at the own samples of one.
+* the group norm after the first convolution is a scale and a shift for each channel, computed from
+  the clip's samples (see first_norm.py) and passed as inputs;
+* the positional convolution gets zeros after the clip's end, as for the clip alone;
+* attention is masked there. Everything else looks at one frame, or at the samples of one frame.
 
-A convolution after the first is a linear layer over the two or three frames that it sees. Linear
-layers in int8 hold a scale for each output, and OpenVINO scales their inputs by groups of
-GROUP_SIZE values within one frame: a loud frame or clip never coarsens another.
+Each convolution after the first is a linear layer over the two or three frames under its kernel.
+Linear layers in int8 have a scale for each output, and OpenVINO scales their inputs in groups of
+GROUP_SIZE values within one frame: a loud frame or clip never makes another less precise.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from torch import nn
 
 from asr_backend.acoustic.engine.first_norm import FirstNorm
 from asr_backend.acoustic.engine.grouped_conv import widen_narrow_groups
-from asr_backend.acoustic.features import log_softmax, network_input
+from asr_backend.acoustic.features import Emissions, log_softmax, network_input
 from asr_backend.checkpoint.description import Checkpoint
 
-# With this package at hand, an import of OpenVINO is reported to its makers.
+# With this package, OpenVINO reports each import to its developers.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 from openvino import opset13 as ops  # noqa: E402
 
 GROUP_SIZE = 128
-"""Values of a frame that share one scale in int8; it divides every published layer's width."""
+"""Values of a frame that share one scale in int8; divides the width of all published layers."""
 
 _END = 2**31 - 1
-_UNTOUCHED = np.float32(-1.2345e30)
-"""No logit, so that an output which was not written can be told."""
+_OUTPUT_SENTINEL = np.float32(-1.2345e30)
+"""No logit has this value: it marks an output that was not written."""
 
 _SAME_MODULES = frozenset({"wav2vec2", "hubert", "unispeech", "unispeech-sat"})
 
 
 def reproduces(config: Any) -> bool:
-    """Whether this graph is the whole of a network with this configuration of transformers."""
+    """Whether this graph covers every module of a network with this configuration."""
     return (
         config.model_type in _SAME_MODULES
         and config.feat_extract_activation == config.hidden_act == "gelu"
@@ -63,7 +63,7 @@ class OpenVinoEngine:
 
     Args:
         checkpoint: of the model.
-        model: Hugging Face's, in fp32 on the CPU; it is changed, and not needed afterwards.
+        model: Hugging Face's, in fp32 on the CPU; it is modified, and not needed afterwards.
         precision: `bf16` or `int8`.
         threads: for one operation.
     """
@@ -105,61 +105,61 @@ class OpenVinoEngine:
         """See Engine; `reproduces` refuses what has adapters."""
         raise NotImplementedError("networks with language adapters run on torch")
 
-    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[Emissions]:
         """See Engine."""
         return [self._run(network_input(window, self.checkpoint)) for window in windows]
 
-    def _run(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _run(self, values: npt.NDArray[np.float32]) -> Emissions:
         frames = self.checkpoint.frame_count(values.size)
         padded_frames = bucket(frames)
         heard = self._padded_samples(values.size)
         samples = np.zeros((1, heard), np.float32)
-        # Samples behind the last frame count in the norms alone.
+        # Samples after the last frame count only in the norms.
         samples[0, : values.size] = values[:heard]
-        own = np.zeros((1, padded_frames, 1), np.float32)
-        own[:, :frames] = 1
-        inputs = [samples, own]
+        valid_frames = np.zeros((1, padded_frames, 1), np.float32)
+        valid_frames[:, :frames] = 1
+        inputs = [samples, valid_frames]
         if self._first_norm is not None:
             inputs += self._scale_and_shift(self._first_norm, values)
         before = self._request.get_output_tensor(0).data
-        before[:, :1, :1] = _UNTOUCHED
+        before[:, :1, :1] = _OUTPUT_SENTINEL
         self._request.infer(inputs, share_inputs=True)
         logits = self._request.get_output_tensor(0).data
-        # Where memory ends, OpenVINO may return as if all were well, with the last clip's output.
-        if logits.shape[1] != padded_frames or logits[0, 0, 0] == _UNTOUCHED:
+        # Out of memory, OpenVINO may return without an error, with the output of the last clip.
+        if logits.shape[1] != padded_frames or logits[0, 0, 0] == _OUTPUT_SENTINEL:
             raise MemoryError(f"OpenVINO gave no output for {frames} frames")
         return log_softmax(logits[0, :frames])
 
     def _scale_and_shift(
         self, first_norm: FirstNorm, values: npt.NDArray[np.float32]
     ) -> list[npt.NDArray[np.float32]]:
-        """What the first group norm multiplies by, and then adds: each float32 [1, channels, 1]."""
+        """Factor and summand of the first group norm, each float32 [1, channels, 1]."""
         with torch.inference_mode():
             mean, scale = first_norm.mean_and_scale(torch.from_numpy(values)[None])
             parts = (scale, self._first_offset - mean * scale)
             return [part.float().numpy()[..., None] for part in parts]
 
     def _padded_samples(self, length: int) -> int:
-        """What the network is given of a window; it may lack the samples behind the last frame."""
+        """Length of the network's input; samples after the last frame may be left out."""
         frames = bucket(self.checkpoint.frame_count(length))
         field = self.checkpoint.receptive_field_samples
         return (frames - 1) * self.checkpoint.stride_samples + field
 
 
 def bucket(frames: int) -> int:
-    """The frames that a clip of `frames` is padded to: at most a sixteenth more, or 7."""
+    """Length in frames that a clip is padded to: at most a sixteenth longer, or 7 frames."""
     step = max(8, 1 << max(0, frames.bit_length() - 5))
     return -(-frames // step) * step
 
 
 class _Graph:
-    """OpenVINO's operations for the modules of Hugging Face's model."""
+    """Builds OpenVINO operations from the modules of Hugging Face's model."""
 
     def __init__(self, *, int8: bool) -> None:
         self._int8 = int8
         self._inputs = [ops.parameter([1, -1], np.float32), ops.parameter([1, -1, 1], np.float32)]
-        self._own = self._inputs[1]
-        nowhere = ops.multiply(ops.subtract(self._own, _constant(1)), _constant(1e4))
+        self._valid_frames = self._inputs[1]
+        nowhere = ops.multiply(ops.subtract(self._valid_frames, _constant(1)), _constant(1e4))
         self._bias = ops.reshape(nowhere, ops.constant([1, 1, 1, -1]), special_zero=False)
 
     def network(self, model: Any) -> openvino.Model:
@@ -203,7 +203,7 @@ class _Graph:
         return ops.gelu(hidden if norm is None else _norm(norm, hidden), "erf")
 
     def _encoder(self, encoder: Any, hidden: Any) -> Any:
-        hidden = ops.multiply(hidden, self._own)
+        hidden = ops.multiply(hidden, self._valid_frames)
         position = ops.gelu(_conv(encoder.pos_conv_embed.conv, _swap(hidden)), "erf")
         hidden = ops.add(hidden, _swap(position))
         stable = "Stable" in type(encoder).__name__

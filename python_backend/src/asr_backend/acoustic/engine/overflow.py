@@ -1,4 +1,4 @@
-"""A model in fp32 for a moment: for windows whose activations overflow fp16."""
+"""Runs a model in fp32 temporarily, for windows whose activations overflow fp16."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from torch import nn
 
 @contextlib.contextmanager
 def in_fp32(model: nn.Module) -> Iterator[None]:
-    """Within it, the model's weights are fp32; they take 4 bytes each beside those that it has.
+    """Within it, the model's weights are fp32; the copies take 4 bytes a weight.
 
-    The weights that it had come back afterwards, as they were: nothing is allocated for that, so
-    that it cannot fail.
+    The original weights come back afterwards. Nothing is allocated for that, so it cannot fail.
     """
     held = [
         (tensor, tensor.data)

@@ -1,20 +1,19 @@
-"""What keeps padding out of the results of a padded batch on torch.
+"""Keeps padding out of the results of a batch on torch.
 
-Hugging Face's models are run as they are; only the places where the zeros behind a short clip would
-be seen are replaced when the checkpoint is loaded:
+Hugging Face's models run as they are. Only the modules whose result would depend on the zeros after
+a short clip are replaced when the checkpoint is loaded:
 
 * the group norm after the first convolution takes its statistics over time, here over each clip's
   valid frames only (see first_norm.py);
-* the positional convolutions are given zeros behind each clip's end, as the clip alone would have
-  there; a stack of them (Data2VecAudio), or a batch norm before one (HuBERT), otherwise carries
-  other values in;
+* the positional convolutions get zeros after each clip's end, as for the clip alone; a stack of
+  them (Data2VecAudio) or a batch norm before one (HuBERT) would otherwise bring other values in;
 * the encoder masks the attention with one bias for all layers; Hugging Face's asks the device first
   whether any frame is padding at all, for which a GPU has to finish all that was launched;
 * the attention of WavLM is computed by torch's fused kernel under one mask that holds both the
   position bias and the padding.
 
-All else looks at one frame at a time. Nothing here launches kernels for each clip or waits for the
-device.
+Everything else looks at one frame at a time. Nothing here launches kernels for each clip or waits
+for the device.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ from asr_backend.checkpoint.description import Checkpoint
 
 
 class Padding:
-    """Replaces the modules of a model that would see padding, and tells them each batch's lengths.
+    """Replaces the modules of a model that depend on padding, and gives them each batch's lengths.
 
     Args:
         checkpoint: of the model.
-        model: Hugging Face's base model; it is changed.
+        model: Hugging Face's base model; it is modified.
     """
 
     def __init__(self, checkpoint: Checkpoint, model: Any) -> None:
@@ -64,10 +63,10 @@ class Padding:
             model.encoder.forward = partial(_encode, model.encoder)
 
     def start(self, samples: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor | None:
-        """Note the lengths of the next batch.
+        """Set the lengths of the next batch.
 
         Args:
-            samples: [clips, longest], as the network gets them.
+            samples: [clips, longest], the network's input.
             lengths: valid samples of each clip.
 
         Returns:
@@ -90,31 +89,31 @@ class Padding:
         return self._valid_frames
 
     def _zero(self, module: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor] | None:
-        """A forward pre-hook: zeros behind each clip's end in [clips, channels, frames]."""
+        """A forward pre-hook: sets [clips, channels, frames] to zero after each clip's end."""
         if self._valid_frames is None:
             return None
         return (inputs[0] * self._valid_frames[:, None],)
 
 
 def _on_device(numbers: list[list[int]], device: torch.device) -> torch.Tensor:
-    """An int64 tensor, copied without waiting for what the device does."""
+    """An int64 tensor, copied without waiting for the device."""
     if device.type == "cuda":
         try:
             pinned = torch.tensor(numbers, pin_memory=True)
         except RuntimeError:
-            # No pinned memory; a lost device shows in the next call.
+            # No pinned memory. If the device is lost instead, the next call fails too.
             return torch.tensor(numbers, device=device)
         return pinned.to(device, non_blocking=True)
     return torch.tensor(numbers, device=device)
 
 
 def _same_mask(frames: int, mask: torch.Tensor, add_adapter: bool | None = None) -> torch.Tensor:
-    """Stands in for _get_feature_vector_attention_mask: the mask is one of frames already."""
+    """Replaces _get_feature_vector_attention_mask: the mask already has one value a frame."""
     return mask
 
 
 class _ValidFramesNorm(nn.Module):
-    """A group norm whose statistics are those of each clip's valid frames."""
+    """A group norm with the statistics of each clip's valid frames."""
 
     def __init__(self, norm: nn.GroupNorm, padding: Padding) -> None:
         super().__init__()
@@ -128,7 +127,7 @@ class _ValidFramesNorm(nn.Module):
         normal = functional.batch_norm(
             features.reshape(1, clips * channels, frames),
             mean,
-            # The scale holds the variance: a very loud clip's does not fit float32.
+            # The variance is part of the scale: that of a very loud clip does not fit float32.
             torch.ones_like(mean),
             weight=self._padding.first_scale,
             bias=self._norm.bias.float().repeat(clips),
@@ -140,13 +139,13 @@ class _ValidFramesNorm(nn.Module):
 def _encode(
     encoder: Any, hidden: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: Any
 ) -> BaseModelOutput:
-    """Stands in for the forward of an encoder of any family but WavLM.
+    """Replaces the forward of an encoder of any family but WavLM.
 
     Args:
         encoder: Hugging Face's.
         hidden: [clips, frames, width].
         attention_mask: the valid frames, bool [clips, frames]; None where all are.
-        _: what to return besides; nobody here asks for more than the last hidden state.
+        _: options for further outputs, which are never used here.
     """
     bias = None
     if attention_mask is not None:
@@ -171,9 +170,9 @@ def _fused_wavlm_attention(
     position_bias: torch.Tensor,
     output_attentions: bool = False,
 ) -> tuple[torch.Tensor, None]:
-    """Stands in for WavLMAttention.torch_multi_head_self_attention.
+    """Replaces WavLMAttention.torch_multi_head_self_attention.
 
-    The attention weights are never returned: nobody here asks for them.
+    It never returns attention weights, which are not used here.
 
     Args:
         layer: the WavLMAttention.

@@ -1,7 +1,7 @@
-"""The check of an arithmetic at the start: one second of sound, held to the same in fp32.
+"""Compares a precision with fp32 on one second of sound when the model loads.
 
-Arithmetic can be wrong without a word: a library may compute one operation badly on one kind of
-CPU, and a checkpoint's activations may overflow fp16.
+Arithmetic can be wrong silently: a library may compute one operation wrongly on one kind of CPU,
+and a checkpoint's activations may overflow fp16.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _SYLLABLES_A_SECOND = 4.0
 
 
 class Probe:
-    """Two windows of unequal lengths, and what a checkpoint makes of them in fp32.
+    """Two windows of different lengths and their log-probabilities in fp32.
 
     Args:
         checkpoint: of the model.
-        model: Hugging Face's, in fp32 on the CPU, not changed yet.
+        model: Hugging Face's unmodified model, in fp32 on the CPU.
 
     Raises:
         CheckpointError: the log-probabilities are not finite.
@@ -58,7 +58,7 @@ class Probe:
             )
 
     def deviation(self, engine: Engine) -> float:
-        """How far an engine is from fp32.
+        """Measure how far an engine is from fp32.
 
         Returns:
             The largest difference of a log-probability from fp32's, in the standard deviations of
@@ -88,7 +88,7 @@ def speech_like(length: int) -> npt.NDArray[np.float32]:
             loudness += 1 / (1 + ((frequency - formant) / _FORMANT_WIDTH_HZ) ** 2)
         voice += loudness * np.sin(2 * np.pi * frequency * seconds) / harmonic
     voice *= 0.55 - 0.45 * np.cos(2 * np.pi * _SYLLABLES_A_SECOND * seconds)
-    # The old generator: numpy promises that its numbers never change.
+    # The legacy generator: numpy guarantees that its numbers never change.
     noise = np.random.RandomState(0).standard_normal(length)
     sound = voice / np.abs(voice).max() + 0.01 * noise
     normal: npt.NDArray[np.float32] = (0.3 * sound / np.abs(sound).max()).astype(np.float32)
@@ -108,5 +108,5 @@ def _deviation(output: npt.NDArray[np.float32], expected: npt.NDArray[np.float32
     if not np.isfinite(output).all():
         return math.inf
     difference = float(np.abs(output - expected).max())
-    # Where all of fp32's are equal, there is no deviation to measure in.
+    # If all of fp32's values are equal, their standard deviation is 0.
     return difference / max(float(expected.std()), 1e-6)

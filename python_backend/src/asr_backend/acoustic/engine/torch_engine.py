@@ -1,7 +1,7 @@
-"""The network on torch: windows of unequal length in, each one's own log-probabilities out.
+"""The network on torch: a padded batch of windows in, log-probabilities of each window out.
 
-Padding must not reach a result: see padding.py. The last layer and the log-softmax run in fp32 in
-every precision; rounded to bf16 they would lose more than the rest of the network does.
+Padding must not change a result: see padding.py. The last layer and the log-softmax run in fp32 in
+every precision, so that log-probabilities are not rounded to bf16 or fp16.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from asr_backend.acoustic.engine.grouped_conv import widen_narrow_groups
 from asr_backend.acoustic.engine.int8_linear import use_int8
 from asr_backend.acoustic.engine.overflow import in_fp32
 from asr_backend.acoustic.engine.padding import Padding
-from asr_backend.acoustic.features import network_input
+from asr_backend.acoustic.features import Emissions, network_input
 from asr_backend.checkpoint.description import Checkpoint
 
-# Neither the CPU's allocator nor NVIDIA's libraries have an exception class of their own for it.
+# The CPU's allocator and NVIDIA's libraries have no exception class of their own for it.
 _NO_MEMORY = (
     "DefaultCPUAllocator",
     "CUDA error: out of memory",
@@ -50,10 +50,10 @@ class TorchEngine:
 
     Args:
         checkpoint: of the model.
-        model: Hugging Face's, in fp32 on the CPU, its weight norms folded; it is changed.
+        model: Hugging Face's, in fp32 on the CPU, with folded weight norms; it is modified.
         device: `cpu`, `cuda` or `cuda:N`.
-        precision: `fp32`, `bf16`, `fp16`, or `int8`: linear layers in int8 and all else in bf16.
-        compiled: whether torch compiles the encoder's layers, now and for good.
+        precision: `fp32`, `bf16`, `fp16`, or `int8` (linear layers in int8, the rest in bf16).
+        compiled: whether torch compiles the encoder's layers, once, while this is built.
     """
 
     max_windows: int | None = None
@@ -81,7 +81,7 @@ class TorchEngine:
         self._model = model.to(self._device, self._dtype)
         model.lm_head.float().register_forward_pre_hook(_to_fp32)
         self._adapters = Adapters(checkpoint, model) if checkpoint.languages else None
-        # TF32 convolutions, torch's default on a GPU, keep three digits only: not what fp32 says.
+        # torch's default on a GPU is TF32, which keeps only three digits.
         torch.backends.cudnn.allow_tf32 = False
         self._compilation: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
         if compiled:
@@ -89,7 +89,7 @@ class TorchEngine:
             self._compilation = nothing_more
 
     def computed_samples(self, lengths: Sequence[int]) -> int:
-        """See Engine: all are padded to the longest."""
+        """See Engine: every window is padded to the longest."""
         return len(lengths) * max(lengths)
 
     def use_language(self, language: str) -> None:
@@ -98,7 +98,7 @@ class TorchEngine:
         with self._named_errors():
             self._adapters.use(language)
 
-    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    def forward(self, windows: Sequence[npt.NDArray[np.float32]]) -> list[Emissions]:
         """See Engine."""
         with self._named_errors():
             outputs = self._run(windows, self._dtype)
@@ -108,7 +108,7 @@ class TorchEngine:
 
     @contextlib.contextmanager
     def _named_errors(self) -> Iterator[None]:
-        """Within it, torch's errors of memory and device are those that Engine names."""
+        """Translate torch's errors of memory and device into those that Engine documents."""
         try:
             yield
         except torch.OutOfMemoryError as error:
@@ -127,9 +127,9 @@ class TorchEngine:
     def _repeat_overflows(
         self,
         windows: Sequence[npt.NDArray[np.float32]],
-        outputs: list[npt.NDArray[np.float32]],
+        outputs: list[Emissions],
     ) -> None:
-        """Put fp32's output in the place of each that is not finite."""
+        """Replace each output that is not finite by that of fp32."""
         for index, (window, output) in enumerate(zip(windows, outputs, strict=True)):
             if not np.isfinite(output).all():
                 self.overflows += 1
@@ -137,7 +137,7 @@ class TorchEngine:
                     (outputs[index],) = self._run([window], torch.float32)
 
     def _make_room(self) -> None:
-        """Give the GPU's libraries what torch keeps for later; they allocate for themselves."""
+        """Release torch's cached memory: the GPU's libraries allocate without it."""
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -148,7 +148,7 @@ class TorchEngine:
     @torch.inference_mode()
     def _run(
         self, windows: Sequence[npt.NDArray[np.float32]], dtype: torch.dtype
-    ) -> list[npt.NDArray[np.float32]]:
+    ) -> list[Emissions]:
         lengths = [window.size for window in windows]
         batch = self._upload(windows).to(dtype)
         mask = self._padding.start(batch, lengths)
@@ -161,23 +161,23 @@ class TorchEngine:
         ]
 
     def _upload(self, windows: Sequence[npt.NDArray[np.float32]]) -> torch.Tensor:
-        """The windows as the network takes them: [windows, longest] on the device, zeros behind."""
+        """Copy the network's input to the device: [windows, longest], padded with zeros."""
         batch = self._zeros(len(windows), max(window.size for window in windows))
         for row, window in zip(batch.numpy(), windows, strict=True):
             network_input(window, self.checkpoint, out=row[: window.size])
-        # torch keeps a pinned block from being used again until the copy from it is done.
+        # torch does not reuse a pinned block until the copy from it is done.
         return batch.to(self._device, non_blocking=True)
 
     def _zeros(self, *shape: int) -> torch.Tensor:
-        """Zeros on the CPU, in pinned memory where the device copies from it."""
+        """Zeros on the CPU, in pinned memory if the device is a GPU."""
         if self._pins_memory:
             try:
                 return torch.zeros(shape, pin_memory=True)
             except RuntimeError as error:
                 if is_lost(error, self._synchronize):
                     raise
-                # Some containers allow little pinned memory. A copy from other memory takes longer;
-                # so does every attempt.
+                # Some containers limit pinned memory. Pageable memory only makes the copy slower;
+                # asking again would cost time in every forward.
                 self._pins_memory = False
         return torch.zeros(shape)
 
@@ -192,7 +192,7 @@ def _to_fp32(module: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tens
 
 
 def fold_weight_norms(model: nn.Module) -> None:
-    """Work out every weight norm once; else it is worked out anew in every forward."""
+    """Compute every weight norm once instead of in every forward."""
     for module in model.modules():
         if nn.utils.parametrize.is_parametrized(module, "weight"):
             nn.utils.parametrize.remove_parametrizations(module, "weight")

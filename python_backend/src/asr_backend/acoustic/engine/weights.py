@@ -1,4 +1,4 @@
-"""Weights that are no numbers, found before they serve."""
+"""Checks weights for NaN and infinity when they are loaded."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from asr_backend.checkpoint.files import CheckpointError
 
 
 def check_finite(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
-    """Refuse weights that are not numbers.
+    """Refuse weights that are NaN or infinite.
 
     Args:
-        path: where they are from, for the message.
+        path: their file, for the message.
         weights: by name.
 
     Raises:

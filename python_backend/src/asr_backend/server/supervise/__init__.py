@@ -2,6 +2,7 @@
 
 `supervisor` runs tritonserver and replaces it; `model_supervisor` replaces dead and hung processes
 of one model, by the table in `model_state`. `process` and `stubs` are the processes themselves,
-`pulse` and `canary` find those that hang, `retirement` ends old ones, `allowance` bounds how often.
+`hang_detector` and `canary` find those that hang, `retirement` ends old ones, `allowance` bounds
+how often.
 `launcher` and `watchdog` are small programs around tritonserver; `health` answers probes.
 """

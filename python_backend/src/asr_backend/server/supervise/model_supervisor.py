@@ -7,9 +7,9 @@ from collections.abc import Callable
 from asr_backend.server.models import ModelSpec
 from asr_backend.server.prepare.run_directory import RunDirectory
 from asr_backend.server.supervise.allowance import COUNT_FOR_S, MAX_REPLACEMENTS, Allowance
+from asr_backend.server.supervise.hang_detector import HangDetector
 from asr_backend.server.supervise.model_state import TRANSITIONS, Event, State
 from asr_backend.server.supervise.process import TritonProcess
-from asr_backend.server.supervise.pulse import Pulse
 from asr_backend.server.supervise.retirement import Retirement
 from asr_backend.server.supervise.stubs import Stub
 
@@ -80,7 +80,7 @@ class ModelSupervisor:
         self.state = State.STARTING
         self.instances = []
         self._retirement = Retirement(self.spec.idle_s)
-        self._pulses: dict[int, Pulse] = {}
+        self._hang_detectors: dict[int, HangDetector] = {}
         self._load_s = 0.0
         self._since_s = 0.0
         self._began_s = 0.0
@@ -218,16 +218,17 @@ class ModelSupervisor:
     def _end_hung_ones(self, now_s: float) -> None:
         """Kills instances without progress, of this load and of earlier ones."""
         stubs = {stub.pid: stub for stub in self._find()}
-        self._pulses = {
-            pid: self._pulses.get(pid) or Pulse(stub.signs) for pid, stub in stubs.items()
+        self._hang_detectors = {
+            pid: self._hang_detectors.get(pid) or HangDetector(stub.signs)
+            for pid, stub in stubs.items()
         }
         for pid, stub in stubs.items():
-            if why := self._pulses[pid].hangs(now_s):
+            if why := self._hang_detectors[pid].hangs(now_s):
                 self._log(f"{self.spec.name}: process {pid} hangs ({why}); killing it")
                 self.hangs += 1
                 stub.kill()
                 # Count it once: until the kernel can end it, it is still found.
-                self._pulses[pid] = Pulse(lambda: None)
+                self._hang_detectors[pid] = HangDetector(lambda: None)
 
     def _upstream_stubs(self) -> list[Stub] | None:
         if self._upstream is None or self._upstream.state is not State.READY or self._upstream.dead:

@@ -26,11 +26,11 @@ from asr_backend.server.prepare.tritonserver import Triton, command_line, enviro
 from asr_backend.server.settings import Settings
 from asr_backend.server.supervise.allowance import COUNT_FOR_S, MAX_REPLACEMENTS, Allowance
 from asr_backend.server.supervise.canary import Canary
+from asr_backend.server.supervise.hang_detector import Unchanged
 from asr_backend.server.supervise.health import Health, HealthServer
 from asr_backend.server.supervise.model_state import State
 from asr_backend.server.supervise.model_supervisor import ModelSupervisor
 from asr_backend.server.supervise.process import TritonProcess
-from asr_backend.server.supervise.pulse import Unchanged
 from asr_backend.server.supervise.stubs import Stub, find_stubs
 from asr_backend.triton_io.progress import HANG_S, PREFIX_VARIABLE
 

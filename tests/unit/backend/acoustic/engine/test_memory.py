@@ -12,14 +12,14 @@ import pytest
 from tests.support.backend.checkpoints import write_checkpoint
 
 ROOT = Path(__file__).resolve().parents[5]
-MOST_GROWTH_BYTES = 32 << 20
+MAX_GROWTH_BYTES = 32 << 20
 
 SCRIPT = """
 import json, os, sys
 os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = "128"
 import numpy as np, psutil
 from pathlib import Path
-from asr_backend.acoustic.model import AcousticModel
+from asr_backend.acoustic.model import Wav2Vec2Model
 from asr_backend.checkpoint.description import load_checkpoint
 from asr_backend.acoustic.engine.loading import load_engine
 from asr_backend.triton_io.metrics import Metrics
@@ -30,7 +30,7 @@ pb_utils = PbUtils()
 engine = load_engine(
     load_checkpoint(Path(folder)), device="cpu", precision=precision, threads=1
 )
-model = AcousticModel(
+model = Wav2Vec2Model(
     engine=engine, pb_utils=pb_utils, metrics=Metrics(pb_utils),
     max_window_s=1.0, max_batch_audio_s=4.0,
 )
@@ -65,7 +65,7 @@ def printed_by(script: str, folder: Path, precision: str) -> str:
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_memory_does_not_grow(tmp_path: Path, precision: str) -> None:
     before, after = json.loads(printed_by(SCRIPT, tmp_path, precision))
-    assert after - before < MOST_GROWTH_BYTES
+    assert after - before < MAX_GROWTH_BYTES
 
 
 OUT_OF_MEMORY = """

@@ -31,7 +31,7 @@ class Unchanged(Generic[T]):
         return self._for_s
 
 
-class Pulse:
+class HangDetector:
     """Watches one model instance.
 
     Args:

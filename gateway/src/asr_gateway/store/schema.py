@@ -1,0 +1,30 @@
+"""The tables as the code uses them; the migrations make them."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, Float, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+recognitions = Table(
+    "recognitions",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("created_at", Float, nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("audio_s", Float),
+    Column("audio_bytes", Integer, nullable=False),
+    Column("audio_sha256", String(64), nullable=False),
+    Column("model", String(255)),
+    Column("revision", String(255)),
+    Column("fingerprint", String(128)),
+    Column("options", JSON, nullable=False),
+    Column("outcome", String(64), nullable=False),
+    Column("timing_ms", JSON, nullable=False),
+    Column("request_id", String(128), nullable=False),
+    Column("call_id", String(128)),
+    Column("text", Text),
+    Index("recognitions_created_at", "created_at"),
+    Index("recognitions_key", "key"),
+    Index("recognitions_audio_sha256", "audio_sha256"),
+)
