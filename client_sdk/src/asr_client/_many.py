@@ -28,7 +28,7 @@ from asr_client._types import Transcript
 
 DEFAULT_CONCURRENCY = 8
 MAX_WAIT_S = 0.5
-"""In seconds. Ctrl-C just before a wait does not interrupt it, so that each wait is short."""
+"""Ctrl-C just before a wait does not interrupt it, so each wait is short."""
 
 Items: TypeAlias = Iterable[ItemT]
 Outcomes: TypeAlias = Generator[Outcome[ItemT], None, None]
@@ -132,7 +132,8 @@ def in_threads(
             if not (running or ready or more):
                 return
             if running:
-                futures.wait(running, pause_s or MAX_WAIT_S, futures.FIRST_COMPLETED)
+                wait_s = min(pause_s, MAX_WAIT_S) or MAX_WAIT_S
+                futures.wait(running, wait_s, futures.FIRST_COMPLETED)
             else:
                 time.sleep(pause_s)
             for future in [future for future in running if future.done()]:
@@ -154,7 +155,10 @@ async def in_tasks(
     plan: Plan[ItemT],
     send: Callable[[Job[ItemT]], Awaitable[Transcript]],
 ) -> AsyncOutcomes[ItemT]:
-    """The same with tasks; a slow asynchronous source does not delay outcomes."""
+    """`in_threads` with tasks. A slow asynchronous source does not delay outcomes.
+
+    A slow synchronous one does: it is read in the event loop.
+    """
     running: dict[asyncio.Future[Transcript], Job[ItemT]] = {}
     ready: deque[Job[ItemT]] = deque()
     asking: asyncio.Future[list[ItemT]] | None = None
@@ -173,7 +177,9 @@ async def in_tasks(
             ):
                 plan.check()
                 asking = asyncio.ensure_future(_ask(items))
-            awaited: set[asyncio.Future[Any]] = {*running, *([asking] if asking else ())}
+            awaited: set[asyncio.Future[Any]] = {*running}
+            if asking is not None:
+                awaited.add(asking)
             if awaited:
                 await asyncio.wait(
                     awaited, timeout=pause_s or None, return_when=asyncio.FIRST_COMPLETED

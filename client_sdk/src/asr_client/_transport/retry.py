@@ -76,7 +76,7 @@ class RetryPolicy:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}, not a time of 0 s or more")
         if not 1 <= self.backoff_multiplier < math.inf:
-            raise ValueError(f"backoff_multiplier is {self.backoff_multiplier}, below 1")
+            raise ValueError(f"backoff_multiplier is {self.backoff_multiplier}, not 1 or more")
 
 
 def should_retry(error: AsrError, *, same_errors: int, attempts: int, policy: RetryPolicy) -> bool:
