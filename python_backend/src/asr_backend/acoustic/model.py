@@ -96,8 +96,8 @@ class Wav2Vec2Model:
 
     @classmethod
     def _from_triton(cls, args: dict[str, str], pb_utils: Any) -> Wav2Vec2Model:
-        # Read once, when torch loads its OpenMP library. Threads that spin at a barrier while others
-        # wait for a core made forwards 25 times slower on a busy machine.
+        # Read once, when torch loads its OpenMP library. Threads that spin at a barrier while
+        # others wait for a core made forwards 25 times slower on a busy machine.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         # By default oneDNN keeps 1,024 prepared operations: tens of megabytes for a small network.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
@@ -273,7 +273,7 @@ class Wav2Vec2Model:
         self._metrics.add("asr_padded_seconds_total", computed_s)
 
     def _overflow(self, window: _Window) -> Exception:
-        """The error for finite samples whose output is not finite: the caller's or the service's."""
+        """The error for finite samples whose output is not: the caller's fault or the service's."""
         loudest = float(np.abs(window.samples).max())
         if loudest > MAX_PLAUSIBLE_AMPLITUDE and not self._engine.checkpoint.do_normalize:
             return AsrError(

@@ -1,7 +1,7 @@
 """Compares a precision with fp32 on one second of sound when the model loads.
 
-Arithmetic can be wrong silently: a library may compute one operation wrongly on one kind of CPU, and
-a checkpoint's activations may overflow fp16.
+Arithmetic can be wrong silently: a library may compute one operation wrongly on one kind of CPU,
+and a checkpoint's activations may overflow fp16.
 """
 
 from __future__ import annotations
