@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,14 @@ def engine(part: Part, precision: str) -> None:
         for budget_s in (0.5, 2.0) if part.is_tiny else BUDGETS_S:
             if budget_s >= window_s:
                 measure(part, loaded, window_s, budget_s)
+    finish(part)
+
+
+def finish(part: Part) -> None:
+    """Let the part fail where one of its rows did."""
+    failed = sum(row.get("outcome", "").startswith("FAILED") for row in part.rows)
+    if failed:
+        sys.exit(f"{failed} of {len(part.rows)} kinds of forward failed")
 
 
 def measure(part: Part, engine: Engine, window_s: float, budget_s: float, **more: Any) -> None:
@@ -65,6 +74,12 @@ def measure(part: Part, engine: Engine, window_s: float, budget_s: float, **more
         forward_s = seconds_of(engine, windows)
     except MemoryError:
         part.row(**columns, windows=len(windows), outcome="out of memory")
+        return
+    except Exception as error:
+        # One size that a library cannot do must not hide the others; `finish` counts it.
+        traceback.print_exc()
+        lines = str(error).splitlines() or [repr(error)]
+        part.row(**columns, windows=len(windows), outcome=f"FAILED: {lines[0]}")
         return
     began = time.perf_counter()
     for window in windows:
@@ -127,6 +142,7 @@ def compiled(part: Part) -> None:
         load_s = time.perf_counter() - began
         for window_s, budget_s in sizes:
             measure(part, loaded, window_s, budget_s, layers=loaded.name, load_s=load_s)
+    finish(part)
 
 
 def invariance(part: Part) -> None:

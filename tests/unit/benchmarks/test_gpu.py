@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from asr_backend.checkpoint.description import demo_checkpoint, load_checkpoint
 from benchmarks.gpu.__main__ import BUDGETS_S, main, markdown, table
+from benchmarks.gpu.engine import finish, measure
 from benchmarks.gpu.part import Part
 from benchmarks.gpu.profile import span_and_busy_us, summarize
 
@@ -41,6 +45,34 @@ def test_a_part_that_breaks_keeps_what_it_found_and_says_why(tmp_path: Path) -> 
     assert main(["--parts", "compiled", "--device=cuda", f"--output={tmp_path}"]) in (0, 1)
     result = json.loads((tmp_path / "report.json").read_text())["compiled"]
     assert result["failure"] or result["rows"]
+
+
+class Engine:
+    """Fails in its own way for each number of windows."""
+
+    name = "an engine"
+
+    def __init__(self, errors: dict[int, Exception]) -> None:
+        self.errors = errors
+        self.checkpoint = load_checkpoint(demo_checkpoint())
+
+    def forward(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        if error := self.errors.get(len(windows)):
+            raise error
+        return [np.zeros((1, 32), np.float32) for _ in windows]
+
+
+def test_a_size_that_fails_is_a_row_and_the_part_s_failure(tmp_path: Path) -> None:
+    part = Part(device="cpu", file=tmp_path / "part.json")
+    engine = Engine({2: MemoryError("no"), 3: RuntimeError("too large\nfor this library")})
+    for count in (1, 2):
+        measure(part, engine, 0.5, count * 0.5)  # type: ignore[arg-type]
+    finish(part)
+    measure(part, engine, 0.5, 1.5)  # type: ignore[arg-type]
+    outcomes = [row["outcome"] for row in part.rows]
+    assert outcomes == ["done", "out of memory", "FAILED: too large"]
+    with pytest.raises(SystemExit, match="1 of 3 kinds of forward failed"):
+        finish(part)
 
 
 def test_a_profile_in_numbers(tmp_path: Path) -> None:

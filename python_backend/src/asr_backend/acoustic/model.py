@@ -273,7 +273,7 @@ class Wav2Vec2Model:
         self._metrics.add("asr_padded_seconds_total", computed_s)
 
     def _overflow(self, window: _Window) -> Exception:
-        """The error for finite samples with non-finite output: the caller's or the service's."""
+        """The error for finite samples whose output is not: the caller's fault or the service's."""
         loudest = float(np.abs(window.samples).max())
         if loudest > MAX_PLAUSIBLE_AMPLITUDE and not self._engine.checkpoint.do_normalize:
             return AsrError(

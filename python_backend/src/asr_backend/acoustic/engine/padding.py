@@ -131,7 +131,7 @@ class _ValidFramesNorm(nn.Module):
             torch.ones_like(mean),
             weight=self._padding.first_scale,
             bias=self._norm.bias.float().repeat(clips),
-            eps=0.0,
+            eps=1e-12,  # Nothing beside 1; some libraries refuse 0.
         )
         return normal.view(features.shape)
 
