@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -125,3 +126,14 @@ def test_an_upload_that_breaks_off_reaches_nobody(gateway: RunningGateway, serve
         )
     assert post(gateway, b"OggS").status_code == 200
     assert len(uploads(server)) == before + 1
+
+
+def test_a_full_disk_is_said(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch):
+    def full(*args: object, **more: object) -> object:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    answer = post(gateway, b"OggS" + bytes(1 << 20))
+    assert answer.status_code == 507
+    assert "No space left" in answer.json()["error"]["message"]
+    assert post(gateway, b"OggS").status_code == 200
