@@ -58,7 +58,8 @@ def test_ctrl_c_is_no_traceback(
 
 def test_a_second_run_installs_nothing(tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
-    pins = ["requirements.txt", "python_backend/pyproject.toml", "client_sdk/pyproject.toml"]
+    packages = ["python_backend", "client_sdk", "gateway"]
+    pins = ["requirements.txt", *(f"{package}/pyproject.toml" for package in packages)]
     for name in ["Makefile", *pins]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(root / name, tmp_path / name)
