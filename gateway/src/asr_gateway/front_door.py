@@ -104,6 +104,8 @@ class _Visit:
             self._status = message["status"]
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = self._state["request_id"]
+            # Answers say what somebody said, or who called.
+            headers.setdefault("cache-control", "no-store")
             if call_id := self._state.get("call_id"):
                 headers[CALL_ID] = call_id
         try:

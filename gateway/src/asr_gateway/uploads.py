@@ -21,14 +21,20 @@ MAX_FIELDS_BYTES = 1 << 20
 """What a body may have beside the file: fields, part heads and boundaries."""
 PAUSE_TIMEOUT_S = 30.0
 """A body of which nothing arrives for so long ends the request."""
+MAX_MEMORY_BYTES = 256 * 1024
+"""A file up to this size stays in memory, a larger one goes to disk."""
 _BLOCK_BYTES = 1 << 20
+
+
+class _Parser(MultiPartParser):
+    spool_max_size = MAX_MEMORY_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
     """A recording and the fields that came with it.
 
-    Files above 1 MiB lie on disk, unlinked, so that no crash leaves them behind.
+    Files above `MAX_MEMORY_BYTES` lie on disk, unlinked, so that no crash leaves them behind.
     """
 
     file: BinaryIO
@@ -76,7 +82,7 @@ async def receive(
     if declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_file_bytes)
     body = _bounded(request, max_bytes, max_file_bytes, metrics)
-    parser = MultiPartParser(
+    parser = _Parser(
         request.headers,
         body,
         max_files=1,
@@ -145,7 +151,7 @@ async def _sha256(file: UploadFile) -> str:
             hasher.update(block)
         return hasher.hexdigest()
 
-    if (file.size or 0) <= _BLOCK_BYTES:
+    if (file.size or 0) <= MAX_MEMORY_BYTES:
         return digest()
     return await asyncio.to_thread(digest)
 

@@ -116,13 +116,18 @@ def test_recognitions_at_once(gateway: RunningGateway):
             data={"model": "whisper-1"},
         ).status_code
 
+    def in_flight() -> float:
+        return gateway.metric("asr_gateway_requests_in_flight")
+
+    wait_until(lambda: in_flight() == 0)
     with gateway.connect() as uploading:
         uploading.sendall(
             b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: a\r\ncontent-length: 999\r\n"
             b"authorization: Bearer key-single\r\n"
             b"content-type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
         )
-        wait_until(lambda: status() == 429)
+        wait_until(lambda: in_flight() == 1)
+        assert status() == 429
         assert create(gateway, "alice")
     wait_until(lambda: status() == 200)
 

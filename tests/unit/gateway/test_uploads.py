@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -30,7 +31,7 @@ def raw(gateway: RunningGateway, body: bytes, kind: str = "multipart/form-data; 
     return gateway.http.post(PATH, content=body, headers={"content-type": kind})
 
 
-@pytest.mark.parametrize("size", [4, 1 << 20, (1 << 20) + 1, LIMIT])
+@pytest.mark.parametrize("size", [4, 1 << 18, (1 << 18) + 1, (1 << 20) + 1, LIMIT])
 def test_every_byte_arrives(gateway: RunningGateway, server: FakeServer, size: int):
     audio = b"OggS" + os.urandom(size - 4)
     assert post(gateway, audio).status_code == 200
@@ -59,8 +60,13 @@ def test_a_body_without_a_length_is_bounded_too(gateway: RunningGateway):
     assert answer.status_code == 413
 
 
+@pytest.mark.parametrize(("size", "files"), [(1 << 18, 0), ((1 << 18) + 1, 1), (1 << 21, 1)])
 def test_large_files_lie_on_disk_and_leave_nothing(
-    gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gateway: RunningGateway,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    files: int,
 ):
     opened = []
     real = tempfile.TemporaryFile
@@ -70,8 +76,8 @@ def test_large_files_lie_on_disk_and_leave_nothing(
         return real(*args, dir=tmp_path, **{k: v for k, v in more.items() if k != "dir"})
 
     monkeypatch.setattr(tempfile, "TemporaryFile", noting)
-    assert post(gateway, b"OggS" + bytes(1 << 21)).status_code == 200
-    assert opened == [1]
+    assert post(gateway, b"OggS" + bytes(size - 4)).status_code == 200
+    assert len(opened) == files
     assert list(tmp_path.iterdir()) == []
 
 
@@ -120,3 +126,14 @@ def test_an_upload_that_breaks_off_reaches_nobody(gateway: RunningGateway, serve
         )
     assert post(gateway, b"OggS").status_code == 200
     assert len(uploads(server)) == before + 1
+
+
+def test_a_full_disk_is_said(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch):
+    def full(*args: object, **more: object) -> object:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    answer = post(gateway, b"OggS" + bytes(1 << 20))
+    assert answer.status_code == 507
+    assert "No space left" in answer.json()["error"]["message"]
+    assert post(gateway, b"OggS").status_code == 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
 from asr_client import Transcript
 from asr_gateway import uploads
@@ -70,7 +70,8 @@ async def transcribe(request: Request) -> Response:
     with gateway.limits.recognition(request.state.caller):
         asked, transcript = await _recognize(request, gateway)
     if asked.stream:
-        return StreamingResponse(formats.events(transcript), media_type="text/event-stream")
+        # All events are known by now, so they go out together.
+        return Response("".join(formats.events(transcript)), media_type="text/event-stream")
     return formats.response(transcript, asked)
 
 
