@@ -36,7 +36,8 @@ def test_a_request_without_a_usable_id_gets_one(gateway: RunningGateway, given: 
 def test_the_log_joins_both_ids(gateway: RunningGateway, caplog: pytest.LogCaptureFixture):
     caplog.set_level("INFO", "asr_gateway")
     answer = transcribe(gateway, headers={"x-request-id": "r-1"})
-    assert f"request=r-1 call={answer.headers['x-asr-call-id']}" in caplog.text
+    ids = f"request=r-1 call={answer.headers['x-asr-call-id']}"
+    wait_until(lambda: ids in caplog.text)
 
 
 def test_a_failed_call_names_its_id_too(gateway: RunningGateway, server: FakeServer):
@@ -103,4 +104,4 @@ def test_a_path_cannot_forge_lines_of_the_log(
 ):
     caplog.set_level("INFO", "asr_gateway")
     gateway.http.get("/a%0Aasr-gateway%20forged")
-    assert "/a%0Aasr-gateway%20forged 404" in caplog.text
+    wait_until(lambda: "/a%0Aasr-gateway%20forged 404" in caplog.text)
