@@ -16,6 +16,8 @@ from asr_backend.server.supervise.stubs import Stub
 # Triton polls the repository every second; it must notice that a model is gone.
 _REST_S = 3.0
 _MIN_LOAD_S = 120.0
+_LOOK_S = 0.5
+"""Between two searches for hung processes: each reads the whole table of processes."""
 
 
 class ModelSupervisor:
@@ -81,6 +83,7 @@ class ModelSupervisor:
         self.instances = []
         self._retirement = Retirement(self.spec.idle_s)
         self._hang_detectors: dict[int, HangDetector] = {}
+        self._next_look_s = 0.0
         self._load_s = 0.0
         self._since_s = 0.0
         self._began_s = 0.0
@@ -217,6 +220,9 @@ class ModelSupervisor:
 
     def _end_hung_ones(self, now_s: float) -> None:
         """Kills instances without progress, of this load and of earlier ones."""
+        if now_s < self._next_look_s:
+            return
+        self._next_look_s = now_s + _LOOK_S
         stubs = {stub.pid: stub for stub in self._find()}
         self._hang_detectors = {
             pid: self._hang_detectors.get(pid) or HangDetector(stub.signs)
