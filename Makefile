@@ -56,7 +56,7 @@ $(CONFORMANCE): tests/conformance/kserve.txt $(INSTALLED)
 	touch $@
 
 test: check $(CONFORMANCE) ## check, then every test, those on the real server too
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 # Older packages warn of what newer ones changed: warnings are no failures there. The gateway's tests
 # run with the pins alone.

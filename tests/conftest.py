@@ -15,6 +15,13 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run all tests on real servers in one process: they share servers, and measure times."""
+    for item in items:
+        if item.get_closest_marker("server"):
+            item.add_marker(pytest.mark.xdist_group("server"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_counts() -> None:
     """Shells start what runs in the background deaf to Ctrl-C, and its processes inherit that."""

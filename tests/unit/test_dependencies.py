@@ -26,6 +26,7 @@ MODULES = {
     "opentelemetry-api": "opentelemetry",
     "asr-client": "asr_client",
     "prometheus-client": "prometheus_client",
+    "typing-extensions": "typing_extensions",
     "ufal-kenlm": "kenlm",
 }
 # Asked for and not imported: tritonserver's files, what draws the progress of a download, and what
