@@ -55,8 +55,8 @@ $(CONFORMANCE): tests/conformance/kserve.txt $(INSTALLED)
 	$(BIN)/python -m tests.conformance.environment
 	touch $@
 
-test: check $(CONFORMANCE) ## check, then every test, those on the real server too
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+test: check $(CONFORMANCE) ## check, then every test, those on the real server too; JOBS=2 takes less time
+	@$(BIN)/python -m pytest $(if $(JOBS),--numprocesses $(JOBS) --dist loadgroup)
 
 # Older packages warn of what newer ones changed: warnings are no failures there. The gateway's tests
 # run with the pins alone.

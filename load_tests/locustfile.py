@@ -15,6 +15,7 @@ from load_tests.run.users import (  # isort: skip  # Locust looks for them here
 import copy
 import ipaddress
 import math
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
@@ -54,6 +55,8 @@ def _add_options(parser: LocustArgumentParser) -> None:
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def _prepare(environment: Any, runner: Any, web_ui: Any, **_: Any) -> None:
     options, url = environment.parsed_options, environment.host or ""
+    # Python interrupts the greenlet that runs, which may be a caller's: it would print a traceback.
+    gevent.signal_handler(signal.SIGINT, gevent.kill, gevent.getcurrent(), KeyboardInterrupt)
     # The loop's clock stood still during the imports: what is timed would end that much early.
     gevent.get_hub().loop.update_now()
     environment.stop_timeout = options.timeout_s

@@ -15,8 +15,9 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run all tests on real servers in one process: they share servers, and measure times."""
+    """With `JOBS=2`, one process runs all tests on real servers: they share servers."""
     for item in items:
         if item.get_closest_marker("server"):
             item.add_marker(pytest.mark.xdist_group("server"))
