@@ -3,7 +3,7 @@
     python -m tools.faults [--times 5] [--processes wav2vec2] [--full-queue-s 120]
 
 Prints a Markdown table, a row for each kind of process and fault: how often `asr-server` lived on,
-how soon `/readyz` told it, how soon the server was whole again, how many calls the SDK could not
+how soon `/readyz` reported it, how soon all processes were back, how many calls the SDK could not
 save, how many answers were wrong, and what was left in shared memory. The exit status is 1 where
 a limit below is not kept. All traffic stays on this machine.
 
@@ -37,10 +37,10 @@ from tools.machine import describe
 KINDS = ("wav2vec2", "transcribe", "tritonserver")
 FAULTS = ("SIGKILL", "SIGSTOP", "SIGSTOP, SIGCONT after 2 s")
 CALLERS = 8
-TOLD_S = 10.0
+REPORTED_S = 10.0
 """`/readyz` has to tell the truth within so many seconds."""
-WHOLE_S = 12.0
-"""And the server has to be whole within so many seconds more than the models take to load."""
+RESTORED_S = 12.0
+"""And the server has to be restored within so many seconds more than the models take to load."""
 _FAULTS_A_SERVER = 3
 """A fourth death within ten minutes is healed after a pause."""
 _LONGEST_S = 120.0
@@ -53,8 +53,8 @@ class Row:
 
     trials: int = 0
     lived: int = 0
-    told_s: list[float] = field(default_factory=list)
-    whole_s: list[float] = field(default_factory=list)
+    reported_s: list[float] = field(default_factory=list)
+    restored_s: list[float] = field(default_factory=list)
     calls: int = 0
     failed: int = 0
     wrong: int = 0
@@ -129,7 +129,7 @@ def wait_until(is_so: Callable[[], bool], limit_s: float) -> float:
 
 
 def hit(server: LocalServer, kind: str, fault: str, row: Row) -> None:
-    """One fault, until the server is whole again."""
+    """One fault, until all its processes are back."""
     time.sleep(random.uniform(0.5, 2.0))
     before, target = changes(server), victim(server, kind)
     target.send_signal(signal.SIGKILL if fault == "SIGKILL" else signal.SIGSTOP)
@@ -138,14 +138,14 @@ def hit(server: LocalServer, kind: str, fault: str, row: Row) -> None:
         time.sleep(2)
         if target.is_running():
             target.send_signal(signal.SIGCONT)
-        # Nothing is promised but that it is whole.
+        # Nothing is promised but that all processes are there.
         time.sleep(1)
     else:
         began_s = time.monotonic()
-        row.told_s.append(wait_until(lambda: not is_whole(server), TOLD_S + 5))
+        row.reported_s.append(wait_until(lambda: not is_whole(server), REPORTED_S + 5))
         wait_until(lambda: changes(server) > before, _LONGEST_S)
         wait_until(lambda: is_whole(server), _LONGEST_S)
-        row.whole_s.append(time.monotonic() - began_s)
+        row.restored_s.append(time.monotonic() - began_s)
     wait_until(lambda: is_whole(server), _LONGEST_S)
     row.lived += server.process.poll() is None
 
@@ -210,7 +210,7 @@ def main() -> int:
     clip = recordings.wav(recordings.pcm("cards-004-five-five.wav"))
     print(f"{describe()}; seed {args.seed}\n")
     print(
-        "| process | fault | load | lived on | told within, s | whole within, s | calls | failed "
+        "| process | fault | load | lived on | reported within, s | restored within, s | calls | failed "
         "| wrong | left in shared memory |\n|---|---|---|---|---|---|---|---|---|---|"
     )
     good = True
@@ -218,12 +218,14 @@ def main() -> int:
         for fault in FAULTS:
             for loaded in (False, True):
                 row, load_s = run(kind, fault, loaded=loaded, times=args.times, clip=clip)
-                told_s, whole_s = (max(times, default=0.0) for times in (row.told_s, row.whole_s))
+                reported_s, restored_s = (
+                    max(times, default=0.0) for times in (row.reported_s, row.restored_s)
+                )
                 good &= row.lived == row.trials and not row.wrong and not row.left
-                good &= told_s <= TOLD_S and whole_s <= load_s + WHOLE_S
+                good &= reported_s <= REPORTED_S and restored_s <= load_s + RESTORED_S
                 print(
                     f"| `{kind}` | {fault} | {f'{CALLERS} callers' if loaded else 'idle'} "
-                    f"| {row.lived} of {row.trials} | {told_s:.1f} | {whole_s:.1f} | {row.calls} "
+                    f"| {row.lived} of {row.trials} | {reported_s:.1f} | {restored_s:.1f} | {row.calls} "
                     f"| {row.failed} | {row.wrong} | {row.left} |",
                     flush=True,
                 )
