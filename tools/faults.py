@@ -210,8 +210,9 @@ def main() -> int:
     clip = recordings.wav(recordings.pcm("cards-004-five-five.wav"))
     print(f"{describe()}; seed {args.seed}\n")
     print(
-        "| process | fault | load | lived on | reported within, s | restored within, s | calls | failed "
-        "| wrong | left in shared memory |\n|---|---|---|---|---|---|---|---|---|---|"
+        "| process | fault | load | lived on | reported within, s | restored within, s "
+        "| calls | failed | wrong | left in shared memory |\n"
+        "|---|---|---|---|---|---|---|---|---|---|"
     )
     good = True
     for kind in args.processes:
@@ -225,8 +226,8 @@ def main() -> int:
                 good &= reported_s <= REPORTED_S and restored_s <= load_s + RESTORED_S
                 print(
                     f"| `{kind}` | {fault} | {f'{CALLERS} callers' if loaded else 'idle'} "
-                    f"| {row.lived} of {row.trials} | {reported_s:.1f} | {restored_s:.1f} | {row.calls} "
-                    f"| {row.failed} | {row.wrong} | {row.left} |",
+                    f"| {row.lived} of {row.trials} | {reported_s:.1f} | {restored_s:.1f} "
+                    f"| {row.calls} | {row.failed} | {row.wrong} | {row.left} |",
                     flush=True,
                 )
     if args.full_queue_s:
