@@ -13,7 +13,7 @@ from tests.support.server.dummy_server import DummyServer, dummy_server, wait_fo
 pytestmark = pytest.mark.server
 
 HANG_S = 4.0
-"""Half of the server's own limit: these tests wait for it seven times."""
+"""Half of the server's own limit: these tests wait for it six times."""
 
 
 def restarts(server: DummyServer) -> int:
