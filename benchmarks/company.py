@@ -20,7 +20,7 @@ from tools.machine import describe
 from tools.markdown import head, row
 
 if TYPE_CHECKING:
-    from asr_backend.acoustic.engine.loading import Engine
+    from asr_backend.acoustic.engine.protocol import Engine
 
 LENGTHS_S = (0.025, 1.0, 2.5, 4.0, 6.0)
 

@@ -33,7 +33,7 @@ from tools.machine import describe
 from tools.markdown import table
 
 if TYPE_CHECKING:
-    from asr_backend.acoustic.engine.loading import Engine
+    from asr_backend.acoustic.engine.protocol import Engine
 
 BUILD = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
 PARTS = ("clips", "lengths", "budget", "grpc")

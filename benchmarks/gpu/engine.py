@@ -17,7 +17,7 @@ from asr_backend.checkpoint.description import load_checkpoint
 from benchmarks.gpu.part import Part
 
 if TYPE_CHECKING:
-    from asr_backend.acoustic.engine.loading import Engine
+    from asr_backend.acoustic.engine.protocol import Engine
 
 WINDOWS_S = (2.0, 5.0, 20.0)
 BUDGETS_S = (20.0, 80.0, 320.0, 640.0, 1280.0)

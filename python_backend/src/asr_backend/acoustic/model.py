@@ -28,7 +28,7 @@ from asr_backend.triton_io.progress import Progress
 from asr_backend.triton_io.values import model_parameters, served_checkpoint
 
 if TYPE_CHECKING:
-    from asr_backend.acoustic.engine.loading import Engine
+    from asr_backend.acoustic.engine.protocol import Engine
 
 MAX_PLAUSIBLE_AMPLITUDE = 1e6
 """If a window with a larger amplitude (full scale is 1) overflows, that is the caller's mistake."""

@@ -19,7 +19,7 @@ from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.checkpoint.files import CheckpointError
 
 if TYPE_CHECKING:
-    from asr_backend.acoustic.engine.loading import Engine
+    from asr_backend.acoustic.engine.protocol import Engine
 
 TOLERANCES = {"bf16": 0.25, "int8": 0.25, "fp16": 0.05}
 """Largest difference from fp32's log-probabilities, in their standard deviations."""

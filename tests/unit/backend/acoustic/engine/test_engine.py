@@ -17,13 +17,13 @@ from transformers import AutoModelForCTC, Wav2Vec2FeatureExtractor
 from asr_backend.acoustic.engine import loading
 from asr_backend.acoustic.engine.device_lost import DeviceLost
 from asr_backend.acoustic.engine.loading import (
-    Engine,
     choose_device,
     choose_precision,
     cpu_has_bf16,
     limit_gpu_memory,
     load_engine,
 )
+from asr_backend.acoustic.engine.protocol import Engine
 from asr_backend.checkpoint.description import load_checkpoint
 from asr_backend.checkpoint.files import CheckpointError
 from tests.support.backend.checkpoints import SHAPES, write_checkpoint

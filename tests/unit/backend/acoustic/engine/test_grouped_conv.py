@@ -15,8 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from asr_backend.acoustic.engine import loading
 from asr_backend.acoustic.engine.grouped_conv import MIN_GROUP_CHANNELS, widen_narrow_groups
-from asr_backend.acoustic.engine.loading import Engine, load_engine
+from asr_backend.acoustic.engine.loading import load_engine
 from asr_backend.acoustic.engine.openvino_engine import OpenVinoEngine
+from asr_backend.acoustic.engine.protocol import Engine
 from asr_backend.checkpoint.description import load_checkpoint
 from tests.support.backend.checkpoints import write_checkpoint
 from tests.unit.backend.acoustic.engine.test_engine import clips

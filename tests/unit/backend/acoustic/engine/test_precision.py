@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from asr_backend.acoustic.engine import loading, openvino_engine
 from asr_backend.acoustic.engine.int8_linear import Int8Linear
-from asr_backend.acoustic.engine.loading import Engine, load_engine
+from asr_backend.acoustic.engine.loading import load_engine
 from asr_backend.acoustic.engine.openvino_engine import bucket
+from asr_backend.acoustic.engine.protocol import Engine
 from asr_backend.checkpoint.description import demo_checkpoint, load_checkpoint
 from asr_backend.ctc.greedy import GreedyDecoder
 from tests.support import recordings

@@ -11,8 +11,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from asr_backend.acoustic.engine import loading
-from asr_backend.acoustic.engine.loading import Engine, load_engine, load_model
+from asr_backend.acoustic.engine.loading import load_engine, load_model
 from asr_backend.acoustic.engine.probe import Probe, speech_like
+from asr_backend.acoustic.engine.protocol import Engine
 from asr_backend.checkpoint.description import Checkpoint, load_checkpoint
 from asr_backend.checkpoint.files import CheckpointError
 from tests.support.backend.checkpoints import write_checkpoint, write_language_checkpoint
