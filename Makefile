@@ -55,8 +55,11 @@ $(CONFORMANCE): tests/conformance/kserve.txt $(INSTALLED)
 	$(BIN)/python -m tests.conformance.environment
 	touch $@
 
-test: check $(CONFORMANCE) ## check, then every test, those on the real server too; JOBS=2 takes less time
-	@$(BIN)/python -m pytest $(if $(JOBS),--numprocesses $(JOBS) --dist loadgroup)
+# The tests on real servers run in one process, where they share servers; the others run beside them.
+# JOBS=0 runs all in one process.
+test: JOBS ?= 2
+test: check $(CONFORMANCE) ## check, then every test, those on the real server too
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup
 
 # Older packages warn of what newer ones changed: warnings are no failures there. The gateway's tests
 # run with the pins alone.

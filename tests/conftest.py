@@ -17,7 +17,7 @@ hypothesis.settings.load_profile("no deadline")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `JOBS=2`, one process runs all tests on real servers: they share servers."""
+    """One of the processes of `make test` runs all tests on real servers: they share servers."""
     for item in items:
         if item.get_closest_marker("server"):
             item.add_marker(pytest.mark.xdist_group("server"))
