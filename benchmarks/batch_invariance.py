@@ -1,4 +1,4 @@
-"""`python -m benchmarks.company`: how far batching changes a clip's result, by engine.
+"""`python -m benchmarks.batch_invariance`: how far batching changes a clip's result, by engine.
 
 Clips of unequal lengths and loudness in one forward, against each clip alone in the same engine.
 """
@@ -27,7 +27,7 @@ LENGTHS_S = (0.025, 1.0, 2.5, 4.0, 6.0)
 
 def main(arguments: list[str] | None = None) -> int:
     """Print Markdown."""
-    parser = make_parser("benchmarks.company", __doc__)
+    parser = make_parser("benchmarks.batch_invariance", __doc__)
     parser.add_argument("--size", choices=SIZES, default="base")
     parser.add_argument("--build", type=Path, default=BUILD, help="where checkpoints are kept")
     options = parser.parse_args(arguments)

@@ -94,17 +94,17 @@ class LocalServer:
                 raise RuntimeError(f"asr-server was not ready within {timeout_s:.0f} s")
             time.sleep(_POLL_S)
 
-    def stop(self, timeout_s: float = STOP_S, *, hurry: bool = False) -> int:
+    def stop(self, timeout_s: float = STOP_S, *, at_once: bool = False) -> int:
         """Ask the server to end, then kill it; returns its exit status.
 
         Args:
             timeout_s: longest wait for the end.
-            hurry: drop calls in flight and leave the models no time to unload.
+            at_once: drop calls in flight and leave the models no time to unload.
         """
         if self.process.poll() is None:
             self.process.terminate()
         deadline = time.monotonic() + timeout_s
-        while hurry and self.process.poll() is None and time.monotonic() < deadline:
+        while at_once and self.process.poll() is None and time.monotonic() < deadline:
             time.sleep(_POLL_S)
             self.process.terminate()
         try:
@@ -159,7 +159,7 @@ def local_server(
         server.wait_until_ready(ready_s)
         yield server
     finally:
-        server.stop(stop_s, hurry=True)
+        server.stop(stop_s, at_once=True)
 
 
 def free_ports(count: int) -> list[int]:

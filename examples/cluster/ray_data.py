@@ -28,10 +28,10 @@ class Transcriber:
         rows: dict[str, list[Any]] = {"path": [], "text": [], "duration_s": [], "error": []}
         # Results come as they finish, not in the batch's order.
         for outcome in self.client.transcribe_many(recordings, concurrency=self.concurrency):
-            heard = outcome.transcript
+            transcript = outcome.transcript
             rows["path"].append(outcome.item.id)
-            rows["text"].append("" if heard is None else heard.text)
-            rows["duration_s"].append(0.0 if heard is None else heard.duration_s)
+            rows["text"].append("" if transcript is None else transcript.text)
+            rows["duration_s"].append(0.0 if transcript is None else transcript.duration_s)
             # One bad file is a row of its own; Ray would end the whole job for an exception.
             rows["error"].append("" if outcome.error is None else str(outcome.error))
         return rows

@@ -31,13 +31,13 @@ def transcriber(urls: list[str], concurrency: int) -> Callable[[Frames], Frames]
                 ]
                 rows = []
                 for outcome in client.transcribe_many(recordings, concurrency=concurrency):
-                    heard, error = outcome.transcript, outcome.error
+                    transcript, error = outcome.transcript, outcome.error
                     # One bad file is a row of its own; Spark would fail the task for an exception.
                     rows.append(
                         (
                             outcome.item.id,
-                            None if heard is None else heard.text,
-                            None if heard is None else heard.duration_s,
+                            None if transcript is None else transcript.text,
+                            None if transcript is None else transcript.duration_s,
                             None if error is None else str(error),
                         )
                     )

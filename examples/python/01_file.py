@@ -21,7 +21,7 @@ def main() -> None:
     print(transcript.text)
     for word in transcript.words:
         print(f"{word.start_s:6.2f} to {word.end_s:6.2f} s  {word.confidence:4.0%}  {word.text}")
-    print(f"{transcript.duration_s:.2f} s, heard by {transcript.model.id}")
+    print(f"{transcript.duration_s:.2f} s, by {transcript.model.id}")
 
 
 if __name__ == "__main__":

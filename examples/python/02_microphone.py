@@ -35,23 +35,23 @@ def blocks(microphone: wave.Wave_read) -> Iterator[Block]:
 
 def utterances(source: Iterable[Block]) -> Iterator[Block]:
     """Join blocks until a pause; drop the silence between utterances."""
-    heard: list[Block] = []
+    recorded: list[Block] = []
     quiet = 0
     before: list[Block] = []
     for block in source:
         silent = np.sqrt(np.mean(np.square(block, dtype=np.float64))) < SILENCE_RMS
         quiet = quiet + 1 if silent else 0
-        if heard or not silent:
+        if recorded or not silent:
             # The block before the first loud one may hold the onset of a soft consonant.
-            heard += [*before, block]
+            recorded += [*before, block]
             before = []
         else:
             before = [block]
-        if heard and (quiet >= PAUSE_BLOCKS or len(heard) >= LONGEST_BLOCKS):
-            yield np.concatenate(heard)
-            heard, quiet = [], 0
-    if heard:
-        yield np.concatenate(heard)
+        if recorded and (quiet >= PAUSE_BLOCKS or len(recorded) >= LONGEST_BLOCKS):
+            yield np.concatenate(recorded)
+            recorded, quiet = [], 0
+    if recorded:
+        yield np.concatenate(recorded)
 
 
 def main() -> None:

@@ -256,8 +256,8 @@ def test_no_log_shows_the_token(guarded: Guarded):
 def assert_no_secret(error: AsrError) -> None:
     """Neither the error nor what led to it shows the token or a part of a key."""
     link: BaseException | None = error
-    told = traceback.format_exception(error)
+    lines = traceback.format_exception(error)
     while link is not None:
-        told += [repr(link), repr(vars(link))]
+        lines += [repr(link), repr(vars(link))]
         link = link.__cause__ or link.__context__
-    assert not any("hush" in line or "PRIVATE KEY" in line for line in told)
+    assert not any("hush" in line or "PRIVATE KEY" in line for line in lines)

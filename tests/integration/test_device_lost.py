@@ -89,7 +89,7 @@ def faulty(tmp_path: Path) -> Iterator[FaultyServer]:
         server.wait_until_ready()
         yield FaultyServer(server, fault, log)
     finally:
-        server.stop(hurry=True)
+        server.stop(at_once=True)
         sys.stderr.write(log.read_text(errors="replace"))
 
 

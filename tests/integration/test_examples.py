@@ -35,9 +35,9 @@ LINKS = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
 def text(server_url: str) -> str:
     """The server's transcript of the recording; the words depend on the checkpoint."""
     with Client(server_url, timeout_s=60) as client:
-        heard = client.transcribe(RECORDING).text
-    assert heard
-    return heard
+        transcribed = client.transcribe(RECORDING).text
+    assert transcribed
+    return transcribed
 
 
 def run(

@@ -48,11 +48,11 @@ def test_languages_side_by_side_are_each_what_they_are_alone(client: Client, fol
     assert len(set(expected.values())) == len(LANGUAGES)
     languages = [*LANGUAGES, None] * 4
     with ThreadPoolExecutor(len(languages)) as pool:
-        heard = pool.map(
+        transcripts = pool.map(
             lambda language: client.transcribe(recordings.FOLDER / name, language=language),
             languages,
         )
-        for language, transcript in zip(languages, heard, strict=True):
+        for language, transcript in zip(languages, transcripts, strict=True):
             assert transcript.text == expected[language or "eng"]
 
 

@@ -163,7 +163,7 @@ def test_it_ends_when_a_model_does_not_load(tmp_path):
     with dummy_server(tmp_path, ready=False) as server:
         (server.control / "fail-wav2vec2").touch()
         assert server.process.wait(timeout=30) == 1
-        assert "told to fail" in server.log.read_text()
+        assert "asked to fail" in server.log.read_text()
         assert list(server.run_dir.glob("*")) == []
 
 

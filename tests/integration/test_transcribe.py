@@ -48,8 +48,8 @@ def test_an_array_of_any_dtype_is_the_file_it_came_from(client: Client, dtype: s
         "float32": recordings.samples(name),
         "float64": recordings.samples(name).astype(np.float64),
     }[dtype]
-    heard = client.transcribe(samples, sample_rate=16_000)
-    assert heard.text == client.transcribe(recordings.FOLDER / name).text
+    transcribed = client.transcribe(samples, sample_rate=16_000)
+    assert transcribed.text == client.transcribe(recordings.FOLDER / name).text
 
 
 def test_one_channel_of_a_stereo_file(client: Client):
@@ -132,11 +132,11 @@ async def test_more_than_may_wait_is_refused_at_once_and_the_rest_is_heard(
             *(client.transcribe(clip) for _ in range(150)), return_exceptions=True
         )
         refused = [outcome for outcome in outcomes if isinstance(outcome, ServerBusy)]
-        heard = [outcome for outcome in outcomes if isinstance(outcome, Transcript)]
-        assert len(refused) + len(heard) == len(outcomes)
+        transcribed = [outcome for outcome in outcomes if isinstance(outcome, Transcript)]
+        assert len(refused) + len(transcribed) == len(outcomes)
         assert all("Exceeds maximum queue size" in error.server_message for error in refused)
         assert refused
-        assert {transcript.text for transcript in heard} == {alone.text}
+        assert {transcript.text for transcript in transcribed} == {alone.text}
         assert (await client.transcribe(clip)).text == alone.text
 
 
@@ -154,8 +154,8 @@ def test_a_language_model_of_the_true_words_hears_more_of_them(
     client: Client, narrow_server: LocalServer
 ):
     def errors(caller: Client, decoder: Any) -> int:
-        heard = [caller.transcribe(clip, decoder=decoder).text for clip in noisy_clips()]
-        pairs = zip(recordings.texts().values(), heard, strict=True)
+        transcribed = [caller.transcribe(clip, decoder=decoder).text for clip in noisy_clips()]
+        pairs = zip(recordings.texts().values(), transcribed, strict=True)
         return sum(word_errors(true.upper(), text) for true, text in pairs)
 
     with Client(narrow_server.url, timeout_s=120) as informed:
@@ -163,7 +163,7 @@ def test_a_language_model_of_the_true_words_hears_more_of_them(
         assert errors(informed, "beam") < errors(client, "greedy")
 
 
-def test_beam_search_in_any_company_and_hot_words_that_flip_its_result(client: Client):
+def test_beam_search_in_any_batch_and_hot_words_that_flip_its_result(client: Client):
     clips = noisy_clips()
     hotwords = [text.split() for text in recordings.texts().values()]
     plain = [client.transcribe(clip, decoder="beam") for clip in clips]
@@ -207,5 +207,5 @@ def test_header_of_a_wave_file_is_not_heard(client: Client):
     file = io.BytesIO((recordings.FOLDER / name).read_bytes())
     with wave.open(file) as source:
         raw = source.readframes(source.getnframes())
-    heard = client.transcribe(raw, encoding="pcm_s16le", sample_rate=16_000, channels=1)
-    assert heard.text == client.transcribe(recordings.FOLDER / name).text
+    transcribed = client.transcribe(raw, encoding="pcm_s16le", sample_rate=16_000, channels=1)
+    assert transcribed.text == client.transcribe(recordings.FOLDER / name).text

@@ -53,7 +53,7 @@ class TritonPythonModel:
         for file in self.control.glob(f"fail-{self.name}*"):
             if file.name.endswith("-once"):
                 file.unlink()
-            raise RuntimeError("told to fail")
+            raise RuntimeError("asked to fail")
         self.tasks = set()
         self.progress = Progress.of_this_process()
 

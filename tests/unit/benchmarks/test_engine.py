@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import company
+from benchmarks import batch_invariance
 from benchmarks.checkpoint import make_checkpoint
 from benchmarks.engine import BUDGETS_S, PEER, REFERENCE, STARTS_S, budgets, clips_table
 
@@ -37,7 +37,7 @@ def test_budgets_of_the_tiny_network(tmp_path: Path) -> None:
 def test_what_batching_changes_in_the_tiny_network(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert company.main(["--size", "tiny", "--build", str(tmp_path)]) == 0
+    assert batch_invariance.main(["--size", "tiny", "--build", str(tmp_path)]) == 0
     table = rows(capsys.readouterr().out)
     moved = {row[0]: float(row[1].split()[0]) for row in table}
     assert 0 < moved["fp32 on torch, cpu"] < 1e-4

@@ -156,7 +156,7 @@ async def test_a_front_hears_each_language_through_the_acoustic_model(folder: Pa
             work_limits=WorkLimits(),
         )
 
-        async def heard(**options: Any) -> str:
+        async def text_in(**options: Any) -> str:
             given = parse_options(json.dumps(options).encode())
             audio = recordings.wav(recordings.pcm(min(recordings.texts())))
             job = Job(
@@ -164,15 +164,15 @@ async def test_a_front_hears_each_language_through_the_acoustic_model(folder: Pa
             )
             return (await recognizer.recognize(job)).transcription.text
 
-        texts = {language: await heard(language=language) for language in LANGUAGES}
+        texts = {language: await text_in(language=language) for language in LANGUAGES}
         assert len(set(texts.values())) == len(LANGUAGES)
         for language, letters in LANGUAGES.items():
             assert texts[language]
             assert set(texts[language]) <= {*letters, " "}
-            assert await heard(language=language, channel="separate") == texts[language]
-        assert await heard() == texts["eng"]
+            assert await text_in(language=language, channel="separate") == texts[language]
+        assert await text_in() == texts["eng"]
         with pytest.raises(AsrError, match="UNKNOWN_LANGUAGE"):
-            await heard(language="tlh")
+            await text_in(language="tlh")
 
 
 def test_words_are_of_the_language_s_letters(folder: Path) -> None:

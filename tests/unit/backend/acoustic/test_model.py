@@ -18,7 +18,7 @@ from tests.support.backend.doubles import PbUtils, Request
 
 
 class FakeEngine:
-    """Answers each window's first sample in every place; fails as it is told to.
+    """Answers each window's first sample in every place; fails when asked to.
 
     Args:
         capacity: windows that fit the memory together.

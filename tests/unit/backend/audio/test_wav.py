@@ -40,8 +40,7 @@ def test_a_plain_file_sounds_as_libav_reads_it(
 ) -> None:
     file = with_chunk(b"junk", extra, wav(samples)) + b"junk\x04\0\0\0abcd"
     assert as_pcm(memoryview(file)) is not None
-    heard = samples_of(file, channel=channel)
-    assert np.array_equal(heard, by_libav(file, channel))
+    assert np.array_equal(samples_of(file, channel=channel), by_libav(file, channel))
 
 
 def test_what_other_programs_write_is_plain() -> None:

@@ -76,12 +76,12 @@ def test_a_long_result_is_encoded_in_short_steps_and_loses_nothing(
 
 
 def test_channels_by_the_contract() -> None:
-    def heard(text: str, start_s: float, confidence: float) -> Transcription:
+    def spoken(text: str, start_s: float, confidence: float) -> Transcription:
         span = Span(text=text, start_s=start_s, end_s=start_s + 1, confidence=confidence)
         return Transcription(text=text, confidence=confidence, words=(span,), chars=(span,))
 
     nothing = Transcription(text="", confidence=0.5, words=(), chars=())
-    value = result(transcription=side_by_side([heard("B", 2, 0.4), heard("A", 1, 0.9), nothing]))
+    value = result(transcription=side_by_side([spoken("B", 2, 0.4), spoken("A", 1, 0.9), nothing]))
     assert value["text"] == "B\nA\n"
     assert value["confidence"] == 0.65
     assert value["words"] == [

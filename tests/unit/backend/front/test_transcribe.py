@@ -174,11 +174,11 @@ async def test_an_answered_caller_is_not_asked_whether_it_has_gone(front: Front)
     assert asked.failure()[1] == "INTERNAL"
     front.reader.error = None
     # The waiting windows ended with it: none of them asks, and none is sent.
-    heard = len(front.reader.windows)
+    before = len(front.reader.windows)
     other = request(levels("X"))
     await front.answer(other)
     assert text_of(other) == "X"
-    assert len(front.reader.windows) == heard + 1
+    assert len(front.reader.windows) == before + 1
     with pytest.raises(AssertionError, match="is_cancelled after the final response"):
         asked.get_response_sender().is_cancelled()
 

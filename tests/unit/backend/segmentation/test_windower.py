@@ -64,14 +64,14 @@ def test_windows_cover_the_audio_on_the_grid(count: int, block: int) -> None:
 def test_cuts_lie_in_pauses_and_only_silence_is_left_out(spoken_s: list[float], seed: int) -> None:
     samples = spoken(spoken_s, seed)
     made = cut_into_windows([samples], max_window_s=8, overlap_s=1)
-    heard = np.zeros(len(samples), bool)
+    covered = np.zeros(len(samples), bool)
     for window in made:
         assert window.start_sample % STRIDE == 0
         part = slice(window.start_sample, window.start_sample + len(window.samples))
         assert np.array_equal(window.samples, samples[part])
         assert min(32_000, len(samples)) <= len(window.samples) <= 128_000
-        heard[part] = True
-    assert not samples[~heard].any()
+        covered[part] = True
+    assert not samples[~covered].any()
     for one, other in pairwise(made):
         end = one.start_sample + len(one.samples)
         if other.after_pause:

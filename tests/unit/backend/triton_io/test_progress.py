@@ -36,38 +36,38 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_living_process_beats_and_its_work_counts(path: Path) -> None:
-    told = Progress.of_this_process()
+    mine = Progress.of_this_process()
     first = signs(path)
     assert (first.busy, first.patience_s) == (0, math.inf)
     until(lambda: signs(path).beats > first.beats + 2)
-    with told.work():
+    with mine.work():
         assert signs(path).busy == 1
         steps = signs(path).steps
-        told.expect(1.0)
-        told.done(1.0, took_s=0.2)
+        mine.expect(1.0)
+        mine.done(1.0, took_s=0.2)
         assert signs(path).steps == steps + 2
     assert signs(path).busy == 0
 
 
 def test_a_step_may_take_as_long_as_its_size_and_those_before_tell(path: Path) -> None:
-    told = Progress.of_this_process()
-    told.expect(1.0)
+    mine = Progress.of_this_process()
+    mine.expect(1.0)
     assert signs(path).patience_s == HANG_S
-    told.done(1.0, took_s=0.5)
+    mine.done(1.0, took_s=0.5)
     # From a warm-up of a second follows how long 20 s may take.
-    told.expect(20.0)
+    mine.expect(20.0)
     assert signs(path).patience_s == pytest.approx(MARGIN * 10)
-    told.done(20.0, took_s=4.0)
-    told.expect(0.1)
+    mine.done(20.0, took_s=4.0)
+    mine.expect(0.1)
     assert signs(path).patience_s == pytest.approx(MARGIN * 4)
 
 
 def test_an_event_loop_that_stands_still_gives_no_beat(path: Path) -> None:
-    told = Progress.of_this_process()
+    mine = Progress.of_this_process()
     go_on = threading.Event()
 
     async def stand_still() -> None:
-        told.beat_with(asyncio.get_running_loop())
+        mine.beat_with(asyncio.get_running_loop())
         await asyncio.sleep(0.05)
         go_on.wait()
         await asyncio.sleep(0.05)
@@ -92,9 +92,9 @@ def test_an_event_loop_that_stands_still_gives_no_beat(path: Path) -> None:
 def test_without_asr_server_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(progress.PREFIX_VARIABLE, raising=False)
     threads = threading.active_count()
-    told = Progress.of_this_process()
-    with told.work():
-        told.expect(1.0)
+    mine = Progress.of_this_process()
+    with mine.work():
+        mine.expect(1.0)
     assert threading.active_count() == threads
 
 

@@ -112,10 +112,10 @@ class OpenVinoEngine:
     def _run(self, values: npt.NDArray[np.float32]) -> Emissions:
         frames = self.checkpoint.frame_count(values.size)
         padded_frames = bucket(frames)
-        heard = self._padded_samples(values.size)
-        samples = np.zeros((1, heard), np.float32)
+        padded = self._padded_samples(values.size)
+        samples = np.zeros((1, padded), np.float32)
         # Samples after the last frame count only in the norms.
-        samples[0, : values.size] = values[:heard]
+        samples[0, : values.size] = values[:padded]
         valid_frames = np.zeros((1, padded_frames, 1), np.float32)
         valid_frames[:, :frames] = 1
         inputs = [samples, valid_frames]

@@ -1,4 +1,4 @@
-"""bf16 and int8: near fp32, and each clip the same in any company, by either library."""
+"""bf16 and int8: near fp32, and each clip the same in any batch, with either library."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_bucket_gives_what_the_very_length_would(
     "shape",
     ["base-960h", "large-960h-lv60-self", "distilhubert", "wavlm-large", "data2vec-audio-base"],
 )
-def test_on_torch_in_any_company(
+def test_on_torch_in_any_batch(
     folders: dict[str, Path], shape: str, precision: str, without_openvino: None
 ) -> None:
     windows = clips(LENGTHS[:5])
