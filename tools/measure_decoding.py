@@ -4,7 +4,8 @@
 
 The language model is that of the checkpoint's folder. The network runs in fp32, one clip a forward.
 Words and their confidences are those of a RESULT; the cost of a decoder, in time of the CPU, is the
-median of runs taken in turn over all clips.
+median of runs taken in turn over all clips. A search is dearest where the network is unsure, so
+noise and flat log-probabilities are measured too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import numpy.typing as npt
 import psutil
 
 from asr_backend.acoustic.engine.loading import load_engine
+from asr_backend.acoustic.engine.protocol import Engine
+from asr_backend.audio.format import SAMPLE_RATE_HZ
 from asr_backend.checkpoint.description import demo_checkpoint, load_checkpoint
 from asr_backend.ctc.decoders import BeamSettings, Decoders
 from asr_backend.ctc.ngram_files import find_ngrams
@@ -39,6 +42,7 @@ RUNS = 5
 COST = "CPU ms per second of audio"
 FRAME_S = 0.02
 HOUR_FRAMES = round(3600 / FRAME_S)
+UNSURE_S = 60
 BEAM = BeamSettings(width=100)
 DECODERS = {
     "greedy": (None, False),
@@ -47,6 +51,7 @@ DECODERS = {
     "the same, width 10": (BeamSettings(width=10), True),
 }
 """Settings of beam search, None for greedy decoding, and whether the language model is used."""
+HOT = BeamSettings(width=100, hotwords=("aces", "meters"))
 
 
 @dataclass
@@ -88,12 +93,18 @@ def main() -> None:
         error = expected_calibration_error(reliability(one.words))
         print(row(name, f"{error:.3f}", f"{1000 * statistics.median(one.times_s) / audio_s:.2f}"))
     print("\n" + reliability_table(measured))
+    print("\n" + head(COST, *UNSURE))
+    unsure = {name: (decoders[name], beam) for name, (beam, _) in DECODERS.items()}
+    unsure["beam, language model, two hot words"] = (informed, HOT)
+    for name, given in unsure.items():
+        costs = [cost_ms(*given, make(engine)) for make in UNSURE.values()]
+        print(row(name, *(f"{cost:.2f}" for cost in costs)))
     print("\nAn hour of them, one after the other:\n")
     print(head("decoder", COST, "memory grows by at most"))
     everything = [log_probs for part in emissions.values() for log_probs in part]
     for name, (beam, _) in DECODERS.items():
-        cost_ms, grown = an_hour(decoders[name], beam, everything)
-        print(row(name, f"{cost_ms:.2f}", f"{grown / 2**20:.0f} MiB"))
+        hour_ms, grown = an_hour(decoders[name], beam, everything)
+        print(row(name, f"{hour_ms:.2f}", f"{grown / 2**20:.0f} MiB"))
 
 
 def measure(
@@ -122,13 +133,40 @@ def measure(
     return measured
 
 
+def white_noise(engine: Engine) -> Emissions:
+    """What the network makes of a minute of it."""
+    samples = np.random.default_rng(0).normal(0, 0.1, UNSURE_S * SAMPLE_RATE_HZ)
+    parts = np.split(samples.astype(np.float32), UNSURE_S // 20)
+    return np.concatenate([engine.forward([part])[0] for part in parts])
+
+
+def flat(engine: Engine) -> Emissions:
+    """A minute in which all symbols are nearly alike."""
+    symbols = len(engine.checkpoint.vocabulary)
+    logits = np.random.default_rng(0).normal(0, 0.1, (round(UNSURE_S / FRAME_S), symbols))
+    return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
+
+
+UNSURE = {"white noise": white_noise, "flat emissions": flat}
+
+
+def cost_ms(decoders: Decoders, beam: BeamSettings | None, log_probs: Emissions) -> float:
+    """Milliseconds of CPU per second of audio, the median of RUNS."""
+    times_s = []
+    for _ in range(RUNS):
+        started = time.process_time()
+        decode(decoders, beam, log_probs)
+        times_s.append(time.process_time() - started)
+    return 1000 * statistics.median(times_s) / UNSURE_S
+
+
 def an_hour(
     decoders: Decoders, beam: BeamSettings | None, emissions: Sequence[Emissions]
 ) -> tuple[float, int]:
     """Milliseconds of CPU per second of audio, and the maximum growth of the process in bytes."""
     process = psutil.Process()
     before = peak = process.memory_info().rss
-    decoder = decoders.decoder(beam)
+    decoder = decoders.decoder(None, beam)
     started = time.process_time()
     frames = 0
     for log_probs in itertools.cycle(emissions):

@@ -106,8 +106,10 @@ def test_pickled_weights_alone(capsys, tmp_path):
     assert "asr-server convert" in refusal(capsys, "--model", str(folder))
 
 
-def test_a_language_model_without_the_search(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("asr_backend.server.prepare.checkpoint_source.can_search", lambda: False)
+def test_a_language_model_without_kenlm(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        "asr_backend.server.prepare.checkpoint_source.can_use_language_models", lambda: False
+    )
     lm = tmp_path / "one.arpa"
     lm.write_text(ngrams.arpa({"ONE": 1.0}, {}))
     assert "pip install 'asr-backend[beam]'" in refusal(capsys, "--lm", str(lm))

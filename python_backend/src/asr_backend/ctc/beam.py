@@ -1,54 +1,26 @@
 """CTC beam search: the most probable text instead of the most probable path.
 
-It needs the packages of the extra `beam`.
+A language model needs the package of the extra `beam`.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-from pyctcdecode import BeamSearchDecoderCTC
-from pyctcdecode.alphabet import Alphabet
 
 from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.ctc.alignment import align
 from asr_backend.ctc.confidence import Silence
 from asr_backend.ctc.emissions import Emissions, Run
-from asr_backend.ctc.language_model import Ngrams, NoLanguageModel
 from asr_backend.ctc.ngram_files import NgramFiles
+from asr_backend.ctc.search.library import PrefixSearch, Stop
 from asr_backend.ctc.segments import Segments
 from asr_backend.ctc.transcription import Transcription, transcription
 from asr_backend.errors import AsrError, ErrorCode
 
 MIN_SEGMENT_S = 8.0
-"""Segments are short because the search copies its text at every step: the cost of a segment grows
-faster than its length."""
+"""Segments are short because their emissions are held, and their words aligned, as one."""
 MAX_SEGMENT_S = 20.0
-
-
-class SearchStopped(Exception):
-    """The search was stopped, because nobody waits for its text."""
-
-
-class _StoppableSearch(BeamSearchDecoderCTC):  # type: ignore[misc]
-    """pyctcdecode's search, which can be stopped at each frame: a segment may take a minute."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._thread = threading.local()
-
-    def find(self, is_stopped: Callable[[], bool], *args: Any, **options: Any) -> Any:
-        """Return what decode_beams returns; raise SearchStopped once `is_stopped` is true."""
-        self._thread.is_stopped = is_stopped
-        return self.decode_beams(*args, **options)
-
-    def _get_lm_beams(self, *args: Any, **options: Any) -> Any:
-        # The search calls this once a frame.
-        if self._thread.is_stopped():
-            raise SearchStopped
-        return super()._get_lm_beams(*args, **options)
 
 
 class BeamSearch:
@@ -71,10 +43,12 @@ class BeamSearch:
         self.delimiter_ids = [id_ for id_, label in enumerate(labels) if label == " "]
         self.ids = {label: id_ for id_, label in enumerate(labels) if label.strip()}
         self._letters = frozenset("".join(self.ids))
-        alphabet = Alphabet(labels, is_bpe=False)
-        model = NoLanguageModel() if ngrams is None else Ngrams(ngrams)
-        self._last = _StoppableSearch(alphabet, model)
-        self._not_last = _StoppableSearch(alphabet, model.unfinished())
+        model = None
+        if ngrams is not None:
+            from asr_backend.ctc.language_model import Ngrams
+
+            model = Ngrams(ngrams)
+        self._search = PrefixSearch(labels, model)
 
     def hotwords(self, given: Sequence[str]) -> list[str]:
         """Write hot words in the checkpoint's letters: in its case, if it has only one.
@@ -99,24 +73,23 @@ class BeamSearch:
         hotword_weight: float,
         state: Any,
         last: bool,
-        is_stopped: Callable[[], bool],
+        stop: Stop,
     ) -> tuple[list[list[Run]], Any]:
         """Find the words of one segment, and the language model's state after them.
 
         Raises:
-            SearchStopped: `is_stopped` was true; it is called at each frame.
+            SearchStopped: `stop` was set.
         """
-        decoder = self._last if last else self._not_last
-        text, state, *_ = decoder.find(
-            is_stopped,
+        text, state = self._search.find(
             emissions,
             beam_width=beam_width,
-            prune_history=True,
             hotwords=hotwords,
             hotword_weight=hotword_weight,
-            lm_start_state=state,
-        )[0]
-        # pyctcdecode returns the frames of the first path that reached a text, not of the best.
+            state=state,
+            last=last,
+            stop=stop,
+        )
+        # The search has no frames: many paths lead to a text.
         words = align(
             emissions,
             [spell(word, self.ids) for word in text.split()],
@@ -171,7 +144,7 @@ class BeamDecoder:
         self._state: Any = None
         self._frame_count = 0
         self._silence = Silence()
-        self._stopped = False
+        self._stop = Stop()
 
     def push(self, emissions: Emissions) -> None:
         """Take the next frames, float32 [any number, vocabulary], log-softmax."""
@@ -188,7 +161,7 @@ class BeamDecoder:
 
     def stop(self) -> None:
         """Make a push or finish in another thread raise SearchStopped at its next frame."""
-        self._stopped = True
+        self._stop.set()
 
     def _read(self, segment: Emissions, *, last: bool) -> None:
         if not len(segment):
@@ -197,7 +170,7 @@ class BeamDecoder:
             segment,
             state=self._state,
             last=last,
-            is_stopped=lambda: self._stopped,
+            stop=self._stop,
             **self._options,
         )
         before = self._silence.frame_count

@@ -1,29 +1,27 @@
-"""Makes the decoder of one recording: greedy, or beam search if that is installed."""
+"""Makes the decoder of one recording: greedy, or beam search."""
 
 from __future__ import annotations
 
 import importlib.util
-import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from asr_backend.checkpoint.description import Checkpoint
+from asr_backend.ctc.beam import BeamDecoder, BeamSearch
 from asr_backend.ctc.emissions import Emissions
 from asr_backend.ctc.greedy import GreedyDecoder
 from asr_backend.ctc.ngram_files import NgramFiles
+from asr_backend.ctc.search.library import SearchNotBuilt
 from asr_backend.ctc.transcription import Transcription
 from asr_backend.errors import AsrError, ErrorCode
-
-if TYPE_CHECKING:
-    from asr_backend.ctc.beam import BeamSearch
 
 DEFAULT_BEAM_WIDTH = 100
 DEFAULT_HOTWORD_WEIGHT = 10.0
 
 
-def can_search() -> bool:
-    """Whether the packages of the extra `beam` are installed."""
-    return all(importlib.util.find_spec(module) for module in ("pyctcdecode", "kenlm"))
+def can_use_language_models() -> bool:
+    """Whether the package of the extra `beam` is installed."""
+    return importlib.util.find_spec("kenlm") is not None
 
 
 class Decoder(Protocol):
@@ -65,17 +63,19 @@ class Decoders:
     def __init__(self, checkpoint: Checkpoint, ngrams: NgramFiles | None = None) -> None:
         self._checkpoint = checkpoint
         self._searches: dict[str | None, BeamSearch] = {}
-        if can_search():
-            # pyctcdecode warns about small vocabularies.
-            logging.getLogger("pyctcdecode").setLevel(logging.ERROR)
-            from asr_backend.ctc.beam import BeamSearch
-
-            # The language model is for the checkpoint's default language.
+        self._no_search = ""
+        if ngrams is not None and not can_use_language_models():
+            self._no_search = "the checkpoint's language model needs asr-backend[beam]"
+            return
+        # The language model is for the checkpoint's default language.
+        try:
             for language in checkpoint.languages or [None]:
                 own = language == checkpoint.language
                 self._searches[language] = BeamSearch(
                     checkpoint.in_language(language), ngrams if own else None
                 )
+        except SearchNotBuilt as error:
+            self._no_search = str(error)
 
     def decoder(self, language: str | None, beam: BeamSettings | None) -> Decoder:
         """Make the decoder of one recording.
@@ -85,19 +85,16 @@ class Decoders:
             beam: settings of beam search; None decodes greedily.
 
         Raises:
-            AsrError: UNKNOWN_LANGUAGE; BAD_OPTIONS if beam search is not installed, and for hot
+            AsrError: UNKNOWN_LANGUAGE; BAD_OPTIONS if this server has no beam search, and for hot
                 words that the checkpoint cannot write.
         """
         checkpoint = self._checkpoint.in_language(language)
         if beam is None:
             return GreedyDecoder(checkpoint)
-        if not self._searches:
+        if self._no_search:
             raise AsrError(
-                ErrorCode.BAD_OPTIONS,
-                'decoder "beam" needs more on the server: install asr-backend[beam]',
+                ErrorCode.BAD_OPTIONS, f'decoder "beam" needs more on the server: {self._no_search}'
             )
-        from asr_backend.ctc.beam import BeamDecoder
-
         return BeamDecoder(
             self._searches[checkpoint.language],
             beam_width=beam.width,

@@ -1,43 +1,62 @@
-"""Language models with the interface of pyctcdecode. They need the packages of the extra `beam`."""
+"""KenLM language models. They need the package of the extra `beam`."""
 
 from __future__ import annotations
 
-import copy
+import math
 from typing import Any
 
 import kenlm
-from pyctcdecode.constants import LOG_BASE_CHANGE_FACTOR
-from pyctcdecode.language_model import AbstractLanguageModel, LanguageModel
 
 from asr_backend.ctc.ngram_files import NgramFiles
 
+_LN_10 = math.log(10)
 
-class NoLanguageModel(AbstractLanguageModel):  # type: ignore[misc]
-    """A model in which all words are equally likely.
 
-    With any language model, the search looks for hot words once in each text, not once in each
-    frame.
+class Ngrams:
+    """A KenLM model in memory; see WordModel.
+
+    The score of a word is alpha times its natural log-probability plus beta, as in pyctcdecode.
+
+    Args:
+        files: its files. A binary model is mapped, so that processes share its memory.
     """
 
-    @property
-    def order(self) -> int:
-        """Number of words that a score depends on, the scored one included."""
-        return 1
+    def __init__(self, files: NgramFiles) -> None:
+        self._model = kenlm.Model(str(files.model), _silently())
+        listed = set(files.words())
+        self.known_words = frozenset(word for word in listed if word in self._model)
+        self._alpha, self._beta = files.alpha, files.beta
+        self._unknown = files.unk_score_offset
+        self._scores_boundary = files.score_boundary
+        self.unknown_score = self._unknown if listed else 0.0
+        self.history = self._model.order - 1
+        # KenLM's scores are logarithms of probabilities: at most 0.
+        highest = self._alpha * _LN_10 * max(0.0, self._unknown) + self._beta
+        self.max_word_score = highest if self._alpha >= 0 else math.inf
 
-    def get_start_state(self) -> None:
+    def start(self) -> kenlm.State:
         """The state at the start of a text."""
+        state = kenlm.State()
+        if self._scores_boundary:
+            self._model.BeginSentenceWrite(state)
+        else:
+            self._model.NullContextWrite(state)
+        return state
 
-    def score_partial_token(self, partial_token: str) -> float:
-        """The score of a word's first letters."""
-        return 0.0
+    def score(self, state: Any, word: str) -> tuple[float, kenlm.State]:
+        """The score of a word after a state, and the state after the word."""
+        after = kenlm.State()
+        score = self._model.BaseScore(state, word, after)
+        if (self.known_words and word not in self.known_words) or word not in self._model:
+            score += self._unknown
+        return self._alpha * _LN_10 * score + self._beta, after
 
-    def score(self, prev_state: None, word: str, is_last_word: bool = False) -> tuple[float, None]:
-        """The score of a word, and the state after it."""
-        return 0.0, None
-
-    def unfinished(self) -> NoLanguageModel:
-        """See Ngrams."""
-        return self
+    def end_score(self, state: Any) -> float:
+        """The score of a text's end after a state."""
+        if not self._scores_boundary:
+            return 0.0
+        score = self._model.BaseScore(state, "</s>", kenlm.State())
+        return float(self._alpha * _LN_10 * score)
 
 
 def _silently() -> kenlm.Config:
@@ -46,42 +65,3 @@ def _silently() -> kenlm.Config:
     config.show_progress = False
     config.arpa_complain = kenlm.ARPALoadComplain.NONE
     return config
-
-
-class Ngrams(LanguageModel):  # type: ignore[misc]
-    """A KenLM model in memory.
-
-    Args:
-        files: its files. A binary model is mapped, so that processes share its memory.
-    """
-
-    def __init__(self, files: NgramFiles) -> None:
-        words = set(files.words())
-        super().__init__(
-            kenlm.Model(str(files.model), _silently()),
-            words or None,
-            alpha=files.alpha,
-            beta=files.beta,
-            unk_score_offset=files.unk_score_offset,
-            score_boundary=files.score_boundary,
-        )
-        self._knows_words = bool(words)
-        self._scores_end = True
-
-    def unfinished(self) -> Ngrams:
-        """The same model for a text that continues in another segment."""
-        model = copy.copy(self)
-        model._scores_end = False
-        return model
-
-    def score_partial_token(self, partial_token: str) -> float:
-        """The score of a word's first letters; 0 if the model's words are not known."""
-        return float(super().score_partial_token(partial_token)) if self._knows_words else 0.0
-
-    def score(self, prev_state: Any, word: str, is_last_word: bool = False) -> tuple[float, Any]:
-        """The score of a word (`""` for none), and the state after it."""
-        # pyctcdecode asks for "" if a text ends with a space; KenLM does not know that word.
-        score, state = super().score(prev_state, word) if word else (0.0, prev_state)
-        if is_last_word and self._scores_end:
-            score += self.alpha * LOG_BASE_CHANGE_FACTOR * self._get_raw_end_score(state)
-        return score, state

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyctcdecode import BeamSearchDecoderCTC
 
-from asr_backend.ctc.beam import MAX_SEGMENT_S, BeamDecoder, BeamSearch, SearchStopped
+from asr_backend.ctc.beam import MAX_SEGMENT_S, BeamDecoder, BeamSearch
 from asr_backend.ctc.beam import spell as spell_ids
 from asr_backend.ctc.decoders import BeamSettings, Decoders
 from asr_backend.ctc.greedy import GreedyDecoder
+from asr_backend.ctc.ngram_files import NgramFiles
+from asr_backend.ctc.search import library
+from asr_backend.ctc.search.library import SearchStopped
 from asr_backend.ctc.transcription import Transcription
 from asr_backend.errors import AsrError, ErrorCode
 from tests.support.backend.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
@@ -68,24 +72,11 @@ def test_clear_speech_is_what_greedy_decoding_makes_of_it(words: list[str], seed
     assert decoded(frames) == greedy(frames)
 
 
-def test_a_search_ends_at_the_frame_at_which_it_is_told_to_stop(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A wide search of one segment takes a minute, in which its caller may go."""
+def test_a_decoder_that_is_stopped_searches_no_more() -> None:
     decoder = BeamDecoder(SEARCH, beam_width=5, hotwords=(), hotword_weight=0.0)
-    frames = []
-    score = BeamSearchDecoderCTC._get_lm_beams
-
-    def watched(*args: object, **options: object) -> object:
-        frames.append(1)
-        if len(frames) == 10:
-            decoder.stop()
-        return score(*args, **options)
-
-    monkeypatch.setattr(BeamSearchDecoderCTC, "_get_lm_beams", watched)
+    decoder.stop()
     with pytest.raises(SearchStopped):
         decoder.push(np.repeat(spoken("A"), 600, axis=0))
-    assert len(frames) == 10
     # The search is shared, and still works for other recordings.
     assert decoded(spoken("ACE")).text == "ACE"
 
@@ -178,9 +169,18 @@ def test_settings_reach_the_search() -> None:
         assert decoder.finish(1).text == text
 
 
-def test_without_pyctcdecode_beam_search_says_what_to_install(monkeypatch) -> None:
+def test_without_kenlm_a_language_model_is_refused_and_the_beam_searches(monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    decoders = Decoders(CHECKPOINT)
+    decoders = Decoders(CHECKPOINT, NgramFiles(model=Path("model.arpa")))
     with pytest.raises(AsrError, match=r"BAD_OPTIONS: .*asr-backend\[beam\]"):
+        decoders.decoder(None, BeamSettings())
+    assert decoders.decoder(None, None)
+    assert Decoders(CHECKPOINT).decoder(None, BeamSettings())
+
+
+def test_without_the_library_beam_search_is_refused(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(library.load_library, "__defaults__", (tmp_path / "absent.so",))
+    decoders = Decoders(CHECKPOINT)
+    with pytest.raises(AsrError, match=r"BAD_OPTIONS: .*not built for this machine"):
         decoders.decoder(None, BeamSettings())
     assert decoders.decoder(None, None)

@@ -69,26 +69,37 @@ def test_what_was_said_before_a_cut_still_counts(model: Path) -> None:
         assert decoded(search, frames) == f"{before} {after}"
 
 
-def test_only_the_end_of_a_text_is_scored_as_one(model: Path) -> None:
+def test_scores_of_words_and_of_the_end(model: Path) -> None:
     ngrams = Ngrams(NgramFiles(model=model))
-    start = ngrams.get_start_state()
-    plain, state = ngrams.score(start, "MAY")
-    ending, _ = ngrams.score(start, "MAY", is_last_word=True)
-    assert ending < plain
-    assert ngrams.unfinished().score(start, "MAY", is_last_word=True)[0] == plain
-    assert plain == pytest.approx(0.5 * math.log(0.1) + 1.5)
-    nothing, same = ngrams.unfinished().score(state, "", is_last_word=True)
-    assert (nothing, same) == (0, state)
-    assert ngrams.score_partial_token("MA") == 0
-    assert ngrams.score_partial_token("QQ") < 0
+    score, state = ngrams.score(ngrams.start(), "MAY")
+    assert score == pytest.approx(0.5 * math.log(0.1) + 1.5)
+    assert score <= ngrams.max_word_score
+    assert ngrams.end_score(state) < 0
+    assert ngrams.end_score(state) == pytest.approx(0.5 * math.log(0.1))
+    assert ngrams.score(state, "QQ")[0] < ngrams.unknown_score / 2
+    assert Ngrams(NgramFiles(model=model, score_boundary=False)).end_score(state) == 0
 
 
-def test_a_model_whose_words_nobody_knows_punishes_no_beginning(model: Path, tmp_path: Path):
+def test_only_the_end_of_a_recording_is_scored_as_one(tmp_path: Path) -> None:
+    """A text that goes on in another segment may end with a word that no sentence ends with."""
+    path = tmp_path / "ends.arpa"
+    path.write_text(arpa(dict.fromkeys(WORDS, 0.1), {("BULS", "</s>"): 1e-6}))
+    search = BeamSearch(checkpoint(), NgramFiles(model=path))
+    clear = spoken("BULS")
+    clear[4] = np.log(1e-4)
+    clear[4, BASE_VOCABULARY.index("L")] = np.log(0.6)
+    clear[4, BASE_VOCABULARY.index("D")] = np.log(0.3)
+    assert decoded(search, clear) == "BUDS"
+    pause = emissions(["|", *["<pad>"] * 400], probabilities=[0.95] * 401)
+    assert decoded(search, np.concatenate([clear, pause, spoken("OF")])) == "BULS OF"
+
+
+def test_a_model_whose_words_are_not_listed_punishes_no_beginning(model: Path, tmp_path: Path):
     empty = tmp_path / "unigrams.txt"
     empty.write_text("")
     ngrams = Ngrams(NgramFiles(model=model, unigrams=empty))
-    assert ngrams.score_partial_token("QQ") == 0
-    assert ngrams.score(ngrams.get_start_state(), "QQ")[0] < -5
+    assert ngrams.unknown_score == 0
+    assert ngrams.score(ngrams.start(), "QQ")[0] < -5
 
 
 def test_the_layout_that_hugging_face_writes(model: Path, tmp_path: Path) -> None:

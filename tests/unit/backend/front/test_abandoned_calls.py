@@ -8,9 +8,9 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-from pyctcdecode import BeamSearchDecoderCTC
 
 from asr_backend.audio.source import Source
+from asr_backend.ctc.search.library import PrefixSearch, SearchStopped
 from asr_backend.front import admission
 from tests.support.backend.doubles import ResponseSender
 from tests.support.backend.front import PCM, Front, answered, levels, request, text_of
@@ -109,16 +109,21 @@ async def test_a_caller_that_leaves_a_hung_network_is_answered(front: Front):
 
 async def test_a_caller_that_leaves_a_search_ends_it(front: Front, monkeypatch: pytest.MonkeyPatch):
     searching, go_on = threading.Event(), threading.Event()
-    frames = []
-    score = BeamSearchDecoderCTC._get_lm_beams
+    ends = []
+    find = PrefixSearch.find
 
-    def held(*args: Any, **options: Any) -> Any:
-        frames.append(1)
+    def held(self: PrefixSearch, *args: Any, **options: Any) -> Any:
         searching.set()
         assert go_on.wait(60)
-        return score(*args, **options)
+        try:
+            found = find(self, *args, **options)
+        except SearchStopped:
+            ends.append("stopped")
+            raise
+        ends.append("found")
+        return found
 
-    monkeypatch.setattr(BeamSearchDecoderCTC, "_get_lm_beams", held)
+    monkeypatch.setattr(PrefixSearch, "find", held)
     asked = request(levels("ABCD " * 200), PCM | {"decoder": "beam"})
     await front.model.execute([asked])
     await until(searching)
@@ -130,8 +135,7 @@ async def test_a_caller_that_leaves_a_search_ends_it(front: Front, monkeypatch: 
     other = request(levels("OK"), PCM | {"decoder": "beam"})
     await front.answer(other)
     assert text_of(other) == "OK"
-    # The 400 frames of a segment were not searched to their end.
-    assert len(frames) < 50
+    assert ends == ["stopped", "found"]
 
 
 async def test_callers_that_wait_keep_their_calls(front: Front, monkeypatch: pytest.MonkeyPatch):

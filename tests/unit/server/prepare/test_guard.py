@@ -17,7 +17,7 @@ from asr_backend.server import cli
 from asr_backend.server.prepare import guard, tritonserver
 from tests.support.commands import FREE
 from tests.unit.server.prepare.test_tritonserver import image
-from tools import build_guard
+from tools import build_native
 
 LIBRARY = guard.FOLDER / guard.LIBRARY
 
@@ -25,7 +25,7 @@ LIBRARY = guard.FOLDER / guard.LIBRARY
 def symbols(library: Path) -> dict[str, bool]:
     """Whether the library has each function that its sources define for others."""
     loaded = ctypes.CDLL(str(library))
-    code = "".join(file.read_text() for file in build_guard.sources())
+    code = "".join(file.read_text() for file in build_native.GUARD.sources())
     names = [
         line.split("(")[0].split()[-1].strip("*")
         for line in code.splitlines()
@@ -42,17 +42,17 @@ def says(library: Path) -> str:
 
 
 def test_the_library_is_that_of_the_sources_beside_it():
-    assert build_guard.LIBRARY == LIBRARY
-    assert says(LIBRARY) == build_guard.sources_hash()
+    assert build_native.GUARD.library == LIBRARY
+    assert says(LIBRARY) == build_native.GUARD.sources_hash()
     assert all(symbols(LIBRARY).values())
     assert LIBRARY.stat().st_size < 32_000
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 def test_its_sources_compile_without_a_warning(tmp_path):
-    build_guard.build(["cc"], tmp_path / "built.so")
+    build_native.GUARD.build(["cc"], tmp_path / "built.so")
     assert all(symbols(tmp_path / "built.so").values())
-    assert says(tmp_path / "built.so") == build_guard.sources_hash()
+    assert says(tmp_path / "built.so") == build_native.GUARD.sources_hash()
 
 
 @pytest.mark.skipif(
@@ -60,7 +60,7 @@ def test_its_sources_compile_without_a_warning(tmp_path):
     reason="needs ziglang, 80 MB that nothing else needs: pip install ziglang==0.13.0",
 )
 def test_the_same_compiler_makes_the_same_bytes(tmp_path):
-    build_guard.build(build_guard.zig(), tmp_path / "built.so")
+    build_native.GUARD.build(build_native.zig(), tmp_path / "built.so")
     assert (tmp_path / "built.so").read_bytes() == LIBRARY.read_bytes()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asr_backend.checkpoint.description import Checkpoint, demo_checkpoint, load_checkpoint
 from asr_backend.checkpoint.files import CheckpointError
-from asr_backend.ctc.decoders import can_search
+from asr_backend.ctc.decoders import can_use_language_models
 from asr_backend.ctc.ngram_files import find_ngrams
 from asr_backend.server.errors import StartError
 from asr_backend.server.settings import Settings
@@ -65,8 +65,8 @@ def _check_language_model(checkpoint: Checkpoint, lm: str) -> None:
         find_ngrams(checkpoint, str(Path(lm).expanduser()) if lm else "")
     except CheckpointError as error:
         raise StartError(f"--{'lm' if lm else 'model'}: {error}") from None
-    if lm and not can_search():
-        raise StartError("--lm: beam search is not installed; pip install 'asr-backend[beam]'")
+    if lm and not can_use_language_models():
+        raise StartError("--lm: KenLM is not installed; pip install 'asr-backend[beam]'")
 
 
 def _refuse_without_safetensors(path: Path, repository: str) -> None:
