@@ -112,16 +112,23 @@ def test_concurrent_clips_share_forwards_and_keep_their_own_words(client: Client
 
 def test_one_front_fills_forwards_with_more_than_six_windows(narrow_server: LocalServer):
     clip = recordings.wav(recordings.pcm(min(recordings.texts())))
+
+    def wide_forwards() -> float:
+        page = narrow_server.metrics()
+        all_ = metrics_page.value(page, "asr_forward_windows_count")
+        return all_ - metrics_page.value(page, "asr_forward_windows_bucket", le="6")
+
     with Client(narrow_server.url, timeout_s=120) as client, ThreadPoolExecutor(32) as pool:
-        texts = {transcript.text for transcript in pool.map(client.transcribe, [clip] * 64)}
-    page = narrow_server.metrics()
-    assert len(texts) == 1
-    assert metrics_page.value(page, "asr_forward_windows_bucket", le="6") < metrics_page.value(
-        page, "asr_forward_windows_count"
-    )
+        # On a busy machine the calls of one round may come in one by one.
+        for _ in range(10):
+            texts = {transcript.text for transcript in pool.map(client.transcribe, [clip] * 64)}
+            assert len(texts) == 1
+            if wide_forwards():
+                return
+    raise AssertionError("no forward had more than six windows")
 
 
-async def test_more_than_may_wait_is_refused_at_once_and_the_rest_is_heard(
+async def test_more_than_may_wait_is_refused_at_once_and_the_rest_is_answered(
     narrow_server: LocalServer,
 ):
     audio = np.tile(recordings.pcm("cards-004-five-five.wav"), 4)[: 5 * recordings.RATE_HZ]
