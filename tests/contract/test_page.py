@@ -16,8 +16,10 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from asr_backend.audio.containers import DEMUXERS
+from asr_backend.checkpoint.description import demo_checkpoint, load_checkpoint
 from asr_backend.ctc.transcription import Span, Transcription
 from asr_backend.errors import UNAVAILABLE_CODES, ErrorCode
+from asr_backend.front.build import reported_model
 from asr_backend.front.options import MAX_OPTIONS_BYTES, Options
 from asr_backend.front.result import CONTRACT_VERSION, encode_result
 from asr_backend.server.settings import Settings
@@ -58,8 +60,9 @@ def test_the_result_is_that_of_the_server():
             transcription=Transcription(text="A", confidence=1, words=(span,), chars=(span,)),
             duration_s=1,
             timestamps="char",
-            model_id="m",
-            model_revision="r",
+            model=reported_model(
+                load_checkpoint(demo_checkpoint()), {"precision": "int8", "fingerprint": "f"}
+            ),
             timing_ms={"decode": 1, "acoustic": 1, "ctc": 1, "total": 1},
         )
     )

@@ -24,6 +24,8 @@ def check(transcript: Transcript) -> None:
     assert transcript.channels == ()
     assert transcript.model.id
     assert transcript.model.revision
+    assert transcript.model.precision in ("fp32", "bf16", "fp16", "int8")
+    assert transcript.model.fingerprint
     timing = transcript.timing_ms
     assert min(timing.decode, timing.acoustic, timing.ctc) >= 0
     assert timing.total > 0
@@ -224,6 +226,21 @@ def test_status_names_both_models(client: Client) -> None:
     assert (status.live, status.ready, status.name) == (True, True, "triton")
     assert [model.name for model in status.models] == ["transcribe", "wav2vec2"]
     assert all(model.versions == ("1",) for model in status.models)
+
+
+def test_info_is_what_transcripts_name(client: Client) -> None:
+    info = client.info()
+    model = client.transcribe(RECORDING).model
+    assert (model.id, model.revision) == (info.model_id, info.model_revision)
+    assert (model.precision, model.fingerprint) == (info.precision, info.fingerprint)
+    assert info.decoders == ("greedy", "beam")
+    assert info.languages == ()
+    assert info.address in client.url
+
+
+async def test_both_clients_get_the_same_info(url: str, client: Client) -> None:
+    async with AsyncClient(url, timeout_s=60) as aio:
+        assert await aio.info() == client.info()
 
 
 def test_a_deadline_that_cannot_be_met_is_exceeded(client: Client) -> None:

@@ -54,7 +54,7 @@ def test_a_recording_becomes_text_and_result(triton: Any) -> None:
         *("contract", "text", "duration_s", "confidence", "words", "model", "timing_ms"),
     }
     assert all(set(w) == {"text", "start_s", "end_s", "confidence"} for w in document["words"])
-    assert set(document["model"]) == {"id", "revision"}
+    assert set(document["model"]) == {"id", "revision", "precision", "fingerprint"}
     assert set(document["timing_ms"]) == {"decode", "acoustic", "ctc", "total"}
 
 

@@ -47,7 +47,8 @@ def test_the_answer_is_that_of_the_sdk(caller: openai.OpenAI, direct: Client):
         response_format="verbose_json",
         timestamp_granularities=["word", "segment"],
     )
-    expected = direct.transcribe(RECORDING)
+    # The demo checkpoint has a language model.
+    expected = direct.transcribe(RECORDING, decoder="beam")
     assert heard.text == expected.text
     assert heard.duration == expected.duration_s
     assert [(w.word, w.start, w.end) for w in heard.words or []] == [
@@ -69,7 +70,7 @@ def test_a_stream_joins_to_the_text(caller: openai.OpenAI, direct: Client):
     )
     assert done.type == "transcript.text.done"
     joined = "".join(event.delta for event in deltas if event.type == "transcript.text.delta")
-    assert joined == done.text == direct.transcribe(RECORDING).text
+    assert joined == done.text == direct.transcribe(RECORDING, decoder="beam").text
 
 
 def test_the_served_model(caller: openai.OpenAI, direct: Client):
@@ -95,10 +96,13 @@ def test_what_is_no_audio_is_the_files_fault(caller: openai.OpenAI):
     assert (refused.value.param, refused.value.code) == ("file", "unsupported_format")
 
 
-def test_it_is_ready_and_logs(gateway: RunningGateway):
+def test_it_is_ready_and_logs(gateway: RunningGateway, direct: Client):
     assert gateway.http.get("/readyz").status_code == 200
     newest = gateway.http.get("/v1/recognitions", params={"limit": 1}).json()["data"][0]
     assert newest["key"] == "anonymous"
+    succeeded = {"limit": 1, "outcome": "succeeded"}
+    [newest] = gateway.http.get("/v1/recognitions", params=succeeded).json()["data"]
+    assert newest["fingerprint"] == direct.info().fingerprint
 
 
 @pytest.mark.parametrize("example", ["openai_client.py", "curl.sh"])
@@ -109,6 +113,6 @@ def test_an_example_runs(gateway: RunningGateway, direct: Client, example: str):
         program = ["bash", EXAMPLES / example, RECORDING, gateway.url]
     done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    text = direct.transcribe(RECORDING).text
+    text = direct.transcribe(RECORDING, decoder="beam").text
     assert done.stdout.startswith(f"{text}\n")
     assert done.stdout.count(text) >= 2

@@ -56,6 +56,10 @@ def test_languages_side_by_side_are_each_what_they_are_alone(client: Client, fol
             assert transcript.text == expected[language or "eng"]
 
 
+def test_the_server_lists_its_languages_its_own_first(client: Client):
+    assert client.info().languages == ("eng", *sorted(set(LANGUAGES) - {"eng"}))
+
+
 def test_an_unknown_language_is_answered_with_the_list(client: Client):
     with pytest.raises(asr_client.InvalidOptions) as caught:
         client.transcribe(recordings.FOLDER / min(recordings.texts()), language="tlh")

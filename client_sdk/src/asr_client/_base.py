@@ -21,6 +21,7 @@ from asr_client._types import (
     Compression,
     ModelStatus,
     ServerHealth,
+    ServerInfo,
     ServerStatus,
     Transcript,
 )
@@ -210,3 +211,23 @@ def status_steps(address: str) -> Steps[ServerStatus]:
         address=address,
         models=tuple(models),
     )
+
+
+def info_steps(address: str) -> Steps[ServerInfo]:
+    """Ask a server for the parameters of `transcribe`."""
+    parameters = (yield "ModelConfig", {"name": _wire.MODEL}).config.parameters
+    given = {name: value.string_value for name, value in parameters.items()}
+    return ServerInfo(
+        model_id=given.get("model_id") or None,
+        model_revision=given.get("model_revision") or None,
+        precision=given.get("precision") or None,
+        languages=_names(given.get("languages", "")),
+        decoders=_names(given.get("decoders", "")),
+        language_model=given.get("language_model") or None,
+        fingerprint=given.get("fingerprint") or None,
+        address=address,
+    )
+
+
+def _names(joined: str) -> tuple[str, ...]:
+    return tuple(joined.split(",")) if joined else ()

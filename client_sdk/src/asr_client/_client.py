@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +15,7 @@ from asr_client._tls import TlsConfig
 from asr_client._transport.call import Call
 from asr_client._transport.retry import RetryPolicy
 from asr_client._transport.sender import Sender
-from asr_client._types import Audio, Compression, ServerStatus, Transcript
+from asr_client._types import Audio, Compression, ServerInfo, ServerStatus, Transcript
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -179,15 +179,15 @@ class Client(_base.BaseClient):
         Raises:
             AsrError: no server answered.
         """
-        call = self._status_call(timeout_s)
-        self._sender.find_servers(call)
-        for turn in self._one_by_one(call):
-            try:
-                return self._run(turn, _base.status_steps(turn.address))
-            except _errors.AsrError as error:
-                call.remember(error)
-        call.raise_last()
-        raise AssertionError("there is at least one server")
+        return self._of_first(timeout_s, _base.status_steps)
+
+    def info(self, *, timeout_s: float = _base.DEFAULT_STATUS_TIMEOUT_S) -> ServerInfo:
+        """What the server serves; of several servers, what the first that answers serves.
+
+        Raises:
+            AsrError: no server answered, or the model `transcribe` is not loaded.
+        """
+        return self._of_first(timeout_s, _base.info_steps)
 
     def close(self) -> None:
         """End the calls in flight and close all connections; may be called again."""
@@ -232,6 +232,18 @@ class Client(_base.BaseClient):
                 return True
         call.raise_last()
         return False
+
+    def _of_first(self, timeout_s: float, steps: Callable[[str], _base.Steps[_T]]) -> _T:
+        """Run the steps on one server after another until one answers."""
+        call = self._status_call(timeout_s)
+        self._sender.find_servers(call)
+        for turn in self._one_by_one(call):
+            try:
+                return self._run(turn, steps(turn.address))
+            except _errors.AsrError as error:
+                call.remember(error)
+        call.raise_last()
+        raise AssertionError("there is at least one server")
 
     def _run(self, call: Call, steps: _base.Steps[_T]) -> _T:
         response = None

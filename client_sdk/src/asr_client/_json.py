@@ -59,7 +59,10 @@ def transcript(document: bytes, *, request_id: str) -> Transcript:
                 for item in result.get("channels", ())
             ),
             model=ModelInfo(
-                id=str(result["model"]["id"]), revision=str(result["model"]["revision"])
+                id=str(result["model"]["id"]),
+                revision=str(result["model"]["revision"]),
+                precision=_text(result["model"].get("precision")),
+                fingerprint=_text(result["model"].get("fingerprint")),
             ),
             timing_ms=Timing(**{name: float(result["timing_ms"][name]) for name in _TIMING_NAMES}),
             request_id=request_id,
@@ -73,6 +76,10 @@ def transcript(document: bytes, *, request_id: str) -> Transcript:
         ValueError,
     ) as error:
         raise ContractError(f"RESULT is not as the contract says: {error!r}") from error
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _plain(value: object) -> object:

@@ -87,6 +87,11 @@ class ModelInfo:
 
     id: str
     revision: str
+    precision: str | None = None
+    """The arithmetic that computed the answer: "fp32", "bf16", "fp16" or "int8"; None on older
+    servers."""
+    fingerprint: str | None = None
+    """A hash of all that can change an answer; None on older servers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,6 +154,32 @@ class ServerStatus:
     address: str
     """The server that answered."""
     models: tuple[ModelStatus, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerInfo:
+    """What a server serves, as its configuration states it.
+
+    A server older than this state has none of it: every field but `address` is then None or empty.
+    """
+
+    model_id: str | None
+    """The checkpoint, as in `Transcript.model`."""
+    model_revision: str | None
+    """Its version: the commit of a hub checkpoint, a hash of the weights of a folder."""
+    precision: str | None
+    """The arithmetic of the network: "fp32", "bf16", "fp16" or "int8"."""
+    languages: tuple[str, ...]
+    """The languages that it has adapters for, its default first; empty without adapters."""
+    decoders: tuple[str, ...]
+    """The decoders that `transcribe` may ask for."""
+    language_model: str | None
+    """The file name of beam search's language model; None if there is none."""
+    fingerprint: str | None
+    """A hash of all that can change an answer, as in `Transcript.model`. Equal fingerprints give
+    equal answers to the same recording and options, to within rounding."""
+    address: str
+    """The server that answered."""
 
 
 ServerState: TypeAlias = Literal["up", "unproven", "silent", "down"]

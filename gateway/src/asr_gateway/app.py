@@ -103,7 +103,7 @@ def _assemble(
     limits: Limits,
     log: RecognitionLog,
 ) -> Gateway:
-    served = ServedModel(client)
+    served = ServedModel(client, own_language=settings.language)
     admission = Admission(
         max_calls=settings.max_at_once,
         max_bytes=LARGE_FILES_AT_ONCE * settings.max_upload_bytes,

@@ -126,7 +126,7 @@ class Recognizer:
             audio_sha256=upload.sha256,
             model=heard.model.id if heard else None,
             revision=heard.model.revision if heard else None,
-            fingerprint=None,
+            fingerprint=heard.model.fingerprint if heard else None,
             options=logged,
             outcome=run.outcome,
             timing_ms=run.timing_ms,

@@ -83,7 +83,8 @@ class Settings:
     )
     decoder: str = _flag(
         "auto",
-        "decoder; auto is beam for requests with keywords, and greedy otherwise",
+        "decoder; auto is beam for requests with keywords and on an asr-server with a language "
+        "model, and greedy otherwise",
         choices=("auto", "greedy", "beam"),
     )
     log_text: bool = _flag(

@@ -175,6 +175,38 @@ def test_status_tells_servers_and_models_apart(client: Any, server: FakeServer) 
         client.status()
 
 
+def test_info_is_what_the_server_states(client: Any, server: FakeServer) -> None:
+    server.parameters |= {"languages": "eng,deu", "language_model": "four.arpa"}
+    assert client.info() == asr_client.ServerInfo(
+        model_id="fake",
+        model_revision="1",
+        precision="fp32",
+        languages=("eng", "deu"),
+        decoders=("greedy", "beam"),
+        language_model="four.arpa",
+        fingerprint="fake",
+        address=server.url,
+    )
+    server.ready = False
+    with pytest.raises(asr_client.ServerDraining):
+        client.info()
+    server.stop()
+    with pytest.raises(asr_client.ServerUnavailable):
+        client.info()
+
+
+def test_an_older_server_says_nothing_of_itself(client: Any, server: FakeServer) -> None:
+    server.parameters = {}
+    nothing = dict.fromkeys(
+        ("model_id", "model_revision", "precision", "language_model", "fingerprint")
+    )
+    assert client.info() == asr_client.ServerInfo(
+        **nothing, languages=(), decoders=(), address=server.url
+    )
+    model = client.transcribe(np.zeros(16_000, np.int16), sample_rate=16_000).model
+    assert (model.precision, model.fingerprint) == (None, None)
+
+
 def test_large_audio_passes_both_ways(client: Any, server: FakeServer) -> None:
     server.text = "a" * 6_000_000
     samples = np.zeros(8_000_000, np.int16)

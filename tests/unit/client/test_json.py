@@ -28,6 +28,14 @@ RESULT: dict[str, Any] = {
 }
 
 
+def test_a_later_server_says_more_of_its_model() -> None:
+    model = {**RESULT["model"], "precision": "int8", "fingerprint": "0f"}
+    read = transcript(json.dumps({**RESULT, "model": model}).encode(), request_id="r")
+    assert read.model == asr_client.ModelInfo(
+        id="demo", revision="1", precision="int8", fingerprint="0f"
+    )
+
+
 def test_options_say_what_was_given_and_no_more() -> None:
     payload = Payload(data=b"", encoding="pcm_s16le", sample_rate=8000, channels=2)
     options = {"timestamps": "none", "hotwords": ("ace",), "language": None}

@@ -136,6 +136,7 @@ def test_one_that_is_ready_is_enough(client: Any, fakes: list[FakeServer]) -> No
     fakes[0].stop()
     assert client.is_ready()
     assert client.status().address == fakes[1].url
+    assert client.info().address == fakes[1].url
     fakes[1].ready = False
     assert not client.is_ready()
 

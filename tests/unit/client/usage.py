@@ -44,7 +44,7 @@ def sync(url: str, pcm: npt.NDArray[np.int16], floats: npt.NDArray[np.float32]) 
         client.wait_until_ready(60)
         ready: bool = client.is_ready(timeout_s=1.0)
         status: asr_client.ServerStatus = client.status()
-        servers: list[str] = [url, status.address]
+        servers: list[str] = [url, status.address, introduce(client.info(timeout_s=1.0))]
         print(*map(tell_server, client.servers))
         Client(servers).close()
         Client(("dns:///asr.internal:8001",)).close()
@@ -96,6 +96,7 @@ def describe(transcript: Transcript) -> str:
     milliseconds: float = timing.decode + timing.acoustic + timing.ctc + timing.total
     return (
         f"{transcript.text} {times} {by_channel} {model.id} {model.revision} {milliseconds} "
+        f"{model.precision} {model.fingerprint} "
         f"{transcript.duration_s} {transcript.request_id}"
     )
 
@@ -143,11 +144,18 @@ def show(status: asr_client.ServerStatus) -> str:
     return f"{status.name} {status.version} {status.live and status.ready} {models}"
 
 
+def introduce(info: asr_client.ServerInfo) -> str:
+    names: tuple[str, ...] = info.languages + info.decoders
+    texts: list[str | None] = [info.model_id, info.model_revision, info.precision]
+    texts += [info.language_model, info.fingerprint]
+    return f"{info.address} {names} {texts}"
+
+
 async def asynchronous(url: str) -> Transcript:
     async with AsyncClient(url, timeout_s=10.0) as client:
         await client.wait_until_ready(60)
         if not await client.is_ready():
-            print(await client.status(timeout_s=1.0))
+            print(await client.status(timeout_s=1.0), introduce(await client.info()))
         return await client.transcribe("a.wav", timestamps="none")
 
 
@@ -186,6 +194,7 @@ def own_tests() -> tuple[ReceivedRequest, ...]:
         server.answer(np.zeros(5, np.int16), "silence", sample_rate=16_000)
         server.fail(Fault.QUEUE_FULL, times=2)
         server.ready = False
+        server.parameters["language_model"] = "four.arpa"
         with FlakyNetwork(server.url) as network:
             Client(network.url).close()
             network.reset()

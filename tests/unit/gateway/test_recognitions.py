@@ -91,7 +91,7 @@ def test_an_entry_says_everything_but_the_words(gateway: RunningGateway, server:
         "audio_sha256": hashlib.sha256(audio).hexdigest(),
         "model": "fake",
         "revision": "1",
-        "fingerprint": None,
+        "fingerprint": "fake",
         "options": {"timestamps": "none", "decoder": "beam", "hotwords": 1},
         "outcome": "succeeded",
         "request_id": "r-9",

@@ -16,6 +16,7 @@ from asr_backend.server import cli
 from asr_backend.server.prepare.devices import Gpus
 from asr_backend.server.prepare.ports import PortLostError
 from asr_backend.server.supervise import supervisor
+from asr_backend.server.supervise.process import PrecisionRefusedError
 from tests.support import ngrams
 from tests.support.commands import FREE, copy_of_demo, refusal
 
@@ -83,6 +84,43 @@ def test_a_lost_port_that_was_asked_for_is_one_line(capsys, monkeypatch, asked):
     assert len(tries) == (1 if asked else 3)
 
 
+def parameter(config: str, name: str) -> str:
+    return re.search(rf'"{name}"\s+value \{{\s+string_value: "(.*?)"', config)[1]
+
+
+@pytest.fixture
+def too_inexact(monkeypatch):
+    """A checkpoint that is exact enough in fp32 alone; returns the configurations of each start."""
+    configs = []
+
+    def run(self):
+        configs.append(self._configs)
+        loaded = parameter(self._configs["wav2vec2"], "precision")
+        if exacter := {"int8": "bf16", "bf16": "fp32"}.get(loaded):
+            raise PrecisionRefusedError(exacter)
+        return 0
+
+    monkeypatch.setattr(supervisor.Supervisor, "run", run)
+    monkeypatch.setattr(cli, "resolved_precision", lambda setting, gpus: "int8")
+    return configs
+
+
+def test_auto_starts_again_in_the_next_more_exact_precision(capsys, too_inexact):
+    assert cli.main([*FREE, "--device=cpu"]) == 0
+    for model in ("wav2vec2", "transcribe"):
+        told = [parameter(configs[model], "precision") for configs in too_inexact]
+        assert told == ["int8", "bf16", "fp32"]
+    assert len({parameter(configs["transcribe"], "fingerprint") for configs in too_inexact}) == 3
+    assert "auto takes fp32, and starts again; --precision fp32" in capsys.readouterr().err
+
+
+def test_a_precision_that_was_asked_for_is_not_exchanged(capsys, too_inexact):
+    assert cli.main([*FREE, "--device=cpu", "--precision=int8"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "asr-server: the log above says why; start with --precision bf16"
+    assert len(too_inexact) == 1
+
+
 def test_a_missing_folder(capsys, tmp_path):
     assert "no such folder" in refusal(capsys, "--model", str(tmp_path / "none"))
 
@@ -131,12 +169,17 @@ def test_a_gpu_that_torch_cannot_use_is_reported(capsys, monkeypatch):
 
 
 def test_what_a_gpu_takes(capsys, monkeypatch):
-    gpus = Gpus(indices=(0, 1), names=("A", "B"))
+    gpus = Gpus(indices=(0, 1), names=("A", "B"), precision="bf16")
     monkeypatch.setattr(cli, "find_gpus", lambda device, env: gpus)
     assert "--precision int8 is for the CPU" in refusal(capsys, "--precision", "int8")
     assert cli.main([*FREE, "--print-config"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert shown["gpus"] == {"indices": [0, 1], "names": ["A", "B"], "note": ""}
+    assert shown["gpus"] == {
+        "indices": [0, 1],
+        "names": ["A", "B"],
+        "precision": "bf16",
+        "note": "",
+    }
     assert "kind: KIND_GPU" in shown["config.pbtxt"]["wav2vec2"]
 
 

@@ -66,6 +66,26 @@ class StatusReport:
         for model in server.models:
             versions = f"  version {', '.join(model.versions)}" if model.versions else ""
             yield f"{model.name:<10}  {_ready(model.ready)}{versions}"
+        if server.ready:
+            yield f"serves      {self._serves()}"
+
+    def _serves(self) -> str:
+        try:
+            info = self._client.info(timeout_s=self._timeout_s)
+        except AsrError as error:
+            return describe(error)
+        if info.model_id is None:
+            return "a model that this server does not name"
+        languages = f"{len(info.languages)} languages" if info.languages else ""
+        parts = [
+            f"{info.model_id} {info.model_revision}",
+            info.precision,
+            " and ".join(info.decoders),
+            info.language_model and f"language model {info.language_model}",
+            languages,
+            f"fingerprint {info.fingerprint}",
+        ]
+        return ", ".join(part for part in parts if part)
 
     def _recording(self) -> str:
         began_s = time.monotonic()

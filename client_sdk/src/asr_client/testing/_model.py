@@ -6,7 +6,7 @@ import json
 import re
 import struct
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, NoReturn, TypeAlias
@@ -132,7 +132,7 @@ RULES: Mapping[str, _Rule] = {
 }
 
 
-def options(document: bytes) -> dict[str, Any]:
+def options(document: bytes, *, languages: Sequence[str] = ()) -> dict[str, Any]:
     """The OPTIONS document, checked."""
     try:
         given = json.loads(document.decode())
@@ -142,7 +142,12 @@ def options(document: bytes) -> dict[str, Any]:
         _refuse("BAD_OPTIONS: OPTIONS must be a JSON object")
     for key, value in given.items():
         if key == "language" and isinstance(value, str) and value:
-            _refuse(f"UNKNOWN_LANGUAGE: {value!r} was asked for, the fake has 0 language adapters")
+            if value in languages:
+                continue
+            _refuse(
+                f"UNKNOWN_LANGUAGE: {value!r} was asked for, the fake has {len(languages)} "
+                "language adapters"
+            )
         if key not in RULES:
             _refuse(f'BAD_OPTIONS: unknown key "{key}"; the keys are {", ".join(RULES)}')
         if not RULES[key].allows(value):
@@ -212,8 +217,24 @@ def _container(audio: bytes) -> tuple[int | None, float]:
     _refuse("CORRUPT_AUDIO: a WAV without a format or samples")
 
 
+def reported(parameters: Mapping[str, str]) -> dict[str, str]:
+    """RESULT's `model` of a server with these parameters."""
+    keys = {"model_id": "id", "model_revision": "revision"}
+    known = {"id": "fake", "revision": "1"}
+    for name in ("model_id", "model_revision", "precision", "fingerprint"):
+        if name in parameters:
+            known[keys.get(name, name)] = parameters[name]
+    return known
+
+
 def response(
-    text: str, *, given: Mapping[str, Any], channels: int, duration: float, request_id: str
+    text: str,
+    *,
+    given: Mapping[str, Any],
+    channels: int,
+    duration: float,
+    request_id: str,
+    model: Mapping[str, str],
 ) -> Any:
     """A ModelInferResponse with words and characters spread evenly over the audio."""
     timestamps, channel = given.get("timestamps", "word"), given.get("channel", "mix")
@@ -229,7 +250,7 @@ def response(
         "text": text,
         "duration_s": round(duration, 3),
         "confidence": 1.0,
-        "model": {"id": "fake", "revision": "1"},
+        "model": dict(model),
         "timing_ms": {"decode": 0.1, "acoustic": 0.1, "ctc": 0.1, "total": 0.3},
     }
     if timestamps != "none":

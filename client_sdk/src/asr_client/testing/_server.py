@@ -26,7 +26,14 @@ HANG_POLL_S = 0.02
 PARTING_GRACE_S = 1.0
 """Time that the end of a `with` block gives to calls in flight."""
 
-_METHODS = ("ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata")
+_METHODS = (
+    "ServerLive",
+    "ServerReady",
+    "ServerMetadata",
+    "ModelReady",
+    "ModelMetadata",
+    "ModelConfig",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +106,15 @@ class FakeServer:
         """False: both models are not ready, and every call fails as on a draining server."""
         self.capacity: int | None = None
         """Maximum number of requests in flight; others are refused as by a full queue."""
+        self.parameters: dict[str, str] = {
+            "model_id": "fake",
+            "model_revision": "1",
+            "precision": "fp32",
+            "decoders": "greedy,beam",
+            "fingerprint": "fake",
+        }
+        """What `Client.info` reads; transcripts name the same model. Change it to act as another
+        model, add `languages` or `language_model`, or empty it to act as an older server."""
         self._in_work = 0
         self._goes_on = threading.Event()
         self._goes_on.set()
@@ -254,6 +270,16 @@ class FakeServer:
                 tensors.add(name=name, datatype=datatype, shape=shape)
         return answer
 
+    def _ModelConfig(self, request: Any, context: Any) -> Any:
+        self._check_token(context)
+        self._check_model(request.name, context)
+        answer = messages.ModelConfigResponse()
+        answer.config.name = request.name
+        if request.name == MODEL:
+            for name, value in self.parameters.items():
+                answer.config.parameters[name].string_value = value
+        return answer
+
     def _ModelInfer(self, request: Any, context: Any) -> Any:
         self._check_token(context)
         self._check_model(request.model_name, context)
@@ -266,14 +292,20 @@ class FakeServer:
                 return messages.ModelInferResponse(model_name=MODEL, id=request.id)
             if fault is not None:
                 raise _model.Refused(fault.status, fault.message)
-            given = _model.options(options)
+            languages = self.parameters.get("languages", "").split(",")
+            given = _model.options(options, languages=[name for name in languages if name])
             channels, duration = _model.measure(audio, given)
         except _model.Refused as refused:
             context.abort(grpc.StatusCode[refused.status], refused.message)
         with self._lock:
             text = self._answers.get(audio, self.text)
         return _model.response(
-            text, given=given, channels=channels, duration=duration, request_id=request.id
+            text,
+            given=given,
+            channels=channels,
+            duration=duration,
+            request_id=request.id,
+            model=_model.reported(self.parameters),
         )
 
     def _record(self, request: Any, audio: bytes, options: bytes, context: Any) -> Fault | None:

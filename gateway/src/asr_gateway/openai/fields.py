@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 
-from asr_client import Decoder
+from asr_client import Decoder, ServerInfo
 from asr_gateway.errors import bad_field
 from asr_gateway.openai import languages
 from asr_gateway.recognition import Options
@@ -39,13 +39,20 @@ class Asked:
     options: Options
 
 
-def check(fields: Iterable[tuple[str, str]], *, own_language: str, decoder: str) -> Asked:
+def check(
+    fields: Iterable[tuple[str, str]],
+    *,
+    own_language: str,
+    decoder: str,
+    served: ServerInfo | None = None,
+) -> Asked:
     """The request that the fields make.
 
     Args:
         fields: names and values in the request's order.
         own_language: the checkpoint's.
         decoder: "auto", "greedy" or "beam", as the gateway was started.
+        served: what asr-server says of itself; None if that is not known.
 
     Raises:
         ApiError: 400; `param` names the field.
@@ -64,11 +71,11 @@ def check(fields: Iterable[tuple[str, str]], *, own_language: str, decoder: str)
     if stream and format != "json":
         raise bad_field("stream", f"With stream the response_format is json, not {format}.")
     granularities = _granularities(lists.get("timestamp_granularities", []), format)
-    keywords = _keywords(lists.get("keywords", []), decoder)
-    language = languages.resolve(scalars.get("language"), own=own_language)
+    keywords = _keywords(lists.get("keywords", []), decoder, served)
+    language = languages.resolve(scalars.get("language"), own=own_language, served=served)
     options = Options(
         timestamps="none" if format in ("json", "text") else "word",
-        decoder=_decoder(decoder, keywords),
+        decoder=_decoder(decoder, keywords, language, served),
         hotwords=keywords or None,
         language=language.adapter,
     )
@@ -125,20 +132,31 @@ def _granularities(given: list[str], format: str) -> tuple[str, ...]:
     return tuple(given) or ("segment",)
 
 
-def _keywords(given: list[str], decoder: str) -> tuple[str, ...]:
+def _keywords(given: list[str], decoder: str, served: ServerInfo | None) -> tuple[str, ...]:
     if given and decoder == "greedy":
         raise bad_field("keywords", "This gateway has no keywords: it runs with --decoder greedy.")
+    if given and served is not None and served.decoders and "beam" not in served.decoders:
+        raise bad_field("keywords", "There are no keywords: asr-server has no beam search.")
     if not all(word.strip() for word in given):
         raise bad_field("keywords", "One of the keywords is empty.")
     return tuple(given)
 
 
-def _decoder(asked: str, keywords: tuple[str, ...]) -> Decoder:
-    """The decoder of a request; "auto" searches where there are keywords.
+def _decoder(
+    asked: str,
+    keywords: tuple[str, ...],
+    language: languages.Language,
+    served: ServerInfo | None,
+) -> Decoder:
+    """The decoder of a request.
 
-    Whether asr-server has a language model, for which "auto" is to search too, it does not say yet.
+    "auto" searches where there are keywords, and where asr-server has a language model, which is of
+    its default language.
     """
-    if asked == "beam" or (asked == "auto" and keywords):
+    has_model = served is not None and served.language_model is not None
+    if asked == "beam":
+        return "beam"
+    if asked == "auto" and (keywords or (has_model and language.adapter is None)):
         return "beam"
     return "greedy"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from asr_client import ServerInfo
 from asr_gateway.errors import bad_field
 
 # Each line: ISO 639-1, ISO 639-3, English name.
@@ -193,6 +195,8 @@ za zha zhuang
 zh zho chinese
 zu zul zulu
 """
+_SHOWN = 20
+"""Languages that a message lists."""
 _ROWS = [line.split(" ", 2) for line in _TABLE.strip().splitlines()]
 TO_639_3 = {two: three for two, three, _ in _ROWS}
 _NAMES = {code: name for two, three, name in _ROWS for code in (two, three)}
@@ -208,27 +212,60 @@ class Language:
     """For the answer: the English name in lower case, or the code where there is none."""
 
 
-def resolve(asked: str | None, *, own: str) -> Language:
+def resolve(asked: str | None, *, own: str, served: ServerInfo | None = None) -> Language:
     """The language that a request asks for.
 
     Args:
         asked: the request's field: ISO 639-1, or the name of an adapter; None for the own.
         own: the checkpoint's, such as "en-US".
+        served: what asr-server says of itself; None, or a server that says nothing, has unknown
+            languages, and then it judges.
 
     Raises:
-        ApiError: 400 for two letters that are no language.
+        ApiError: 400 for two letters that are no language, and for one that asr-server lacks.
     """
     own_code = _three_letters(own.partition("-")[0].lower())
+    adapters = served.languages if served else ()
+    # The gateway's word counts, unless asr-server has another language of that name.
+    default = adapters[0] if own_code in adapters else own_code
     if asked is None:
-        return Language(None, name(own_code))
+        return Language(None, name(default))
     code = asked.strip().lower()
-    if code == own.lower() or _three_letters(code) == own_code:
-        return Language(None, name(own_code))
     if len(code) == 2 and code not in TO_639_3:
         raise bad_field("language", f"The language {asked!r} is no code of ISO 639-1.")
     if not code:
         raise bad_field("language", "The field language is empty.")
-    return Language(_three_letters(code), name(code))
+    wanted = own_code if code == own.lower() else _three_letters(code)
+    for adapter in (code, wanted):
+        if adapter in adapters:
+            return Language(adapter if adapter != adapters[0] else None, name(code))
+    if wanted == default:
+        return Language(None, name(default))
+    if served is not None and served.fingerprint is not None:
+        has = ", ".join(adapters[:_SHOWN]) or "no language adapters"
+        more = f" and {len(adapters) - _SHOWN} more" if len(adapters) > _SHOWN else ""
+        raise bad_field(
+            "language",
+            f"The language {asked!r} ({wanted!r}) is not there; asr-server has {has}{more}.",
+            code="unknown_language",
+        )
+    return Language(wanted, name(code))
+
+
+def doubts(own: str, adapters: Sequence[str]) -> list[str]:
+    """What is wrong with the gateway's `--language`, in lines for the operator.
+
+    Args:
+        own: the value of `--language`.
+        adapters: the languages of asr-server, its default first.
+    """
+    own_code = _three_letters(own.partition("-")[0].lower())
+    if own_code not in adapters[1:]:
+        return []
+    return [
+        f"--language {own}: asr-server's default is {adapters[0]!r}; requests without a language "
+        "are answered in that"
+    ]
 
 
 def name(code: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from asr_client import AsrError
+from asr_client import AsrError, ServerInfo
 from asr_gateway.errors import ApiError, from_asr_error
 from asr_gateway.served_model import ServedModel
 
@@ -15,17 +15,26 @@ OWNER = "asr-server"
 router = APIRouter(tags=["openai"])
 
 
+async def served_info(served: ServedModel) -> ServerInfo:
+    """What asr-server serves.
+
+    Raises:
+        ApiError: 5xx: asr-server does not say.
+    """
+    try:
+        return await served.info()
+    except AsrError as error:
+        raise from_asr_error(error, hotwords=False) from error
+
+
 async def names(served: ServedModel, aliases: tuple[str, ...]) -> tuple[str, ...]:
     """The served model's id, then its aliases.
 
     Raises:
         ApiError: 5xx: asr-server does not say which model it serves.
     """
-    try:
-        info = await served.info()
-    except AsrError as error:
-        raise from_asr_error(error, hotwords=False) from error
-    return (info.id, *(alias for alias in aliases if alias != info.id))
+    id = (await served_info(served)).model_id or ""
+    return (id, *(alias for alias in aliases if alias != id))
 
 
 async def check(model: str, served: ServedModel, aliases: tuple[str, ...]) -> None:

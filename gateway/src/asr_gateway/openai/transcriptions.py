@@ -85,7 +85,10 @@ async def _recognize(request: Request, gateway: Any) -> tuple[fields.Asked, Tran
     )
     try:
         asked = fields.check(
-            upload.fields, own_language=settings.language, decoder=settings.decoder
+            upload.fields,
+            own_language=settings.language,
+            decoder=settings.decoder,
+            served=await models.served_info(gateway.served),
         )
         await models.check(asked.model, gateway.served, settings.aliases)
         work = gateway.recognizer.recognize(upload, asked.options, request.state)

@@ -36,7 +36,7 @@ class Entry:
     model: str | None
     revision: str | None
     fingerprint: str | None
-    """None as long as asr-server names none."""
+    """None where no answer said it, and with an older asr-server."""
     options: Mapping[str, Any]
     outcome: str
     """"succeeded", "cancelled", or asr-server's code in lower case."""

@@ -11,7 +11,7 @@ from asr_backend.ctc.beam import BeamDecoder, BeamSearch
 from asr_backend.ctc.emissions import Emissions
 from asr_backend.ctc.greedy import GreedyDecoder
 from asr_backend.ctc.ngram_files import NgramFiles
-from asr_backend.ctc.search.library import SearchNotBuilt
+from asr_backend.ctc.search.library import SearchNotBuilt, load_library
 from asr_backend.ctc.transcription import Transcription
 from asr_backend.errors import AsrError, ErrorCode
 
@@ -22,6 +22,17 @@ DEFAULT_HOTWORD_WEIGHT = 10.0
 def can_use_language_models() -> bool:
     """Whether the package of the extra `beam` is installed."""
     return importlib.util.find_spec("kenlm") is not None
+
+
+def why_no_search(ngrams: NgramFiles | None) -> str:
+    """Why there is no beam search with this language model; "" if there is."""
+    if ngrams is not None and not can_use_language_models():
+        return "the checkpoint's language model needs asr-backend[beam]"
+    try:
+        load_library()
+    except SearchNotBuilt as error:
+        return str(error)
+    return ""
 
 
 class Decoder(Protocol):
@@ -63,19 +74,15 @@ class Decoders:
     def __init__(self, checkpoint: Checkpoint, ngrams: NgramFiles | None = None) -> None:
         self._checkpoint = checkpoint
         self._searches: dict[str | None, BeamSearch] = {}
-        self._no_search = ""
-        if ngrams is not None and not can_use_language_models():
-            self._no_search = "the checkpoint's language model needs asr-backend[beam]"
+        self._no_search = why_no_search(ngrams)
+        if self._no_search:
             return
         # The language model is for the checkpoint's default language.
-        try:
-            for language in checkpoint.languages or [None]:
-                own = language == checkpoint.language
-                self._searches[language] = BeamSearch(
-                    checkpoint.in_language(language), ngrams if own else None
-                )
-        except SearchNotBuilt as error:
-            self._no_search = str(error)
+        for language in checkpoint.languages or [None]:
+            own = language == checkpoint.language
+            self._searches[language] = BeamSearch(
+                checkpoint.in_language(language), ngrams if own else None
+            )
 
     def decoder(self, language: str | None, beam: BeamSettings | None) -> Decoder:
         """Make the decoder of one recording.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from asr_backend.audio.limits import AudioLimits
+from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.ctc.decoders import Decoders
 from asr_backend.ctc.ngram_files import find_ngrams
 from asr_backend.front.acoustic_client import BlsAcousticClient
@@ -55,3 +57,14 @@ def build_recognizer(args: dict[str, str], pb_utils: Any, metrics: Metrics) -> R
         # More threads would not help: a search holds the interpreter lock.
         search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),
     )
+
+
+def reported_model(checkpoint: Checkpoint, parameters: Mapping[str, str]) -> dict[str, str]:
+    """The object `model` of RESULT.
+
+    `precision` and `fingerprint` are there if asr-server wrote them: wav2vec2 then loads in that
+    precision or not at all. On a plain Triton it may run in any.
+    """
+    reported = {"id": checkpoint.id, "revision": checkpoint.revision}
+    keys = ("precision", "fingerprint")
+    return reported | {key: parameters[key] for key in keys if key in parameters}

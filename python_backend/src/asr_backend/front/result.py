@@ -22,8 +22,7 @@ def encode_result(
     transcription: Transcription,
     duration_s: float,
     timestamps: Literal["none", "word", "char"],
-    model_id: str,
-    model_revision: str,
+    model: Mapping[str, str],
     timing_ms: Mapping[str, float],
 ) -> bytes:
     """Write one RESULT element: JSON in UTF-8, with the requested keys only.
@@ -32,8 +31,8 @@ def encode_result(
         transcription: text, confidence, words and characters, times in seconds.
         duration_s: length of the submitted audio.
         timestamps: "word" adds the words, "char" the words and the characters.
-        model_id: the checkpoint that served the request.
-        model_revision: its version.
+        model: the checkpoint that served the request: `id`, `revision`, and where asr-server wrote
+            them `precision` and `fingerprint`.
         timing_ms: milliseconds by stage: decode, acoustic, ctc, total.
 
     Returns:
@@ -59,7 +58,7 @@ def encode_result(
                 for index, one in enumerate(transcription.channels)
             ]
         )
-    result["model"] = _ENCODER.encode({"id": model_id, "revision": model_revision})
+    result["model"] = _ENCODER.encode(model)
     result["timing_ms"] = _ENCODER.encode(
         {stage: _rounded(ms, 1) for stage, ms in timing_ms.items()}
     )

@@ -8,13 +8,14 @@ front: the number of calls, and the seconds and bytes of long recordings.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 from asr_backend.front.admission import Admission, Call
 from asr_backend.front.answer import Answer, Answers
-from asr_backend.front.build import build_recognizer
+from asr_backend.front.build import build_recognizer, reported_model
 from asr_backend.front.options import Options, parse_options
 from asr_backend.front.recognition import Job, Recognition, Recognizer
 from asr_backend.front.result import encode_result
@@ -22,7 +23,7 @@ from asr_backend.front.spool import SPOOL_BYTES, spool
 from asr_backend.triton_io.metrics import Metrics
 from asr_backend.triton_io.progress import Progress
 from asr_backend.triton_io.shared_memory import SharedMemory
-from asr_backend.triton_io.values import element
+from asr_backend.triton_io.values import element, model_parameters
 
 MAX_UNFINISHED_WORK = 4.0
 """Maximum unfinished work of one front, in units of one recording of maximum length or size."""
@@ -43,6 +44,7 @@ class Transcribe:
         recognizer: transcribes one recording.
         pb_utils: Triton's module.
         metrics: counters that Triton exports.
+        model: the object `model` in RESULT; None has the checkpoint's id and revision alone.
         max_unfinished: maximum unfinished work when `execute` returns, in units of one recording
             of maximum length or size. A smaller one counts as the larger of its two shares.
         shared_memory: the memory that answers need room in; None for Triton's.
@@ -55,12 +57,15 @@ class Transcribe:
         recognizer: Recognizer,
         pb_utils: Any,
         metrics: Metrics,
+        model: Mapping[str, str] | None = None,
         max_unfinished: float = MAX_UNFINISHED_WORK,
         shared_memory: SharedMemory | None = None,
         progress: Progress | None = None,
     ) -> None:
         self._recognizer = recognizer
         self._pb_utils = pb_utils
+        checkpoint = recognizer.checkpoint
+        self._model = model or {"id": checkpoint.id, "revision": checkpoint.revision}
         self._answers = Answers(pb_utils, metrics, shared_memory or SharedMemory(pb_utils))
         self._progress = progress or Progress(None)
         self._admission = Admission(max_calls=MAX_UNFINISHED_CALLS, max_share=max_unfinished)
@@ -70,10 +75,12 @@ class Transcribe:
     def from_triton(cls, args: dict[str, str], pb_utils: Any) -> Transcribe:
         """Build a front from the arguments of Triton's `initialize`."""
         metrics = Metrics(pb_utils)
+        recognizer = build_recognizer(args, pb_utils, metrics)
         return cls(
-            recognizer=build_recognizer(args, pb_utils, metrics),
+            recognizer=recognizer,
             pb_utils=pb_utils,
             metrics=metrics,
+            model=reported_model(recognizer.checkpoint, model_parameters(args)),
             progress=Progress.of_this_process(),
         )
 
@@ -126,8 +133,7 @@ class Transcribe:
             transcription=transcription,
             duration_s=recognition.duration_s,
             timestamps=options.timestamps,
-            model_id=self._recognizer.checkpoint.id,
-            model_revision=self._recognizer.checkpoint.revision,
+            model=self._model,
             timing_ms={stage: 1000 * value for stage, value in seconds.items()},
         )
         is_long = len(transcription.words) + len(transcription.chars) > INLINE_SPANS

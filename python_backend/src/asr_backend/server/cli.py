@@ -17,15 +17,17 @@ from asr_backend.server.console import log, say
 from asr_backend.server.errors import StartError
 from asr_backend.server.prepare import guard, ports, tritonserver
 from asr_backend.server.prepare.addresses import is_loopback, resolved
-from asr_backend.server.prepare.checkpoint_source import locate
+from asr_backend.server.prepare.checkpoint_source import Source, locate
 from asr_backend.server.prepare.credentials import Access, read_access, warnings
-from asr_backend.server.prepare.devices import Gpus, find_gpus
+from asr_backend.server.prepare.devices import Gpus, find_gpus, resolved_precision
+from asr_backend.server.prepare.identity import Identity, identify
 from asr_backend.server.prepare.run_directory import (
     SHARED_MEMORY,
     packaged_repository,
     render_configs,
 )
 from asr_backend.server.settings import Parser, Settings, parse
+from asr_backend.server.supervise.process import PrecisionRefusedError
 from asr_backend.server.supervise.supervisor import Supervisor
 
 # How often a free port that another program takes is replaced.
@@ -71,8 +73,8 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
     gpus = _gpus(settings, server)
     # Report a taken port before minutes of downloading a checkpoint.
     with ports.reserve(settings):
-        source = locate(settings, fetch=True)
-    configs = render_configs(packaged, settings, source, gpus=gpus.indices)
+        source, identity = _identified(locate(settings, fetch=True), settings, gpus)
+    precision = resolved_precision(settings.precision, gpus)
     log(f"loading {source.id} ({source.revision}) on {gpus}, with {server.program}")
     if gpus.note:
         log(f"warning: {gpus.note}")
@@ -80,6 +82,12 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
     tries = 0
     while True:
         tries += 1
+        configs = render_configs(
+            *(packaged, settings, source),
+            gpus=gpus.indices,
+            precision=precision,
+            identity=identity,
+        )
         with ports.reserve(settings) as reserved:
             try:
                 return Supervisor(settings, server, reserved, access, packaged, configs).run()
@@ -87,6 +95,20 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
                 if tries == _PORT_TRIES or getattr(ports.asked(settings), lost.use):
                     raise
                 log(f"{lost}; starting again with another port")
+            except PrecisionRefusedError as refused:
+                tries -= 1
+                if settings.precision != "auto":
+                    raise
+                precision = refused.exacter
+                log(f"auto takes {precision}, and starts again; --precision {precision} saves that")
+
+
+def _identified(source: Source, settings: Settings, gpus: Gpus) -> tuple[Source, Identity | None]:
+    """The source with its revision, and what there is to say of the model."""
+    if source.checkpoint is None:
+        return source, None
+    identity = identify(source.checkpoint, source.ngrams, settings, gpus)
+    return dataclasses.replace(source, revision=identity.model_revision), identity
 
 
 def _warn(settings: Settings, server: tritonserver.Triton, access: Access) -> None:
@@ -118,7 +140,7 @@ def describe(settings: Settings) -> dict[str, object]:
     server = tritonserver.find(settings.triton_root)
     access = read_access(settings)
     gpus = _gpus(settings, server)
-    source = locate(settings, fetch=False)
+    source, identity = _identified(locate(settings, fetch=False), settings, gpus)
     run_dir = Path(settings.run_dir or "RUN_DIR").expanduser()
     argv = tritonserver.command_line(
         server,
@@ -141,7 +163,12 @@ def describe(settings: Settings) -> dict[str, object]:
         "gpus": vars(gpus),
         "argv": argv,
         "env": {key: value for key, value in env.items() if os.environ.get(key) != value},
-        "config.pbtxt": render_configs(packaged, settings, source, gpus=gpus.indices),
+        "config.pbtxt": render_configs(
+            *(packaged, settings, source),
+            gpus=gpus.indices,
+            precision=resolved_precision(settings.precision, gpus),
+            identity=identity,
+        ),
     }
 
 

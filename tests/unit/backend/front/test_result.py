@@ -25,8 +25,7 @@ def result(timestamps: Any = "char", **changes: Any) -> dict[str, Any]:
         "transcription": TRANSCRIPTION,
         "duration_s": 1.23456,
         "timestamps": timestamps,
-        "model_id": "demo",
-        "model_revision": "0.1.0",
+        "model": {"id": "demo", "revision": "0.1.0"},
         "timing_ms": {"decode": 1.26, "acoustic": 100.0, "ctc": 0.04, "total": 103.21},
     }
     value = json.loads(encode_result(**(arguments | changes)))

@@ -34,7 +34,8 @@ def test_each_line_gets_its_result(job: Job) -> None:
         assert list(result)[:3] == ["id", "audio", "text"]
         assert (result["audio"], result["text"]) == ("card.wav", "seven of clubs")
         assert result["duration_s"] > 0
-        assert result["model"] == {"id": "fake", "revision": "1"}
+        model = {"id": "fake", "revision": "1", "precision": "fp32", "fingerprint": "fake"}
+        assert result["model"] == model
     assert [word["text"] for word in results["card.wav"]["words"]] == ["seven", "of", "clubs"]
     assert len(results["chars"]["chars"]) == 12
     assert results[3]["words"] == []

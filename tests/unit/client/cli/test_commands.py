@@ -272,9 +272,37 @@ def test_status_of_a_ready_server(
         f"server      {server.url}  live, ready  triton 0.0.0-fake",
         "transcribe  ready  version 1",
         "wav2vec2    ready  version 1",
+        "serves      fake 1, fp32, greedy and beam, fingerprint fake",
     ]
     assert re.fullmatch(r"recording   answered in \d+ ms", recording)
     assert supervised == 'supervisor  ready  {"healing": ["transcribe"]}'
+
+
+@pytest.mark.parametrize(
+    ("parameters", "line"),
+    [
+        ({}, "a model that this server does not name"),
+        (
+            {
+                "model_id": "mms",
+                "model_revision": "1a",
+                "precision": "int8",
+                "languages": "eng,deu",
+                "decoders": "greedy,beam",
+                "language_model": "four.arpa",
+                "fingerprint": "0f",
+            },
+            "mms 1a, int8, greedy and beam, language model four.arpa, 2 languages, fingerprint 0f",
+        ),
+    ],
+)
+def test_status_names_what_is_served(
+    server: FakeServer, parameters: dict[str, str], line: str
+) -> None:
+    server.parameters = parameters
+    result = asr("status", url=server.url)
+    assert result.exit_code == 0
+    assert f"serves      {line}\n" in result.stdout
 
 
 def test_status_of_a_server_that_hangs(server: FakeServer) -> None:

@@ -12,7 +12,7 @@ import torch
 from asr_backend.acoustic.engine import gpus
 from asr_backend.server.errors import StartError
 from asr_backend.server.prepare import devices
-from asr_backend.server.prepare.devices import Gpus, find_gpus
+from asr_backend.server.prepare.devices import Gpus, find_gpus, resolved_precision
 
 
 @pytest.fixture
@@ -33,7 +33,8 @@ def sign(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(devices, "_SIGNS", (str(tmp_path),))
 
 
-def says(found: list[tuple[int, str]], said: str = "") -> str:
+def says(found: list[tuple[int, str]], said: str = "", precisions: str = "bf16 bf16") -> str:
+    found = [(*gpu, precision) for gpu, precision in zip(found, precisions.split(), strict=False)]
     return f"print('a line before')\nprint({json.dumps({'gpus': found, 'said': said})!r})"
 
 
@@ -41,7 +42,20 @@ def says(found: list[tuple[int, str]], said: str = "") -> str:
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_all_that_torch_can_use_are_taken(answers, device):
     answers(says([(0, "H200"), (1, "H200")]))
-    assert find_gpus(device, {}) == Gpus(indices=(0, 1), names=("H200", "H200"))
+    found = find_gpus(device, {})
+    assert found == Gpus(indices=(0, 1), names=("H200", "H200"), precision="bf16")
+
+
+@pytest.mark.usefixtures("sign")
+@pytest.mark.parametrize(
+    ("precisions", "shared"),
+    [("bf16 fp16", "fp16"), ("fp16 bf16", "fp16"), ("bf16 fp32", "fp32")],
+)
+def test_gpus_of_several_generations_compute_alike(answers, precisions, shared):
+    answers(says([(0, "A100"), (1, "V100")], precisions=precisions))
+    gpus = find_gpus("auto", {})
+    assert resolved_precision("auto", gpus) == shared
+    assert resolved_precision("fp32", gpus) == "fp32"
 
 
 def test_without_a_sign_torch_is_not_asked(answers, monkeypatch):
@@ -128,9 +142,10 @@ def test_each_gpu_is_used_for_a_moment(monkeypatch):
     monkeypatch.setattr(torch.cuda, "init", lambda: None)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"number {index}")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (8 - index // 2, 0))
     monkeypatch.setattr(torch, "ones", ones)
     assert gpus.report() == {
-        "gpus": [[0, "number 0"], [2, "number 2"]],
+        "gpus": [[0, "number 0", "bf16"], [2, "number 2", "fp16"]],
         "said": "GPU 1: CUDA error: no kernel image is available",
     }
 

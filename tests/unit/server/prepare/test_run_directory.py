@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from tritonclient.grpc import model_config_pb2
 
 from asr_backend.server.errors import StartError
 from asr_backend.server.prepare.checkpoint_source import Source
+from asr_backend.server.prepare.identity import Identity
 from asr_backend.server.prepare.run_directory import (
     RunDirectory,
     packaged_repository,
@@ -19,10 +21,29 @@ from asr_backend.server.prepare.run_directory import (
 from asr_backend.server.settings import Settings
 
 DEMO = Source(path=Path("/demo"), id="demo", revision="1")
+BARE = Identity(
+    model_id="m",
+    model_revision="r",
+    languages=(),
+    decoders=("greedy",),
+    language_model="",
+    content="c",
+)
 
 
-def configs(settings: Settings, source: Source = DEMO, *, gpus: Sequence[int] = ()) -> dict:
-    rendered = render_configs(packaged_repository(), settings, source, gpus=gpus)
+def configs(
+    settings: Settings,
+    source: Source = DEMO,
+    *,
+    gpus: Sequence[int] = (),
+    identity: Identity | None = None,
+) -> dict:
+    rendered = render_configs(
+        *(packaged_repository(), settings, source),
+        gpus=gpus,
+        precision=settings.precision,
+        identity=identity,
+    )
     return {
         model: text_format.Parse(text, model_config_pb2.ModelConfig())
         for model, text in rendered.items()
@@ -64,9 +85,10 @@ def test_settings_reach_the_acoustic_model():
 
 
 @pytest.mark.parametrize("settings", [Settings(), Settings(model="me/mine", lm="some.arpa")])
-def test_no_parameter_is_empty(settings):
+@pytest.mark.parametrize("identity", [None, BARE])
+def test_no_parameter_is_empty(settings, identity):
     """pytriton's client cannot read an empty one."""
-    for name, config in configs(settings).items():
+    for name, config in configs(settings, identity=identity).items():
         assert all(parameters(config).values())
         packaged = (packaged_repository() / name / "config.pbtxt").read_text()
         assert all(parameters(text_format.Parse(packaged, model_config_pb2.ModelConfig())).values())
@@ -147,6 +169,30 @@ def test_a_checkpoint_of_ones_own_is_named_to_both_models():
         given = parameters(config)
         assert given["model"] == "/models/mine"
         assert (given["model_id"], given["model_revision"]) == ("me/mine", "abc")
+
+
+def test_what_the_model_is_reaches_the_front():
+    identity = dataclasses.replace(
+        BARE,
+        languages=("eng", "deu"),
+        decoders=("greedy", "beam"),
+        language_model="four.arpa",
+    )
+    settings = Settings(precision="bf16")
+    given = parameters(configs(settings, identity=identity)["transcribe"])
+    assert (
+        given.items()
+        >= {
+            "model_id": "m",
+            "model_revision": "r",
+            "precision": "bf16",
+            "languages": "eng,deu",
+            "decoders": "greedy,beam",
+            "language_model": "four.arpa",
+        }.items()
+    )
+    assert given["fingerprint"] == identity.parameters("bf16")["fingerprint"]
+    assert given["fingerprint"] != identity.parameters("fp32")["fingerprint"]
 
 
 def test_the_packaged_defaults_are_the_flags_defaults():

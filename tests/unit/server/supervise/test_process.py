@@ -45,6 +45,16 @@ def test_triton_s_log_is_read_though_it_cannot_be_passed_on(
             assert process.loads["wav2vec2"] == 1
 
 
+def test_a_precision_that_is_too_inexact_is_found_in_the_log(tmp_path: Path) -> None:
+    line = "wav2vec2 cannot start: /m: int8 on torch, cpu is 1.00 standard deviations off fp32"
+    words = f"echo '[model.py:1] \"{line}; start with --precision bf16\"'"
+    with (
+        RunDirectory(str(tmp_path)) as run,
+        TritonProcess(["sh", "-c", words], os.environ, run) as process,
+    ):
+        assert process.exacter_precision() == "bf16"
+
+
 def test_it_outlives_what_a_service_manager_sends_to_all(tmp_path: Path) -> None:
     words = f"kill -TERM $$; kill -HUP $$\n{WORDS}"
     with (

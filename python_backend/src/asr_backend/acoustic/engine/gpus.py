@@ -11,12 +11,15 @@ import json
 
 import torch
 
+from asr_backend.acoustic.precision import gpu_precision
+
 
 def report() -> dict[str, object]:
     """Use each GPU briefly and report the result.
 
     Returns:
-        `gpus`, a list of `[index, name]` of the GPUs that work, and `said`, one line with the
+        `gpus`, a list of `[index, name, precision]` of the GPUs that work, where the precision is
+        the one that `auto` means there, and `said`, one line with the
         reason why there are none or why others are left out; "" if all work.
     """
     gpus, said = [], ""
@@ -33,7 +36,8 @@ def report() -> dict[str, object]:
         except Exception as error:
             said = f"GPU {index}: {_line(error)}"
         else:
-            gpus.append([index, torch.cuda.get_device_name(index)])
+            precision = gpu_precision(torch.cuda.get_device_capability(index))
+            gpus.append([index, torch.cuda.get_device_name(index), precision])
     return {"gpus": gpus, "said": said}
 
 

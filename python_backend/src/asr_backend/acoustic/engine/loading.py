@@ -6,7 +6,6 @@ import importlib.util
 import logging
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,10 +16,9 @@ from asr_backend.acoustic.engine.probe import TOLERANCES, Probe
 from asr_backend.acoustic.engine.protocol import Engine
 from asr_backend.acoustic.engine.torch_engine import TorchEngine, fold_weight_norms
 from asr_backend.acoustic.engine.weights import check_finite
+from asr_backend.acoustic.precision import PRECISIONS, cpu_precision, gpu_precision
 from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.checkpoint.files import CheckpointError
-
-PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
 # Only training uses the embedding of masked spans, so many checkpoints lack it.
 _FOR_TRAINING = "masked_spec_embed"
@@ -53,21 +51,12 @@ def choose_precision(setting: str, *, device: str) -> str:
     if setting not in (*PRECISIONS, "auto"):
         raise ValueError(f"precision {setting!r} is none of auto, {', '.join(PRECISIONS)}")
     if device == "cpu":
-        return setting if setting != "auto" else "int8" if cpu_has_bf16() else "fp32"
+        return setting if setting != "auto" else cpu_precision()
     if setting == "int8":
         raise ValueError("precision int8 is for the CPU")
     if setting != "auto":
         return setting
-    capability = torch.cuda.get_device_capability(device)
-    return "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "fp32"
-
-
-def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether this CPU multiplies bf16 in hardware, with AVX-512 or AMX."""
-    flags = next(
-        (line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), ""
-    )
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
+    return gpu_precision(torch.cuda.get_device_capability(device))
 
 
 CUDA_CONTEXT_BYTES = 768 << 20

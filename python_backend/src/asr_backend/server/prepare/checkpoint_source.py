@@ -9,7 +9,7 @@ from pathlib import Path
 from asr_backend.checkpoint.description import Checkpoint, demo_checkpoint, load_checkpoint
 from asr_backend.checkpoint.files import CheckpointError
 from asr_backend.ctc.decoders import can_use_language_models
-from asr_backend.ctc.ngram_files import find_ngrams
+from asr_backend.ctc.ngram_files import NgramFiles, find_ngrams
 from asr_backend.server.errors import StartError
 from asr_backend.server.settings import Settings
 
@@ -24,12 +24,16 @@ class Source:
     Attributes:
         path: its folder; None for a hub checkpoint that is not downloaded yet.
         id: the model in RESULT.
-        revision: its revision in RESULT.
+        revision: its revision in RESULT; "local" for a folder.
+        checkpoint: its description; None together with `path`.
+        ngrams: the language model of beam search, if there is one.
     """
 
     path: Path | None
     id: str
     revision: str
+    checkpoint: Checkpoint | None = None
+    ngrams: NgramFiles | None = None
 
 
 def locate(settings: Settings, *, fetch: bool) -> Source:
@@ -56,17 +60,23 @@ def locate(settings: Settings, *, fetch: bool) -> Source:
             checkpoint = load_checkpoint(path, id=settings.model, revision=path.name)
     except CheckpointError as error:
         raise StartError(f"--model: {error}") from None
-    _check_language_model(checkpoint, settings.lm)
-    return Source(path=checkpoint.path, id=checkpoint.id, revision=checkpoint.revision)
+    return Source(
+        path=checkpoint.path,
+        id=checkpoint.id,
+        revision=checkpoint.revision,
+        checkpoint=checkpoint,
+        ngrams=_find_language_model(checkpoint, settings.lm),
+    )
 
 
-def _check_language_model(checkpoint: Checkpoint, lm: str) -> None:
+def _find_language_model(checkpoint: Checkpoint, lm: str) -> NgramFiles | None:
     try:
-        find_ngrams(checkpoint, str(Path(lm).expanduser()) if lm else "")
+        found = find_ngrams(checkpoint, str(Path(lm).expanduser()) if lm else "")
     except CheckpointError as error:
         raise StartError(f"--{'lm' if lm else 'model'}: {error}") from None
     if lm and not can_use_language_models():
         raise StartError("--lm: KenLM is not installed; pip install 'asr-backend[beam]'")
+    return found
 
 
 def _refuse_without_safetensors(path: Path, repository: str) -> None:

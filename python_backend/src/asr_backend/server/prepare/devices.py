@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from asr_backend.acoustic.precision import cpu_precision
 from asr_backend.server.errors import StartError
 
 _PROBE = (sys.executable, "-m", "asr_backend.acoustic.engine.gpus")
 # Time to read torch from a cold disk and to start CUDA on many GPUs.
 _PROBE_TIMEOUT_S = 180.0
+# From the oldest generation to the newest.
+_AUTO_ON_GPUS = ("fp32", "fp16", "bf16")
 # Device files of NVIDIA's driver; dxg is that of WSL. One may exist without a usable GPU: /proc
 # shows the host's in every container.
 _SIGNS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/proc/driver/nvidia/gpus")
@@ -28,11 +31,13 @@ class Gpus:
     Attributes:
         indices: of the GPUs, by CUDA's count in this environment; empty for the CPU.
         names: of the same GPUs.
+        precision: the one that `auto` means on all of them; "" for the CPU.
         note: one line for the operator if there are fewer than expected; else "".
     """
 
     indices: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
+    precision: str = ""
     note: str = ""
 
     def __str__(self) -> str:
@@ -72,10 +77,17 @@ def find_gpus(device: str, env: Mapping[str, str]) -> Gpus:
             # CUDA shows a process one MIG instance only.
             note += "; a process sees one MIG instance: start an asr-server for each"
     return Gpus(
-        indices=tuple(index for index, _ in found),
-        names=tuple(name for _, name in found),
+        indices=tuple(index for index, _, _ in found),
+        names=tuple(name for _, name, _ in found),
+        # GPUs of several generations share one, so that it does not matter which GPU answers.
+        precision=min((precision for _, _, precision in found), key=_AUTO_ON_GPUS.index),
         note=note,
     )
+
+
+def resolved_precision(setting: str, gpus: Gpus) -> str:
+    """The precision that wav2vec2 is started with: the setting, with `auto` resolved."""
+    return setting if setting != "auto" else gpus.precision or cpu_precision()
 
 
 def _has_sign(env: Mapping[str, str]) -> bool:
@@ -97,7 +109,7 @@ def _named(env: Mapping[str, str]) -> list[str]:
     return named
 
 
-def _ask(env: Mapping[str, str]) -> tuple[list[tuple[int, str]], str]:
+def _ask(env: Mapping[str, str]) -> tuple[list[tuple[int, str, str]], str]:
     """The GPUs that torch can use, and its reason for leaving others out."""
     try:
         done = subprocess.run(
@@ -107,7 +119,8 @@ def _ask(env: Mapping[str, str]) -> tuple[list[tuple[int, str]], str]:
         return [], f"no answer within {_PROBE_TIMEOUT_S:g} s"
     try:
         answer = json.loads(done.stdout.splitlines()[-1])
-        return [(index, name) for index, name in answer["gpus"]], str(answer["said"])
+        gpus = [(index, name, precision) for index, name, precision in answer["gpus"]]
+        return gpus, str(answer["said"])
     except (IndexError, ValueError, KeyError, TypeError):
         words = done.stderr.strip().splitlines()
         return [], words[-1] if words else f"exit status {done.returncode}"

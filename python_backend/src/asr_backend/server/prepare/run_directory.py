@@ -15,6 +15,7 @@ from asr_backend.acoustic.forward_plan import MAX_BATCH_AUDIO_S
 from asr_backend.server.errors import StartError
 from asr_backend.server.prepare import pbtxt
 from asr_backend.server.prepare.checkpoint_source import Source
+from asr_backend.server.prepare.identity import Identity
 from asr_backend.server.settings import Settings
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -137,7 +138,13 @@ class RunDirectory:
 
 
 def render_configs(
-    packaged: Path, settings: Settings, source: Source, *, gpus: Sequence[int]
+    packaged: Path,
+    settings: Settings,
+    source: Source,
+    *,
+    gpus: Sequence[int],
+    precision: str,
+    identity: Identity | None,
 ) -> dict[str, str]:
     """The models' config.pbtxt with the settings written in, by model.
 
@@ -146,6 +153,9 @@ def render_configs(
         settings: of asr-server.
         source: the checkpoint.
         gpus: those that wav2vec2 will run on, by CUDA's count; none for the CPU.
+        precision: of the network, not "auto": wav2vec2 loads in this one or not at all, so what
+            transcribe reports is what computes.
+        identity: of the model; None for a checkpoint that is not fetched yet.
     """
     shared = {
         # A hub checkpoint that is not fetched yet, under --print-config, has no folder.
@@ -166,7 +176,7 @@ def render_configs(
         shared
         | {
             "device": "cuda" if gpus else "cpu",
-            "precision": settings.precision,
+            "precision": precision,
             "compile": str(int(settings.compile)),
             "threads": str(settings.effective_threads),
             "instances": str(settings.instances),
@@ -191,7 +201,8 @@ def render_configs(
             "max_beam_work": f"{settings.max_beam_work:.10g}",
             "frontends": str(settings.effective_frontends),
             "long_audio_s": f"{_long_audio_s(settings, len(gpus)):.10g}",
-        },
+        }
+        | (identity.parameters(precision) if identity else {}),
     )
     return {"wav2vec2": pbtxt.dumps(acoustic), "transcribe": pbtxt.dumps(front)}
 

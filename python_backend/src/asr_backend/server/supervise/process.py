@@ -17,17 +17,32 @@ from pathlib import Path
 
 import psutil
 
+from asr_backend.server.errors import StartError
 from asr_backend.server.prepare import ports
 from asr_backend.server.prepare.run_directory import NOT_READY, RunDirectory
 from asr_backend.server.supervise import launcher, watchdog
 
 _LAST_WORDS_S = 2.0
 _LOADED = re.compile(rb"\] \"?successfully loaded '([^']+)'")
+# wav2vec2 is too inexact in the precision of its configuration.
+_TOO_INEXACT = re.compile(rb"wav2vec2 cannot start: .*; start with --precision (\w+)")
 _CRASHED = re.compile(rb"Signal \((6|11)\) received")
 _FAILED = re.compile(rb"\] \"?failed to load '([^']+)'(?! version)")
 
 # Logged every second of a stop, and no fault.
 _NOT_READY = f"failed to load model '{NOT_READY}'".encode()
+
+
+class PrecisionRefusedError(StartError):
+    """The checkpoint is too inexact in the precision that was chosen.
+
+    Attributes:
+        exacter: the precision to take instead.
+    """
+
+    def __init__(self, exacter: str) -> None:
+        super().__init__(f"the log above says why; start with --precision {exacter}")
+        self.exacter = exacter
 
 
 class TritonProcess:
@@ -46,6 +61,7 @@ class TritonProcess:
         self.failures: Counter[str] = Counter()
         self.crashed_s = math.inf
         self._lost_port: str | None = None
+        self._exacter: str | None = None
         self._popen = subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", str(Path(launcher.__file__)), str(os.getpid())),
@@ -92,6 +108,11 @@ class TritonProcess:
         self._listener.join(_LAST_WORDS_S)
         return self._lost_port
 
+    def exacter_precision(self) -> str | None:
+        """The precision to take instead, if its log says that this one is too inexact."""
+        self._listener.join(_LAST_WORDS_S)
+        return self._exacter
+
     def terminate(self) -> None:
         """Asks it to end, by SIGINT; it blocks SIGTERM (see launcher)."""
         with contextlib.suppress(ProcessLookupError):
@@ -122,6 +143,8 @@ class TritonProcess:
                     self.failures[match[1].decode()] += 1
                 elif use := ports.lost(line):
                     self._lost_port = use
+                elif match := _TOO_INEXACT.search(line):
+                    self._exacter = match[1].decode()
                 elif _CRASHED.match(line):
                     self.crashed_s = time.monotonic()
                 if _NOT_READY in line:

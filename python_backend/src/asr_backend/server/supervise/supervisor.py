@@ -30,7 +30,7 @@ from asr_backend.server.supervise.hang_detector import Unchanged
 from asr_backend.server.supervise.health import Health, HealthServer
 from asr_backend.server.supervise.model_state import State
 from asr_backend.server.supervise.model_supervisor import ModelSupervisor
-from asr_backend.server.supervise.process import TritonProcess
+from asr_backend.server.supervise.process import PrecisionRefusedError, TritonProcess
 from asr_backend.server.supervise.stubs import Stub, find_stubs
 from asr_backend.triton_io.progress import HANG_S, PREFIX_VARIABLE
 
@@ -80,7 +80,8 @@ class Supervisor:
         """Serves until it is stopped or fails; returns the exit status.
 
         Raises:
-            StartError: if the run directory cannot be made, or a port is taken.
+            StartError: if the run directory cannot be made, a port is taken, or the precision that
+                `auto` chose is too inexact.
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
@@ -220,6 +221,8 @@ class Supervisor:
         if self._state == "starting":
             if use := process.lost_port():
                 raise PortLostError(use, vars(self._ports)[use])
+            if self._settings.precision == "auto" and (exacter := process.exacter_precision()):
+                raise PrecisionRefusedError(exacter)
             return process.status() or 1
         self._state = "restarting"
         log("starting a new tritonserver on the same ports; calls in flight are lost")

@@ -19,11 +19,11 @@ from asr_backend.acoustic.engine.device_lost import DeviceLost
 from asr_backend.acoustic.engine.loading import (
     choose_device,
     choose_precision,
-    cpu_has_bf16,
     limit_gpu_memory,
     load_engine,
 )
 from asr_backend.acoustic.engine.protocol import Engine
+from asr_backend.acoustic.precision import cpu_precision
 from asr_backend.checkpoint.description import load_checkpoint
 from asr_backend.checkpoint.files import CheckpointError
 from tests.support.backend.checkpoints import SHAPES, write_checkpoint
@@ -304,7 +304,7 @@ def test_the_precision_of_a_cpu(
 ) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\n\nprocessor\t: 1\n")
-    monkeypatch.setattr(loading, "cpu_has_bf16", lambda: cpu_has_bf16(cpuinfo))
+    monkeypatch.setattr(loading, "cpu_precision", lambda: cpu_precision(cpuinfo))
     assert choose_precision("auto", device="cpu") == precision
     assert choose_precision("bf16", device="cpu") == "bf16"
 

@@ -62,7 +62,7 @@ def wrong(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
         return WrongEngine(right, off[precision]) if precision in off else right
 
     monkeypatch.setattr(loading, "_engine", engine)
-    monkeypatch.setattr(loading, "cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(loading, "cpu_precision", lambda: "int8")
     return off
 
 
