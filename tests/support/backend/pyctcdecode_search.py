@@ -9,7 +9,7 @@ from typing import Any
 
 import kenlm
 from pyctcdecode import BeamSearchDecoderCTC
-from pyctcdecode.alphabet import Alphabet
+from pyctcdecode.alphabet import BPE_TOKEN, Alphabet
 from pyctcdecode.constants import LOG_BASE_CHANGE_FACTOR
 from pyctcdecode.language_model import AbstractLanguageModel, LanguageModel
 
@@ -66,10 +66,13 @@ def find(
     hotwords: Sequence[str],
     hotword_weight: float,
     last: bool,
+    symbols_are_words: bool = False,
 ) -> tuple[str, Any]:
     """What PrefixSearch.find returns, from the start of a text."""
     model = _AllAlike() if files is None else _Ngrams(files, last=last)
-    search = BeamSearchDecoderCTC(Alphabet(list(labels), is_bpe=False), model)
+    # A token of a BPE alphabet that begins with its mark begins a word.
+    marked = [BPE_TOKEN + label if label and symbols_are_words else label for label in labels]
+    search = BeamSearchDecoderCTC(Alphabet(marked, is_bpe=symbols_are_words), model)
     text, state, *_ = search.decode_beams(
         emissions,
         beam_width=beam_width,

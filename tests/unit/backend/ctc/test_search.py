@@ -89,6 +89,24 @@ def test_it_finds_what_pyctcdecode_finds(models: list[NgramFiles], data: st.Data
     assert state == expected_state
 
 
+@given(data=st.data())
+def test_phonemes_are_words(models: list[NgramFiles], data: st.DataObject) -> None:
+    labels = ("", "A", "B", "AB", "BA", "ʒ", "ABA")
+    files = data.draw(st.sampled_from([None, *models]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    frames = drawn(rng, data.draw(st.integers(1, 40)), labels, data.draw(st.floats(0.01, 5)))
+    options = {
+        "beam_width": data.draw(st.sampled_from([1, 5, 100])),
+        "hotwords": data.draw(st.lists(st.sampled_from(labels[1:]), max_size=2)),
+        "hotword_weight": data.draw(st.sampled_from([1.0, 10.0])),
+        "last": data.draw(st.booleans()),
+    }
+    model = None if files is None else Ngrams(files)
+    search = PrefixSearch(labels, model, symbols_are_words=True)
+    expected = pyctcdecode_search.find(labels, files, frames, **options, symbols_are_words=True)
+    assert find(search, frames, **options) == expected
+
+
 def test_a_long_and_unsure_text_with_many_hot_words(models: list[NgramFiles]) -> None:
     """Its trees are cleaned several times."""
     rng = np.random.default_rng(5)

@@ -72,6 +72,7 @@ class _Settings(ctypes.Structure):
         ("label", _INTS),
         ("symbols", ctypes.c_int32),
         ("delimiter", ctypes.c_int32),
+        ("symbols_are_words", ctypes.c_int32),
         ("word_points", _POINTS),
         ("word_start", _INTS),
         ("words", ctypes.c_int32),
@@ -120,17 +121,25 @@ class PrefixSearch:
     Args:
         labels: what each symbol writes: "" for those that count as blank, " " between words.
         model: the language model; None if all words are equally likely.
+        symbols_are_words: whether each symbol is a word of its own, as phonemes are.
 
     Raises:
         SearchNotBuilt: there is no library for this machine.
     """
 
-    def __init__(self, labels: Sequence[str], model: WordModel | None = None) -> None:
+    def __init__(
+        self,
+        labels: Sequence[str],
+        model: WordModel | None = None,
+        *,
+        symbols_are_words: bool = False,
+    ) -> None:
         self._library = load_library()
         self._model = model
         self._labels = _Strings(["" if label == " " else label for label in labels])
         ids = {label: id_ for id_, label in enumerate(dict.fromkeys(labels))}
         self._label_ids = np.array([ids[label] for label in labels], np.int32)
+        self._symbols_are_words = symbols_are_words
         self._delimiter = ids.get(" ", _NO_LABEL)
         # Python sorts strings by code points.
         self._words = _Strings(sorted(model.known_words) if model else ())
@@ -199,6 +208,7 @@ class PrefixSearch:
             label=self._label_ids.ctypes.data_as(_INTS),
             symbols=self._labels.count,
             delimiter=self._delimiter,
+            symbols_are_words=self._symbols_are_words,
             word_points=self._words.points,
             word_start=self._words.starts,
             words=self._words.count,

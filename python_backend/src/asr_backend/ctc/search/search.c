@@ -29,6 +29,8 @@ typedef struct {
     int32_t symbols;
     // The label of the word delimiter, or NONE.
     int32_t delimiter;
+    // Whether each symbol is a word of its own, as phonemes are.
+    int32_t symbols_are_words;
     // The words of the language model, sorted by code points; none if they are not known.
     const uint32_t *word_points;
     const int32_t *word_start;
@@ -371,10 +373,12 @@ static void extend(Search *search, const Beam *beam, int32_t symbol, double scor
     int32_t label = settings->label[symbol], word = beam->word, text = beam->text;
     int32_t start = settings->point_start[symbol], end = settings->point_start[symbol + 1];
     double sound = beam->sound + score;
-    if (label == settings->delimiter && label != beam->label) {
-        text = text_after(search, text, word);
-        word = ROOT;
-    } else if (label != beam->label) {
+    if (label != beam->label) {
+        int is_blank = start == end && label != settings->delimiter;
+        if (label == settings->delimiter || (settings->symbols_are_words && !is_blank)) {
+            text = text_after(search, text, word);
+            word = ROOT;
+        }
         for (int32_t i = start; i < end; i++) word = word_after(search, word, settings->points[i]);
     }
     add(search, text, word, label, sound);
