@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr_backend.checkpoint.description import Checkpoint
-from asr_backend.checkpoint.files import CheckpointError
+from asr_backend.checkpoint.files import LANGUAGE_MODEL, CheckpointError
 
-FOLDER = "language_model"
 _SUFFIXES = (".arpa", ".bin", ".binary")
 _BINARY_MAGIC = b"mmap lm http://kheafield.com/code"
 _ARPA_MAGIC = b"\\data\\"
@@ -60,11 +59,11 @@ def find_ngrams(checkpoint: Checkpoint, lm: str) -> NgramFiles | None:
         CheckpointError: it is missing, is no language model, or has other letters than the
             checkpoint.
     """
-    path = Path(lm) if lm else checkpoint.path / FOLDER
+    path = Path(lm) if lm else checkpoint.path / LANGUAGE_MODEL
     if not lm and not path.is_dir():
         return None
-    if (path / FOLDER).is_dir():
-        path = path / FOLDER
+    if (path / LANGUAGE_MODEL).is_dir():
+        path = path / LANGUAGE_MODEL
     try:
         if path.is_dir():
             _check_alphabet(path.parent / "alphabet.json", checkpoint)
@@ -109,7 +108,7 @@ def _check_alphabet(path: Path, checkpoint: Checkpoint) -> None:
         return
     labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
     spoken = set(range(len(checkpoint.vocabulary))) - checkpoint.special_ids
-    for id_ in sorted(spoken - {checkpoint.word_delimiter_id}):
+    for id_ in sorted(spoken - checkpoint.delimiter_ids):
         symbol = checkpoint.vocabulary[id_]
         if symbol and (id_ >= len(labels) or labels[id_] != symbol):
             raise CheckpointError(

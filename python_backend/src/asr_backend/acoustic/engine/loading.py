@@ -15,6 +15,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCTC
 from transformers.utils import logging as transformers_logging
 
+from asr_backend.acoustic.engine.adapters import use_default_adapter
 from asr_backend.acoustic.engine.probe import TOLERANCES, Probe
 from asr_backend.acoustic.engine.torch_engine import TorchEngine, fold_weight_norms
 from asr_backend.acoustic.engine.weights import check_finite
@@ -235,7 +236,8 @@ def load_model(checkpoint: Checkpoint) -> Any:
     """Hugging Face's model on the CPU, in fp32, its weight norms folded.
 
     Raises:
-        CheckpointError: weights are missing, NaN or infinite.
+        CheckpointError: weights are missing, NaN or infinite, or the adapter of the default
+            language does not fit.
     """
     transformers_logging.disable_progress_bar()
     # Not from config.json, which could name code on the Hub. WavLM has only an eager
@@ -260,6 +262,7 @@ def load_model(checkpoint: Checkpoint) -> Any:
             f"{checkpoint.path}: the weights lack {len(missing)} tensors of the network, "
             f"{min(missing)} for one"
         )
+    use_default_adapter(checkpoint, model)
     weights = model.state_dict()
     check_finite(
         checkpoint.path,

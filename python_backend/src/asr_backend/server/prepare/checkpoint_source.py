@@ -25,11 +25,13 @@ class Source:
         path: its folder; None for a hub checkpoint that is not downloaded yet.
         id: the model in RESULT.
         revision: its revision in RESULT.
+        warnings: what somebody should mend in its files, a line each.
     """
 
     path: Path | None
     id: str
     revision: str
+    warnings: tuple[str, ...] = ()
 
 
 def locate(settings: Settings, *, fetch: bool) -> Source:
@@ -38,6 +40,7 @@ def locate(settings: Settings, *, fetch: bool) -> Source:
     Raises:
         StartError: for a missing folder, an unreachable hub, or no CTC checkpoint.
     """
+    blank_id = settings.blank_id if settings.blank_id >= 0 else None
     folder = Path(settings.model).expanduser() if settings.model else demo_checkpoint()
     try:
         if not settings.model or folder.exists():
@@ -45,7 +48,7 @@ def locate(settings: Settings, *, fetch: bool) -> Source:
                 raise StartError(
                     f"--revision {settings.revision}: only for a hub checkpoint, not for {folder}"
                 )
-            checkpoint = load_checkpoint(folder.absolute())
+            checkpoint = load_checkpoint(folder.absolute(), blank_id=blank_id)
         elif not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", settings.model):
             raise StartError(f"--model {settings.model}: no such folder")
         elif (path := _snapshot(settings.model, settings.revision, fetch=fetch)) is None:
@@ -53,11 +56,18 @@ def locate(settings: Settings, *, fetch: bool) -> Source:
         else:
             _refuse_without_safetensors(path, settings.model)
             # The snapshot's folder is named after the commit.
-            checkpoint = load_checkpoint(path, id=settings.model, revision=path.name)
+            checkpoint = load_checkpoint(
+                path, id=settings.model, revision=path.name, blank_id=blank_id
+            )
     except CheckpointError as error:
         raise StartError(f"--model: {error}") from None
     _check_language_model(checkpoint, settings.lm)
-    return Source(path=checkpoint.path, id=checkpoint.id, revision=checkpoint.revision)
+    return Source(
+        path=checkpoint.path,
+        id=checkpoint.id,
+        revision=checkpoint.revision,
+        warnings=checkpoint.warnings,
+    )
 
 
 def _check_language_model(checkpoint: Checkpoint, lm: str) -> None:
