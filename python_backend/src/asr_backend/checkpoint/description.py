@@ -188,7 +188,7 @@ def _read_checkpoint(
     config = read_json(path / "config.json")
     _check_model(path, config)
     extractor = _feature_extractor(path)
-    _check_weights(path)
+    _check_outputs(path, config, _check_weights(path))
     tokenizer = Tokenizer(path, config)
     read = _SymbolReader(path, config, tokenizer, blank_id)
     symbols, language, languages = _read_languages(path, config, read)
@@ -241,7 +241,8 @@ def _feature_extractor(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _check_weights(path: Path) -> None:
+def _check_weights(path: Path) -> dict[str, Any]:
+    """Check the files of weights; returns the entries of their headers, by tensor."""
     if (path / "model.safetensors").is_file():
         shards = {"model.safetensors"}
     elif (path / "model.safetensors.index.json").is_file():
@@ -256,8 +257,21 @@ def _check_weights(path: Path) -> None:
         shards = set()
     if not shards:
         raise CheckpointError(f"{path}: has no weights (model.safetensors)")
+    tensors: dict[str, Any] = {}
     for shard in sorted(shards):
-        check_safetensors(path / shard)
+        tensors |= check_safetensors(path / shard)
+    return tensors
+
+
+def _check_outputs(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+    """Check that the last layer has an output for each symbol."""
+    size = config.get("vocab_size", _VOCAB_SIZE)
+    head = tensors.get("lm_head.weight")
+    if head is not None and head["shape"][0] != size:
+        raise CheckpointError(
+            f"{path}: the weights have {head['shape'][0]} outputs (lm_head.weight), config.json "
+            f"has vocab_size {size}"
+        )
 
 
 def _read_languages(

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import copy
+import os
+import re
+from pathlib import Path
 from typing import Any
 
 import kenlm
 from pyctcdecode.constants import LOG_BASE_CHANGE_FACTOR
 from pyctcdecode.language_model import AbstractLanguageModel, LanguageModel
 
+from asr_backend.checkpoint.files import CheckpointError
 from asr_backend.ctc.ngram_files import NgramFiles
+
+_TOO_HIGH = re.compile(r"has order (\d+) but KenLM was compiled to support up to (\d+)")
 
 
 class NoLanguageModel(AbstractLanguageModel):  # type: ignore[misc]
@@ -48,17 +54,34 @@ def _silently() -> kenlm.Config:
     return config
 
 
+def _load(path: Path) -> kenlm.Model:
+    try:
+        # Bytes: a name need not be UTF-8.
+        return kenlm.Model(os.fsencode(path), _silently())
+    except OSError as error:
+        message = str(error)
+        if order := _TOO_HIGH.search(message):
+            reason = f"it has order {order[1]}, and this KenLM reads orders up to {order[2]}"
+        else:
+            # KenLM names a line of its own source first.
+            reason = f"KenLM cannot read it: {message.rpartition('threw ')[2].rstrip(')')}"
+        raise CheckpointError(f"{path}: {reason}") from None
+
+
 class Ngrams(LanguageModel):  # type: ignore[misc]
     """A KenLM model in memory.
 
     Args:
         files: its files. A binary model is mapped, so that processes share its memory.
+
+    Raises:
+        CheckpointError: KenLM cannot read it.
     """
 
     def __init__(self, files: NgramFiles) -> None:
         words = set(files.words())
         super().__init__(
-            kenlm.Model(str(files.model), _silently()),
+            _load(files.model),
             words or None,
             alpha=files.alpha,
             beta=files.beta,

@@ -18,6 +18,7 @@ from asr_backend.checkpoint.files import LANGUAGE_MODEL, CheckpointError
 _SUFFIXES = (".arpa", ".bin", ".binary")
 _BINARY_MAGIC = b"mmap lm http://kheafield.com/code"
 _ARPA_MAGIC = b"\\data\\"
+_ARPA_END = b"\\end\\"
 _TRIED_WORDS = 1000
 
 
@@ -98,8 +99,16 @@ def _in_folder(path: Path) -> NgramFiles:
 def _check_model(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(4096)
-    if not head.startswith(_BINARY_MAGIC) and _ARPA_MAGIC not in head:
+        file.seek(max(0, path.stat().st_size - 4096))
+        tail = file.read()
+    if head.startswith(_BINARY_MAGIC):
+        return
+    if _ARPA_MAGIC not in head:
         raise CheckpointError(f"{path}: neither an ARPA file nor one of KenLM's binary format")
+    if _ARPA_END not in tail:
+        raise CheckpointError(
+            f"{path}: has no {_ARPA_END.decode()} at its end; was the file cut short?"
+        )
 
 
 def _check_alphabet(path: Path, checkpoint: Checkpoint) -> None:

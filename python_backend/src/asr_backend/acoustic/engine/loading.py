@@ -255,7 +255,14 @@ def load_model(checkpoint: Checkpoint) -> Any:
         trust_remote_code=False,
         use_safetensors=True,
         output_loading_info=True,
+        # They are reported below: transformers' own message names none of them.
+        ignore_mismatched_sizes=True,
     )
+    if report["mismatched_keys"]:
+        name, found, wanted = min(report["mismatched_keys"])
+        raise CheckpointError(
+            f"{checkpoint.path}: {name} is {list(found)}, and config.json makes it {list(wanted)}"
+        )
     missing = [key for key in report["missing_keys"] if not key.endswith(_FOR_TRAINING)]
     if missing:
         raise CheckpointError(
