@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import resource
+import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +16,11 @@ from safetensors.torch import load_file
 
 from asr_backend.checkpoint.convert import convert
 from asr_backend.checkpoint.description import demo_checkpoint, load_checkpoint
+from asr_backend.ctc.ngram_files import find_ngrams
 from asr_backend.server import cli
+from tests.support.backend.checkpoints import write_language_checkpoint
 from tests.support.commands import copy_of_demo
+from tests.support.ngrams import arpa
 
 pytestmark = pytest.mark.usefixtures("starts_nothing")
 
@@ -37,6 +43,49 @@ class TestConvert:
         assert capfd.readouterr().err == (
             f"asr-server convert: {target}: exists and is not an empty folder\n"
         )
+
+    def test_a_copy_serves_what_the_original_did(self, capfd, monkeypatch, tmp_path):
+        """With languages, a language model, and the tokenizer's settings."""
+        monkeypatch.undo()
+        original = write_language_checkpoint(tmp_path / "original")
+        lm = original / "language_model"
+        lm.mkdir()
+        (lm / "tiny.arpa").write_text(arpa({"THE": 0.1, "TEA": 0.1}, {}))
+        (lm / "unigrams.txt").write_text("THE\nTEA\n")
+        (lm / "attrs.json").write_text('{"alpha": 0.7}')
+        settings = json.loads((original / "tokenizer_config.json").read_text())
+        settings |= {"do_lower_case": True}
+        (original / "tokenizer_config.json").write_text(json.dumps(settings))
+        pickled = Path(shutil.copytree(original, tmp_path / "pickled"))
+        for name, pickle in [
+            ("model.safetensors", "pytorch_model.bin"),
+            ("adapter.deu.safetensors", "adapter.deu.bin"),
+        ]:
+            torch.save(load_file(pickled / name), pickled / pickle)
+            (pickled / name).unlink()
+        (pickled / "optimizer.pt").write_bytes(b"")
+        (pickled / ".cache").mkdir()
+        (pickled / ".cache" / "download.lock").touch()
+
+        assert cli.main(["convert", str(pickled), str(tmp_path / "copy")]) == 0
+        assert capfd.readouterr().out.splitlines()[1:] == [
+            "not copied, because the server does not read them: optimizer.pt"
+        ]
+        first = load_checkpoint(original)
+        second = load_checkpoint(tmp_path / "copy", id="original")
+        assert set(first.languages) == {"eng", "deu", "kat"}
+        assert replace(first, path=Path()) == replace(second, path=Path())
+        found = [find_ngrams(one, "") for one in (first, second)]
+        assert None not in found
+        assert found[0].alpha == found[1].alpha == 0.7
+        for file in original.rglob("*.*"):
+            copy = tmp_path / "copy" / file.relative_to(original)
+            if file.suffix == ".safetensors":
+                one, other = load_file(file), load_file(copy)
+                assert one.keys() == other.keys()
+                assert all(torch.equal(one[name], other[name]) for name in one)
+            else:
+                assert file.read_bytes() == copy.read_bytes()
 
     def test_a_pickle_that_holds_code_is_refused(self, tmp_path):
         torch.save({"weight": Path("/")}, tmp_path / "pytorch_model.bin")

@@ -25,6 +25,7 @@ from asr_backend.audio.format import SAMPLE_RATE_HZ
 from asr_backend.errors import AsrError, ErrorCode, rounded_up
 from asr_backend.triton_io.metrics import Metrics
 from asr_backend.triton_io.progress import Progress
+from asr_backend.triton_io.start_failure import reported
 from asr_backend.triton_io.values import model_parameters, served_checkpoint
 
 if TYPE_CHECKING:
@@ -87,12 +88,8 @@ class Wav2Vec2Model:
         Raises:
             CheckpointError: it cannot be served.
         """
-        try:
+        with reported("wav2vec2", pb_utils):
             return cls._from_triton(args, pb_utils)
-        except Exception as error:
-            # Triton also reports it, but in the middle of a traceback and a table.
-            pb_utils.Logger.log_error(f"wav2vec2 cannot start: {error or repr(error)}")
-            raise
 
     @classmethod
     def _from_triton(cls, args: dict[str, str], pb_utils: Any) -> Wav2Vec2Model:

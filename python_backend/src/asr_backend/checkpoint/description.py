@@ -14,6 +14,7 @@ from typing import Any
 
 from asr_backend import __version__
 from asr_backend.audio.format import SAMPLE_RATE_HZ
+from asr_backend.checkpoint.blank import choose_blank
 from asr_backend.checkpoint.files import (
     CheckpointError,
     adapter_file,
@@ -21,23 +22,18 @@ from asr_backend.checkpoint.files import (
     read_json,
     read_json_if_there,
 )
+from asr_backend.checkpoint.tokenizer import Spelling, Tokenizer
 from asr_backend.errors import AsrError, ErrorCode
 
 MODEL_TYPES = frozenset(
     {"wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat"}
 )
 
-# Defaults of the configuration, tokenizer and feature extractor classes of transformers, for files
-# without such a key.
+# Defaults of the configuration and feature extractor classes of transformers, for files without
+# such a key.
 _CONV_KERNEL = (10, 3, 3, 3, 3, 2, 2)
 _CONV_STRIDE = (5, 2, 2, 2, 2, 2, 2)
 _VOCAB_SIZE = 32
-_SPECIAL_TOKENS = {
-    "bos_token": "<s>",
-    "eos_token": "</s>",
-    "unk_token": "<unk>",
-    "pad_token": "<pad>",
-}
 
 
 _SHOWN_LANGUAGES = 200
@@ -52,6 +48,8 @@ class Symbols:
     blank_id: int
     word_delimiter_id: int | None
     special_ids: frozenset[int]
+    other_delimiter_ids: frozenset[int]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +63,12 @@ class Checkpoint:
         model_type: `model_type` of config.json, one of MODEL_TYPES.
         vocabulary: the symbol of each output of the network, by id; "" where no symbol has the id.
         blank_id: id of the CTC blank; in this family it is the padding token.
-        word_delimiter_id: id of the symbol between words; None if the vocabulary has none.
+        word_delimiter_id: id of the symbol between words; None if the vocabulary has none, and for
+            phonemes.
         special_ids: ids that never become text, the blank among them.
+        other_delimiter_ids: more ids that separate words, such as that of a space beside a `|`.
+        spelling: how text is made of words.
+        warnings: what somebody should mend in the folder, a line each.
         do_normalize: whether each window is normalised to zero mean and unit variance.
         sample_rate_hz: the rate of the network's input; always 16000.
         conv_kernel: widths of the feature extractor's convolutions.
@@ -90,6 +92,9 @@ class Checkpoint:
     conv_stride: tuple[int, ...]
     language: str | None = None
     languages: Mapping[str, Symbols] = field(default_factory=dict)
+    other_delimiter_ids: frozenset[int] = frozenset()
+    spelling: Spelling = field(default_factory=Spelling)
+    warnings: tuple[str, ...] = ()
 
     def in_language(self, language: str | None) -> Checkpoint:
         """The same checkpoint with the symbols of a language; None is its default.
@@ -113,11 +118,16 @@ class Checkpoint:
         return replace(self, language=language, **vars(symbols))
 
     @property
+    def delimiter_ids(self) -> frozenset[int]:
+        """Ids that separate words; empty if the vocabulary has none."""
+        first = set() if self.word_delimiter_id is None else {self.word_delimiter_id}
+        return self.other_delimiter_ids | first
+
+    @property
     def silent_ids(self) -> frozenset[int]:
         """Ids that are dropped like blanks: the blank, the special ones, those without a symbol."""
         nameless = {id_ for id_, symbol in enumerate(self.vocabulary) if not symbol}
-        silent = {self.blank_id, *self.special_ids} - {self.word_delimiter_id}
-        return frozenset(silent | nameless)
+        return frozenset({self.blank_id, *self.special_ids} - self.delimiter_ids | nameless)
 
     @property
     def stride_samples(self) -> int:
@@ -146,7 +156,11 @@ def demo_checkpoint() -> Path:
 
 
 def load_checkpoint(
-    path: Path, *, id: str | None = None, revision: str | None = None
+    path: Path,
+    *,
+    id: str | None = None,
+    revision: str | None = None,
+    blank_id: int | None = None,
 ) -> Checkpoint:
     """Read a checkpoint's description.
 
@@ -154,25 +168,30 @@ def load_checkpoint(
         path: a folder with config.json, vocab.json, a feature extractor's settings and safetensors.
         id: reported instead of the folder's name.
         revision: reported instead of "local".
+        blank_id: id of the CTC blank, where the files say nothing or the wrong thing.
 
     Raises:
         CheckpointError: the folder is missing or incomplete, its model is no CTC model of this
-            family, or it has only pickled weights.
+            family, its files name a letter as the blank, or it has only pickled weights.
     """
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such folder")
     try:
-        return _read_checkpoint(path, id, revision)
+        return _read_checkpoint(path, id, revision, blank_id)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: a setting is not as it should be: {error!r}") from error
 
 
-def _read_checkpoint(path: Path, id: str | None, revision: str | None) -> Checkpoint:
+def _read_checkpoint(
+    path: Path, id: str | None, revision: str | None, blank_id: int | None
+) -> Checkpoint:
     config = read_json(path / "config.json")
     _check_model(path, config)
     extractor = _feature_extractor(path)
-    _check_weights(path)
-    symbols, language, languages = _read_languages(path, config)
+    _check_outputs(path, config, _check_weights(path))
+    tokenizer = Tokenizer(path, config)
+    read = _SymbolReader(path, config, tokenizer, blank_id)
+    symbols, language, languages = _read_languages(path, config, read)
     is_demo = path.resolve() == demo_checkpoint().resolve()
     kernel = tuple(config.get("conv_kernel", _CONV_KERNEL))
     stride = tuple(config.get("conv_stride", _CONV_STRIDE))
@@ -186,6 +205,7 @@ def _read_checkpoint(path: Path, id: str | None, revision: str | None) -> Checkp
         **vars(symbols),
         language=language,
         languages=languages,
+        spelling=tokenizer.spelling,
         do_normalize=bool(extractor.get("do_normalize", True)),
         sample_rate_hz=SAMPLE_RATE_HZ,
         conv_kernel=kernel,
@@ -221,7 +241,8 @@ def _feature_extractor(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _check_weights(path: Path) -> None:
+def _check_weights(path: Path) -> dict[str, Any]:
+    """Check the files of weights; returns the entries of their headers, by tensor."""
     if (path / "model.safetensors").is_file():
         shards = {"model.safetensors"}
     elif (path / "model.safetensors.index.json").is_file():
@@ -236,70 +257,87 @@ def _check_weights(path: Path) -> None:
         shards = set()
     if not shards:
         raise CheckpointError(f"{path}: has no weights (model.safetensors)")
+    tensors: dict[str, Any] = {}
     for shard in sorted(shards):
-        check_safetensors(path / shard)
+        tensors |= check_safetensors(path / shard)
+    return tensors
+
+
+def _check_outputs(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+    """Check that the last layer has an output for each symbol."""
+    size = config.get("vocab_size", _VOCAB_SIZE)
+    head = tensors.get("lm_head.weight")
+    if head is not None and head["shape"][0] != size:
+        raise CheckpointError(
+            f"{path}: the weights have {head['shape'][0]} outputs (lm_head.weight), config.json "
+            f"has vocab_size {size}"
+        )
 
 
 def _read_languages(
-    path: Path, config: Mapping[str, Any]
+    path: Path, config: Mapping[str, Any], read: _SymbolReader
 ) -> tuple[Symbols, str | None, dict[str, Symbols]]:
     """The default symbols, the default language, and the symbols of all languages.
 
-    A language is served if the file of its adapter exists; the default language is in the weights.
+    A language is served if the file of its adapter exists. The default language may be without
+    one: then it is that of the weights.
     """
     vocabularies = read_json(path / "vocab.json")
     size = config.get("vocab_size", _VOCAB_SIZE)
     if not any(isinstance(value, dict) for value in vocabularies.values()):
-        return _read_symbols(path, config, vocabularies, size), None, {}
+        return read(vocabularies, size), None, {}
     if config.get("adapter_attn_dim") is None:
         raise CheckpointError(f"{path}: a vocabulary for each language, but no adapters")
     default = read_json_if_there(path / "tokenizer_config.json").get("target_lang") or "eng"
     if default not in vocabularies:
         raise CheckpointError(f"{path}: vocab.json has nothing for its language {default!r}")
-    symbols = {default: _read_symbols(path, config, vocabularies[default], size)}
-    for language, ids in vocabularies.items():
+    symbols = {}
+    for language in (default, *(set(vocabularies) - {default})):
         file = adapter_file(path, language)
-        if language != default and file.exists():
+        if file.exists():
             outputs = check_safetensors(file)["lm_head.weight"]["shape"][0]
-            symbols[language] = _read_symbols(path, config, ids, outputs)
+            symbols[language] = read(vocabularies[language], outputs)
+        elif language == default:
+            symbols[language] = read(vocabularies[language], size)
     return symbols[default], default, symbols
 
 
-def _read_symbols(path: Path, config: Mapping[str, Any], ids: dict[str, int], size: int) -> Symbols:
-    """The symbols of `size` outputs, from the vocabulary and the tokenizer's settings."""
-    tokenizer = {
-        **read_json_if_there(path / "special_tokens_map.json"),
-        **read_json_if_there(path / "tokenizer_config.json"),
-    }
-    added = {
-        str(_token(entry)): int(index)
-        for index, entry in tokenizer.get("added_tokens_decoder", {}).items()
-    }
-    ids = {**read_json_if_there(path / "added_tokens.json"), **added, **ids}
-    # The network has no outputs for tokens that a tokenizer added after its vocabulary.
-    symbols = {index: symbol for symbol, index in ids.items() if 0 <= index < size}
+@dataclass(frozen=True)
+class _SymbolReader:
+    """Reads the symbols of outputs from a vocabulary and the tokenizer's settings."""
 
-    special = {_token(tokenizer.get(key, token)) for key, token in _SPECIAL_TOKENS.items()}
-    blank_id = config.get("pad_token_id", 0)
-    if blank_id is None:
-        blank_id = ids.get(_token(tokenizer.get("pad_token", "<pad>")) or "")
-    if not isinstance(blank_id, int) or not 0 <= blank_id < size:
-        raise CheckpointError(
-            f"{path}: the blank (pad_token_id {blank_id}) is not one of the {size} outputs"
+    path: Path
+    config: Mapping[str, Any]
+    tokenizer: Tokenizer
+    blank_id: int | None
+
+    def __call__(self, vocabulary: Mapping[str, int], size: int) -> Symbols:
+        """The symbols of `size` outputs."""
+        tokens = self.tokenizer.tokens(vocabulary)
+        spelling = self.tokenizer.spelling
+        # The network has no outputs for tokens that a tokenizer added after its vocabulary.
+        symbols = {id_: token for id_, token in tokens.by_id.items() if 0 <= id_ < size}
+        blank_id, warning = choose_blank(
+            self.path,
+            tokens,
+            size,
+            flag=self.blank_id,
+            configured=self.config.get("pad_token_id", 0),
         )
-    delimiter = _token(tokenizer.get("word_delimiter_token", "|"))
-    word_delimiter_id = ids.get(delimiter) if delimiter else None
-    special_ids = {
-        index for index in range(size) if index not in symbols or symbols[index] in special
-    }
-    return Symbols(
-        vocabulary=tuple(symbols.get(index, "") for index in range(size)),
-        blank_id=blank_id,
-        word_delimiter_id=word_delimiter_id if word_delimiter_id in symbols else None,
-        special_ids=frozenset(special_ids | {blank_id}),
-    )
-
-
-def _token(value: Any) -> str | None:
-    """A special token, which tokenizer files have as text or as an object with `content`."""
-    return value.get("content") if isinstance(value, dict) else value
+        silent = {id_ for id_ in range(size) if symbols.get(id_) in {None, *tokens.silent}}
+        delimiters: list[int] = []
+        for token in (tokens.delimiter, spelling.between_words):
+            delimiters += [id_ for id_ in tokens.ids(token) if id_ < size and id_ != blank_id]
+        if tokens.delimiter == tokens.pad:
+            delimiters = [id_ for id_ in delimiters if id_ not in silent]
+        if spelling.phonemes:
+            silent |= set(tokens.ids(tokens.delimiter)) & symbols.keys()
+            delimiters = []
+        return Symbols(
+            vocabulary=tuple(symbols.get(id_, "") for id_ in range(size)),
+            blank_id=blank_id,
+            word_delimiter_id=delimiters[0] if delimiters else None,
+            special_ids=frozenset((silent - set(delimiters)) | {blank_id}),
+            other_delimiter_ids=frozenset(delimiters[1:]),
+            warnings=(warning,) if warning else (),
+        )

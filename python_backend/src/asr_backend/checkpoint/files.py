@@ -7,6 +7,9 @@ import struct
 from pathlib import Path
 from typing import Any
 
+LANGUAGE_MODEL = "language_model"
+"""The folder of a language model in a checkpoint's folder."""
+
 
 class CheckpointError(Exception):
     """The folder cannot be served. The message is one line."""

@@ -11,7 +11,7 @@ from typing import Any
 from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.ctc.alignment import align
 from asr_backend.ctc.confidence import Silence
-from asr_backend.ctc.emissions import Emissions, Run
+from asr_backend.ctc.emissions import Emissions, Merge, Run
 from asr_backend.ctc.ngram_files import NgramFiles
 from asr_backend.ctc.search.library import PrefixSearch, Stop
 from asr_backend.ctc.segments import Segments
@@ -21,6 +21,10 @@ from asr_backend.errors import AsrError, ErrorCode
 MIN_SEGMENT_S = 8.0
 """Segments are short because their emissions are held, and their words aligned, as one."""
 MAX_SEGMENT_S = 20.0
+
+# A text has white space between words alone: letters of private use stand for that in a symbol.
+_WHITE_SPACE = [letter for letter in map(chr, range(0x3001)) if letter.isspace()]
+_INSIDE_SYMBOLS = {ord(letter): 0xE000 + place for place, letter in enumerate(_WHITE_SPACE)}
 
 
 class BeamSearch:
@@ -34,21 +38,28 @@ class BeamSearch:
     def __init__(self, checkpoint: Checkpoint, ngrams: NgramFiles | None = None) -> None:
         self.checkpoint = checkpoint
         silent = checkpoint.silent_ids
-        labels = [
-            "" if id_ in silent else symbol for id_, symbol in enumerate(checkpoint.vocabulary)
-        ]
-        if checkpoint.word_delimiter_id is not None:
-            labels[checkpoint.word_delimiter_id] = " "
         self.silent_ids = sorted(silent)
-        self.delimiter_ids = [id_ for id_, label in enumerate(labels) if label == " "]
-        self.ids = {label: id_ for id_, label in enumerate(labels) if label.strip()}
+        self.delimiter_ids = sorted(checkpoint.delimiter_ids)
+        self.merge = Merge(checkpoint.vocabulary)
+        self.ids: dict[str, int] = {}
+        self._phonemes = checkpoint.spelling.phonemes
+        labels = []
+        for id_, symbol in enumerate(checkpoint.vocabulary):
+            if id_ in silent:
+                labels.append("")
+            elif id_ in checkpoint.delimiter_ids:
+                labels.append(" ")
+            else:
+                label = symbol.translate(_INSIDE_SYMBOLS)
+                self.ids.setdefault(label, id_)
+                labels.append(label)
         self._letters = frozenset("".join(self.ids))
         model = None
         if ngrams is not None:
             from asr_backend.ctc.language_model import Ngrams
 
             model = Ngrams(ngrams)
-        self._search = PrefixSearch(labels, model)
+        self._search = PrefixSearch(labels, model, symbols_are_words=self._phonemes)
 
     def hotwords(self, given: Sequence[str]) -> list[str]:
         """Write hot words in the checkpoint's letters: in its case, if it has only one.
@@ -58,6 +69,12 @@ class BeamSearch:
         """
         written: dict[str, str] = {}
         words = [word for phrase in given for word in phrase.split()]
+        for word in words if self._phonemes else ():
+            if word not in self.ids:
+                raise AsrError(
+                    ErrorCode.BAD_OPTIONS,
+                    f"hotwords has {word[:40]!a}, which is none of this checkpoint's phonemes",
+                )
         for word in words:
             for letter in word:
                 if letter not in written:
@@ -92,11 +109,18 @@ class BeamSearch:
         # The search has no frames: many paths lead to a text.
         words = align(
             emissions,
-            [spell(word, self.ids) for word in text.split()],
+            self._spelled(text),
             silent_ids=self.silent_ids,
             delimiter_ids=self.delimiter_ids,
         )
-        return words, state
+        return [[run] for run in words[0]] if self._phonemes and words else words, state
+
+    def _spelled(self, text: str) -> list[list[int]]:
+        """The symbols of each word of a text; no delimiter is between phonemes."""
+        if self._phonemes:
+            ids = [self.ids[phoneme] for phoneme in text.split()]
+            return [ids] if ids else []
+        return [spell(word, self.ids) for word in text.split()]
 
     def _letter(self, letter: str, word: str) -> str:
         for form in (letter, letter.upper(), letter.lower()):
@@ -148,14 +172,14 @@ class BeamDecoder:
 
     def push(self, emissions: Emissions) -> None:
         """Take the next frames, float32 [any number, vocabulary], log-softmax."""
-        for segment in self._segments.push(emissions):
+        for segment in self._segments.push(self._search.merge(emissions)):
             self._read(segment, last=False)
 
     def finish(self, duration_s: float) -> Transcription:
         """Return the transcript of all frames, with no time after `duration_s`."""
         self._read(self._segments.finish(), last=True)
         words = self._words
-        if not self._search.delimiter_ids:
+        if not self._search.delimiter_ids and not self._search.checkpoint.spelling.phonemes:
             words = [[run for word in words for run in word]] if words else []
         return transcription(words, self._search.checkpoint, self._silence, duration_s)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.ctc.confidence import Silence
-from asr_backend.ctc.emissions import Emissions, Run
+from asr_backend.ctc.emissions import Emissions, Merge, Run
 from asr_backend.ctc.transcription import Transcription, transcription
 
 
@@ -14,15 +14,16 @@ class GreedyDecoder:
     """Takes the most probable symbol of every frame, collapses repeats, then drops blanks.
 
     A character is a run of frames with the same symbol. It lasts from the start of the first
-    frame's stride to the end of the last one's. Letter case and symbols of several letters are kept
-    as they are in the vocabulary; special symbols are dropped like blanks. The word delimiter
-    separates words; without one in the vocabulary, the text is one word. `transcription` computes
-    the confidences.
+    frame's stride to the end of the last one's. Letter case and symbols of several letters are
+    those of the tokenizer; special symbols are dropped like blanks. The word delimiter separates
+    words; without one in the vocabulary, the text is one word. Each phoneme is a word.
+    `transcription` computes the confidences.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
         self._silent_ids = checkpoint.silent_ids
+        self._merge = Merge(checkpoint.vocabulary)
         self._runs: list[Run] = []
         # The last run, which the next push may continue; it may be silent.
         self._open: Run | None = None
@@ -32,6 +33,7 @@ class GreedyDecoder:
         """Take the next frames, float32 [any number, vocabulary], log-softmax."""
         if not len(emissions):
             return
+        emissions = self._merge(emissions)
         ids = emissions.argmax(axis=1)
         best = emissions.max(axis=1)
         starts = np.flatnonzero(np.diff(ids, prepend=-1))
@@ -55,8 +57,12 @@ class GreedyDecoder:
         self._close_run()
         self._open = None
         words: list[list[Run]] = [[]]
+        delimiter_ids = self._checkpoint.delimiter_ids
+        is_phoneme = self._checkpoint.spelling.phonemes
         for run in self._runs:
-            if run.id == self._checkpoint.word_delimiter_id:
+            if is_phoneme:
+                words.append([run])
+            elif run.id in delimiter_ids:
                 words.append([])
             else:
                 words[-1].append(run)

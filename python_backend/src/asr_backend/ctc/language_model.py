@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
+import re
+from pathlib import Path
 from typing import Any
 
 import kenlm
 
+from asr_backend.checkpoint.files import CheckpointError
 from asr_backend.ctc.ngram_files import NgramFiles
 
 _LN_10 = math.log(10)
+_TOO_HIGH = re.compile(r"has order (\d+) but KenLM was compiled to support up to (\d+)")
 
 
 class Ngrams:
@@ -19,10 +24,13 @@ class Ngrams:
 
     Args:
         files: its files. A binary model is mapped, so that processes share its memory.
+
+    Raises:
+        CheckpointError: KenLM cannot read it.
     """
 
     def __init__(self, files: NgramFiles) -> None:
-        self._model = kenlm.Model(str(files.model), _silently())
+        self._model = _load(files.model)
         listed = set(files.words())
         self.known_words = frozenset(word for word in listed if word in self._model)
         self._alpha, self._beta = files.alpha, files.beta
@@ -65,3 +73,17 @@ def _silently() -> kenlm.Config:
     config.show_progress = False
     config.arpa_complain = kenlm.ARPALoadComplain.NONE
     return config
+
+
+def _load(path: Path) -> kenlm.Model:
+    try:
+        # Bytes: a name need not be UTF-8.
+        return kenlm.Model(os.fsencode(path), _silently())
+    except OSError as error:
+        message = str(error)
+        if order := _TOO_HIGH.search(message):
+            reason = f"it has order {order[1]}, and this KenLM reads orders up to {order[2]}"
+        else:
+            # KenLM names a line of its own source first.
+            reason = f"KenLM cannot read it: {message.rpartition('threw ')[2].rstrip(')')}"
+        raise CheckpointError(f"{path}: {reason}") from None

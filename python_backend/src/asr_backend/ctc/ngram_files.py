@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr_backend.checkpoint.description import Checkpoint
-from asr_backend.checkpoint.files import CheckpointError
+from asr_backend.checkpoint.files import LANGUAGE_MODEL, CheckpointError
 
-FOLDER = "language_model"
 _SUFFIXES = (".arpa", ".bin", ".binary")
 _BINARY_MAGIC = b"mmap lm http://kheafield.com/code"
 _ARPA_MAGIC = b"\\data\\"
+_ARPA_END = b"\\end\\"
 _TRIED_WORDS = 1000
 
 
@@ -60,11 +60,11 @@ def find_ngrams(checkpoint: Checkpoint, lm: str) -> NgramFiles | None:
         CheckpointError: it is missing, is no language model, or has other letters than the
             checkpoint.
     """
-    path = Path(lm) if lm else checkpoint.path / FOLDER
+    path = Path(lm) if lm else checkpoint.path / LANGUAGE_MODEL
     if not lm and not path.is_dir():
         return None
-    if (path / FOLDER).is_dir():
-        path = path / FOLDER
+    if (path / LANGUAGE_MODEL).is_dir():
+        path = path / LANGUAGE_MODEL
     try:
         if path.is_dir():
             _check_alphabet(path.parent / "alphabet.json", checkpoint)
@@ -99,8 +99,16 @@ def _in_folder(path: Path) -> NgramFiles:
 def _check_model(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(4096)
-    if not head.startswith(_BINARY_MAGIC) and _ARPA_MAGIC not in head:
+        file.seek(max(0, path.stat().st_size - 4096))
+        tail = file.read()
+    if head.startswith(_BINARY_MAGIC):
+        return
+    if _ARPA_MAGIC not in head:
         raise CheckpointError(f"{path}: neither an ARPA file nor one of KenLM's binary format")
+    if _ARPA_END not in tail:
+        raise CheckpointError(
+            f"{path}: has no {_ARPA_END.decode()} at its end; was the file cut short?"
+        )
 
 
 def _check_alphabet(path: Path, checkpoint: Checkpoint) -> None:
@@ -109,7 +117,7 @@ def _check_alphabet(path: Path, checkpoint: Checkpoint) -> None:
         return
     labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
     spoken = set(range(len(checkpoint.vocabulary))) - checkpoint.special_ids
-    for id_ in sorted(spoken - {checkpoint.word_delimiter_id}):
+    for id_ in sorted(spoken - checkpoint.delimiter_ids):
         symbol = checkpoint.vocabulary[id_]
         if symbol and (id_ >= len(labels) or labels[id_] != symbol):
             raise CheckpointError(

@@ -29,7 +29,7 @@ class Segments:
 
     def __init__(self, checkpoint: Checkpoint, *, min_frames: int, max_frames: int) -> None:
         self._silent_ids = sorted(checkpoint.silent_ids)
-        self._delimiter_id = checkpoint.word_delimiter_id
+        self._delimiter_ids = sorted(checkpoint.delimiter_ids)
         self._min_frames = min_frames
         self._max_frames = max_frames
         self._open: Emissions = np.zeros((0, len(checkpoint.vocabulary)), np.float32)
@@ -57,8 +57,8 @@ class Segments:
         rests = np.isin(ids, self._silent_ids)
         # For each frame the last one before it that is no rest; -1 if there is none.
         last_symbol = np.maximum.accumulate(np.where(rests, -1, np.arange(len(ids))))
-        between = (last_symbol < 0) | (ids[last_symbol] == self._delimiter_id)
-        if self._delimiter_id is None:
+        between = (last_symbol < 0) | np.isin(ids[last_symbol], self._delimiter_ids)
+        if not self._delimiter_ids:
             between = rests
         between &= frames.max(axis=1) >= CERTAIN_LOG_PROB
         ends = np.flatnonzero(between[self._min_frames :])

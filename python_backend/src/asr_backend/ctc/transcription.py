@@ -60,29 +60,34 @@ def transcription(
     word is the product over its characters: the probability that all of them are right, if they are
     independent. That of the text is the mean over its words: the expected share of right words.
     Without a word delimiter in the vocabulary, the word and the text have the mean over the
-    characters. A text without characters has the confidence of `silence`.
+    characters. The tokenizer's settings decide what stands between words, and the case. A text
+    without characters has the confidence of `silence`.
     """
     frame_s = checkpoint.stride_samples / checkpoint.sample_rate_hz
+    spelling = checkpoint.spelling
+
+    def spelled_by(runs: Sequence[Run]) -> str:
+        return "".join(checkpoint.vocabulary[run.id] for run in runs)
 
     def span(runs: Sequence[Run], confidence: float) -> Span:
         return Span(
-            text="".join(checkpoint.vocabulary[run.id] for run in runs),
+            text=spelling.word(spelled_by(runs)),
             start_s=min(runs[0].start * frame_s, duration_s),
             end_s=min(runs[-1].end * frame_s, duration_s),
             confidence=confidence,
         )
 
-    spelled = [[span([run], probability(run.log_prob)) for run in word] for word in words]
+    characters = [[span([run], probability(run.log_prob)) for run in word] for word in words]
     together = math.prod if checkpoint.word_delimiter_id is not None else fmean
     spans = tuple(
         span(word, together([char.confidence for char in chars]))
-        for word, chars in zip(words, spelled, strict=True)
+        for word, chars in zip(words, characters, strict=True)
     )
     return Transcription(
-        text=" ".join(word.text for word in spans),
+        text=spelling.text([spelled_by(word) for word in words]),
         confidence=fmean(word.confidence for word in spans) if spans else silence.confidence,
         words=spans,
-        chars=tuple(char for chars in spelled for char in chars),
+        chars=tuple(char for chars in characters for char in chars),
     )
 
 

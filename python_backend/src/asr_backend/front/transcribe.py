@@ -23,6 +23,7 @@ from asr_backend.front.spool import SPOOL_BYTES, spool
 from asr_backend.triton_io.metrics import Metrics
 from asr_backend.triton_io.progress import Progress
 from asr_backend.triton_io.shared_memory import SharedMemory
+from asr_backend.triton_io.start_failure import reported
 from asr_backend.triton_io.values import element, model_parameters
 
 MAX_UNFINISHED_WORK = 4.0
@@ -74,15 +75,16 @@ class Transcribe:
     @classmethod
     def from_triton(cls, args: dict[str, str], pb_utils: Any) -> Transcribe:
         """Build a front from the arguments of Triton's `initialize`."""
-        metrics = Metrics(pb_utils)
-        recognizer = build_recognizer(args, pb_utils, metrics)
-        return cls(
-            recognizer=recognizer,
-            pb_utils=pb_utils,
-            metrics=metrics,
-            model=reported_model(recognizer.checkpoint, model_parameters(args)),
-            progress=Progress.of_this_process(),
-        )
+        with reported("transcribe", pb_utils):
+            metrics = Metrics(pb_utils)
+            recognizer = build_recognizer(args, pb_utils, metrics)
+            return cls(
+                recognizer=recognizer,
+                pb_utils=pb_utils,
+                metrics=metrics,
+                model=reported_model(recognizer.checkpoint, model_parameters(args)),
+                progress=Progress.of_this_process(),
+            )
 
     async def execute(self, requests: list[Any]) -> None:
         """Begin a batch of requests; each is answered through its own response sender.

@@ -76,8 +76,8 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
         source, identity = _identified(locate(settings, fetch=True), settings, gpus)
     precision = resolved_precision(settings.precision, gpus)
     log(f"loading {source.id} ({source.revision}) on {gpus}, with {server.program}")
-    if gpus.note:
-        log(f"warning: {gpus.note}")
+    for warning in [*source.warnings, *([gpus.note] if gpus.note else [])]:
+        log(f"warning: {warning}")
     _warn(settings, server, access)
     tries = 0
     while True:

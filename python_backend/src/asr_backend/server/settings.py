@@ -57,6 +57,13 @@ class Settings:
         shown_default="the embedded demo",
     )
     revision: str = _flag("main", "branch, tag or commit of a hub checkpoint")
+    blank_id: int = _flag(
+        -1,
+        "id of the checkpoint's CTC blank, where config.json and the tokenizer disagree about it",
+        low=-1,
+        high=1_000_000,
+        shown_default="-1: the tokenizer's padding token",
+    )
     lm: str = _flag(
         "",
         "KenLM language model for beam search: an .arpa or .bin file, or a folder with one",

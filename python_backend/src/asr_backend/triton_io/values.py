@@ -31,6 +31,7 @@ def served_checkpoint(parameters: Mapping[str, str]) -> Checkpoint:
         Path(parameters["model"]) if "model" in parameters else demo_checkpoint(),
         id=parameters.get("model_id"),
         revision=parameters.get("model_revision"),
+        blank_id=int(parameters["blank_id"]) if "blank_id" in parameters else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -223,3 +224,36 @@ def test_an_adapter_with_weights_that_are_no_numbers_is_refused_when_it_is_read(
         assert np.isfinite(engine.forward([WINDOW])[0]).all()
     finally:
         path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 0.5), ("int8", 0.5)])
+def test_the_default_language_s_adapter_is_read_like_all_others(
+    folder: Path, tmp_path: Path, precision: str, tolerance: float
+) -> None:
+    """The main weights are English, whatever tokenizer_config.json names."""
+    changed = Path(shutil.copytree(folder, tmp_path / "mms"))
+    config = json.loads((changed / "tokenizer_config.json").read_text())
+    (changed / "tokenizer_config.json").write_text(json.dumps({**config, "target_lang": "deu"}))
+    checkpoint = load_checkpoint(changed)
+    assert checkpoint.language == "deu"
+    # No adapter has English, and the weights are no longer known to be.
+    assert set(checkpoint.languages) == {"deu", "kat"}
+    whole = load_engine(load_checkpoint(folder), device="cpu", precision=precision, threads=1)
+    found = load_engine(checkpoint, device="cpu", precision=precision, threads=1)
+    whole.use_language("deu")
+    expected = whole.forward([WINDOW])[0]
+    np.testing.assert_allclose(found.forward([WINDOW])[0], expected, atol=tolerance)
+    for language in ("kat", "deu"):
+        whole.use_language(language)
+        found.use_language(language)
+        expected = whole.forward([WINDOW])[0]
+        np.testing.assert_allclose(found.forward([WINDOW])[0], expected, atol=tolerance)
+
+
+def test_a_default_adapter_that_does_not_fit_is_one_line(folder: Path, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(folder, tmp_path / "mms"))
+    adapter = load_file(changed / "adapter.deu.safetensors")
+    adapter.pop("lm_head.bias")
+    save_file(adapter, changed / "adapter.eng.safetensors")
+    with pytest.raises(CheckpointError, match=r"eng.*: lm_head\.bias is None, not"):
+        load_engine(load_checkpoint(changed), device="cpu", precision="fp32", threads=1)

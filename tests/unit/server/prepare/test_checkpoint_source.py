@@ -146,3 +146,26 @@ def test_print_config_fetches_nothing(capsys, monkeypatch):
     assert cli.main([*FREE, "--print-config", "--model", "someone/something"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["checkpoint"]["path"] == "to be fetched from the hub"
+
+
+def test_a_blank_that_the_files_name_twice(capsys, tmp_path):
+    """The demo has its blank at id 0, and the letter E at 5."""
+    folder = copy_of_demo(tmp_path / "twice")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"pad_token_id": 5}))
+    source = cli.locate(Settings(model=str(folder)), fetch=True)
+    (warning,) = source.warnings
+    assert "took 0 as the CTC blank" in warning
+    assert cli.locate(Settings(model=str(folder), blank_id=0), fetch=True).warnings == ()
+    tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
+    tokenizer |= {"pad_token": "absent"}
+    (folder / "special_tokens_map.json").unlink()  # it would win, as in transformers
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    assert "with --blank-id" in refusal(capsys, "--model", str(folder))
+
+
+def test_the_flag_for_the_blank_reaches_both_models(capsys, tmp_path):
+    assert cli.main([*FREE, "--blank-id=3", "--print-config"]) == 0
+    shown = json.loads(capsys.readouterr().out)["config.pbtxt"]
+    for config in shown.values():
+        assert 'key: "blank_id"\n  value {\n    string_value: "3"' in config

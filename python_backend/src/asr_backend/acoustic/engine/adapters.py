@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -31,16 +31,12 @@ class Adapters:
 
     def __init__(self, checkpoint: Checkpoint, model: Any) -> None:
         self._checkpoint = checkpoint
-        self._parameters: dict[str, torch.nn.Parameter] = {
-            name: parameter
-            for name, parameter in model.named_parameters()
-            if ".adapter_layer." in name or name.startswith("lm_head.")
-        }
+        self._parameters = adapted_parameters(model)
         self._language = checkpoint.language
         self._default = {name: parameter.data for name, parameter in self._parameters.items()}
         for language in checkpoint.languages:
             if language != checkpoint.language:
-                self._check(language)
+                _check(checkpoint, language, self._default)
         self._read = lru_cache(MAX_IN_MEMORY)(self._load)
 
     def use(self, language: str) -> None:
@@ -62,14 +58,50 @@ class Adapters:
         check_finite(path, weights)
         return {name: weights[name].to(default) for name, default in self._default.items()}
 
-    def _check(self, language: str) -> None:
-        path = adapter_file(self._checkpoint.path, language)
-        with safe_open(path, framework="pt") as file:
-            names: Iterable[str] = file.keys()
-            shapes = {name: list(file.get_slice(name).get_shape()) for name in names}
-        for name, default in self._default.items():
-            wanted = list(default.shape)
-            if name.startswith("lm_head."):
-                wanted[0] = len(self._checkpoint.languages[language].vocabulary)
-            if shapes.get(name) != wanted:
-                raise CheckpointError(f"{path}: {name} is {shapes.get(name)}, not {wanted}")
+
+def use_default_adapter(checkpoint: Checkpoint, model: Any) -> None:
+    """Put the adapter of the default language into a network, where the folder has its file.
+
+    The weights beside it may be those of another language: only tokenizer_config.json changes for
+    another default.
+
+    Raises:
+        CheckpointError: the adapter does not fit the network.
+    """
+    if checkpoint.language is None:
+        return
+    path = adapter_file(checkpoint.path, checkpoint.language)
+    if not path.exists():
+        return
+    parameters = adapted_parameters(model)
+    _check(
+        checkpoint,
+        checkpoint.language,
+        {name: parameter.data for name, parameter in parameters.items()},
+    )
+    weights = load_file(path)
+    for name, parameter in parameters.items():
+        parameter.data = weights[name].to(parameter.data)
+    model.lm_head.out_features = len(checkpoint.vocabulary)
+
+
+def adapted_parameters(model: Any) -> dict[str, torch.nn.Parameter]:
+    """The parameters of a network that each language has its own of, by name."""
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if ".adapter_layer." in name or name.startswith("lm_head.")
+    }
+
+
+def _check(checkpoint: Checkpoint, language: str, defaults: Mapping[str, torch.Tensor]) -> None:
+    path = adapter_file(checkpoint.path, language)
+    with safe_open(path, framework="pt") as file:
+        names: Iterable[str] = file.keys()
+        shapes = {name: list(file.get_slice(name).get_shape()) for name in names}
+    for name, default in defaults.items():
+        wanted = list(default.shape)
+        if name.startswith("lm_head."):
+            wanted[0] = len(checkpoint.languages[language].vocabulary)
+        if shapes.get(name) != wanted:
+            raise CheckpointError(f"{path}: {name} is {shapes.get(name)}, not {wanted}")

@@ -12,6 +12,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCTC
 from transformers.utils import logging as transformers_logging
 
+from asr_backend.acoustic.engine.adapters import use_default_adapter
 from asr_backend.acoustic.engine.probe import TOLERANCES, Probe
 from asr_backend.acoustic.engine.protocol import Engine
 from asr_backend.acoustic.engine.torch_engine import TorchEngine, fold_weight_norms
@@ -173,7 +174,8 @@ def load_model(checkpoint: Checkpoint) -> Any:
     """Hugging Face's model on the CPU, in fp32, its weight norms folded.
 
     Raises:
-        CheckpointError: weights are missing, NaN or infinite.
+        CheckpointError: weights are missing, NaN or infinite, or the adapter of the default
+            language does not fit.
     """
     transformers_logging.disable_progress_bar()
     # Not from config.json, which could name code on the Hub. WavLM has only an eager
@@ -191,13 +193,21 @@ def load_model(checkpoint: Checkpoint) -> Any:
         trust_remote_code=False,
         use_safetensors=True,
         output_loading_info=True,
+        # They are reported below: transformers' own message names none of them.
+        ignore_mismatched_sizes=True,
     )
+    if report["mismatched_keys"]:
+        name, found, wanted = min(report["mismatched_keys"])
+        raise CheckpointError(
+            f"{checkpoint.path}: {name} is {list(found)}, and config.json makes it {list(wanted)}"
+        )
     missing = [key for key in report["missing_keys"] if not key.endswith(_FOR_TRAINING)]
     if missing:
         raise CheckpointError(
             f"{checkpoint.path}: the weights lack {len(missing)} tensors of the network, "
             f"{min(missing)} for one"
         )
+    use_default_adapter(checkpoint, model)
     weights = model.state_dict()
     check_finite(
         checkpoint.path,

@@ -27,6 +27,7 @@ class Source:
         revision: its revision in RESULT; "local" for a folder.
         checkpoint: its description; None together with `path`.
         ngrams: the language model of beam search, if there is one.
+        warnings: what somebody should mend in its files, a line each.
     """
 
     path: Path | None
@@ -34,6 +35,7 @@ class Source:
     revision: str
     checkpoint: Checkpoint | None = None
     ngrams: NgramFiles | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def locate(settings: Settings, *, fetch: bool) -> Source:
@@ -42,6 +44,7 @@ def locate(settings: Settings, *, fetch: bool) -> Source:
     Raises:
         StartError: for a missing folder, an unreachable hub, or no CTC checkpoint.
     """
+    blank_id = settings.blank_id if settings.blank_id >= 0 else None
     folder = Path(settings.model).expanduser() if settings.model else demo_checkpoint()
     try:
         if not settings.model or folder.exists():
@@ -49,7 +52,7 @@ def locate(settings: Settings, *, fetch: bool) -> Source:
                 raise StartError(
                     f"--revision {settings.revision}: only for a hub checkpoint, not for {folder}"
                 )
-            checkpoint = load_checkpoint(folder.absolute())
+            checkpoint = load_checkpoint(folder.absolute(), blank_id=blank_id)
         elif not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", settings.model):
             raise StartError(f"--model {settings.model}: no such folder")
         elif (path := _snapshot(settings.model, settings.revision, fetch=fetch)) is None:
@@ -57,7 +60,9 @@ def locate(settings: Settings, *, fetch: bool) -> Source:
         else:
             _refuse_without_safetensors(path, settings.model)
             # The snapshot's folder is named after the commit.
-            checkpoint = load_checkpoint(path, id=settings.model, revision=path.name)
+            checkpoint = load_checkpoint(
+                path, id=settings.model, revision=path.name, blank_id=blank_id
+            )
     except CheckpointError as error:
         raise StartError(f"--model: {error}") from None
     return Source(
@@ -66,6 +71,7 @@ def locate(settings: Settings, *, fetch: bool) -> Source:
         revision=checkpoint.revision,
         checkpoint=checkpoint,
         ngrams=_find_language_model(checkpoint, settings.lm),
+        warnings=checkpoint.warnings,
     )
 
 

@@ -107,6 +107,7 @@ def identify(
         content=_digest(
             {
                 "checkpoint": by_name,
+                "blank_id": checkpoint.blank_id,
                 "language_model": _language_model(ngrams, hashes),
                 "max_window_s": settings.max_window_s,
                 "compile": settings.compile,

@@ -162,6 +162,7 @@ def render_configs(
         "model": str(source.path or settings.model) if settings.model else "",
         "model_id": source.id if settings.model else "",
         "model_revision": source.revision if settings.model else "",
+        "blank_id": str(settings.blank_id) if settings.blank_id >= 0 else "",
         "max_window_s": f"{settings.max_window_s:.10g}",
     }
     acoustic = pbtxt.loads((packaged / "wav2vec2" / "config.pbtxt").read_text())

@@ -28,6 +28,8 @@ _LOADED = re.compile(rb"\] \"?successfully loaded '([^']+)'")
 _TOO_INEXACT = re.compile(rb"wav2vec2 cannot start: .*; start with --precision (\w+)")
 _CRASHED = re.compile(rb"Signal \((6|11)\) received")
 _FAILED = re.compile(rb"\] \"?failed to load '([^']+)'(?! version)")
+# Of the line in which Triton says why, if the model itself could not.
+_WHY = re.compile(rb"\] \"?failed to load '(?:[^']+)' version \d+: (.*)")
 
 # Logged every second of a stop, and no fault.
 _NOT_READY = f"failed to load model '{NOT_READY}'".encode()
@@ -51,6 +53,7 @@ class TritonProcess:
     Attributes:
         loads: successful loads of each model, by name.
         failures: failed loads of each model, by name.
+        why_failed: what Triton logged first about a model that cannot be loaded; "" if nothing.
         crashed_s: when it logged a crash, by the monotonic clock; it may then hang in the handler
             of its own crash.
     """
@@ -59,6 +62,7 @@ class TritonProcess:
         """Starts it; call from the main thread: the kernel kills it when this thread ends."""
         self.loads: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
+        self.why_failed = ""
         self.crashed_s = math.inf
         self._lost_port: str | None = None
         self._exacter: str | None = None
@@ -141,6 +145,8 @@ class TritonProcess:
                     self.loads[match[1].decode()] += 1
                 elif match := _FAILED.search(line):
                     self.failures[match[1].decode()] += 1
+                elif match := _WHY.search(line):
+                    self.why_failed = self.why_failed or match[1].decode(errors="replace").strip()
                 elif use := ports.lost(line):
                     self._lost_port = use
                 elif match := _TOO_INEXACT.search(line):

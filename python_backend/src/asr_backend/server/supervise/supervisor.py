@@ -33,6 +33,7 @@ from asr_backend.server.supervise.model_supervisor import ModelSupervisor
 from asr_backend.server.supervise.process import PrecisionRefusedError, TritonProcess
 from asr_backend.server.supervise.stubs import Stub, find_stubs
 from asr_backend.triton_io.progress import HANG_S, PREFIX_VARIABLE
+from asr_backend.triton_io.start_failure import read_reason
 
 _TICK_S = 0.1
 # Two signals within this time count as one: `timeout` signals a process and then its group.
@@ -173,7 +174,20 @@ class Supervisor:
             for model in self._models:
                 model.begin(process, partial(_living, process, run, model.spec.name))
             ends = partial(self._why_it_ended, process, canary, Unchanged())
-            return self._supervise(process, run, ends)
+            status = self._supervise(process, run, ends)
+        # Behind tritonserver's last output.
+        if status and self._state == "starting":
+            self._say_why(process, run)
+        return status
+
+    def _say_why(self, process: TritonProcess, run: RunDirectory) -> None:
+        """Logs why the server could not start, as far as that is known."""
+        for model in reversed(self._models):
+            if reason := read_reason(run.progress_prefix, model.spec.name):
+                log(f"cannot start: {model.spec.name}: {reason}")
+                return
+        if process.why_failed:
+            log(f"cannot start: {process.why_failed}")
 
     def _why_it_ended(self, process: TritonProcess, canary: Canary, answers: Unchanged[int]) -> str:
         """Why this tritonserver no longer serves, in words; "" if it does."""
