@@ -323,14 +323,15 @@ async def test_a_request_of_two_rows_is_refused():
 async def test_looks_are_counted():
     front = Live()
     await finals(front, TALK, [len(TALK) // 2])
-    families = front.pb_utils.MetricFamily.families
-    metrics = {name: family for name, family in families.items() if name.startswith("asr_stream")}
-    assert set(metrics) == {
-        "asr_stream_audio_seconds_total",
-        "asr_stream_computed_seconds_total",
-        "asr_stream_look_seconds",
-        "asr_stream_segments_total",
-    }
+    metric = front.pb_utils.metric
+    assert metric("asr_stream_audio_seconds_total").value == pytest.approx(len(TALK) / 32_000)
+    computed_s = sum(front.reader.windows) / 16_000
+    assert metric("asr_stream_computed_seconds_total").value == pytest.approx(computed_s)
+    assert len(metric("asr_stream_look_seconds", kind="final").observed) == 2
+    assert metric("asr_stream_segments_total", reason="pause").value >= 2
+    assert metric("asr_stream_segments_total", reason="end").value == 1
+    # Those of recordings are left alone.
+    assert not front.pb_utils.MetricFamily.families["asr_stage_seconds"].metrics
 
 
 states = st.builds(
