@@ -97,7 +97,7 @@ class Look:
 
     Raises:
         AsrError: EMPTY_AUDIO, CORRUPT_AUDIO, AUDIO_TOO_LONG or AUDIO_TOO_LARGE for the audio,
-            BAD_OPTIONS for the state.
+            BAD_OPTIONS for the state, UNKNOWN_LANGUAGE or BAD_OPTIONS as Decoders.decoder.
     """
 
     def __init__(
@@ -120,6 +120,8 @@ class Look:
         self._format = format = options.format
         self._rate_hz = format.sample_rate_hz
         check_audio(audio, format, may_be_empty=options.end)
+        # A wrong language or hot word is refused now, not when somebody speaks.
+        recognizer.decoders.decoder(options.language, options.beam)
         limits = recognizer.limits
         if len(audio) > limits.max_audio_bytes:
             raise AsrError(
