@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -33,6 +34,7 @@ class TranscribeStream:
         recognizer: transcribes one segment.
         pb_utils: Triton's module.
         metrics: counters that Triton exports.
+        model: the object `model` in RESULT; None has the checkpoint's id and revision alone.
         shared_memory: the memory that answers need room in; None for Triton's.
         progress: reports this process to asr-server; None reports nothing.
     """
@@ -43,12 +45,15 @@ class TranscribeStream:
         recognizer: Recognizer,
         pb_utils: Any,
         metrics: Metrics,
+        model: Mapping[str, str] | None = None,
         shared_memory: SharedMemory | None = None,
         progress: Progress | None = None,
     ) -> None:
         self._recognizer = recognizer
         self._pb_utils = pb_utils
         self._metrics = metrics
+        checkpoint = recognizer.checkpoint
+        self._model = model or {"id": checkpoint.id, "revision": checkpoint.revision}
         self._answers = Answers(pb_utils, metrics, shared_memory or SharedMemory(pb_utils))
         self._progress = progress or Progress(None)
         self._admission = Admission(max_calls=MAX_UNFINISHED_CALLS, max_share=MAX_UNFINISHED_WORK)
@@ -100,12 +105,11 @@ class TranscribeStream:
                 is_cancelled=answer.is_cancelled,
                 stages=answer.stages,
             ).run()
-            checkpoint = self._recognizer.checkpoint
             seconds = answer.stages.seconds()
             result = encode_look(
                 look,
                 timestamps=options.timestamps,
-                model={"id": checkpoint.id, "revision": checkpoint.revision},
+                model=self._model,
                 timing_ms={stage: 1000 * value for stage, value in seconds.items()},
             )
             await self._give(answer, look, result, seconds["total"])
