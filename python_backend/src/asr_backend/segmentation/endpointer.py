@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -313,30 +312,3 @@ def _longest_run(mask: Sequence[bool]) -> tuple[int, int]:
         if length and length >= best[0]:
             best = (length, index + 1 - length)
     return best
-
-
-def at_frame(sample: float, rate_hz: int) -> int:
-    """The sample nearest to this one at which a frame begins."""
-    return first_sample(round(sample * FRAMES_A_SECOND / rate_hz), rate_hz)
-
-
-def place_between_words(words: Sequence[tuple[float, float]], duration_s: float) -> float:
-    """Where to cut speech without a pause: in the widest gap between words of the second half.
-
-    Args:
-        words: start and end of each word, in seconds, in order; at least one.
-        duration_s: length of the audio.
-
-    Returns:
-        Seconds from the start of the audio; its length if there is no gap at all.
-    """
-    gaps = [
-        (start_s - end_s, (start_s + end_s) / 2) for (_, end_s), (start_s, _) in pairwise(words)
-    ]
-    late = [(width_s, place_s) for width_s, place_s in gaps if place_s > duration_s / 2]
-    if late:
-        return max(late)[1]
-    context_s = CONTEXT_FRAMES / FRAMES_A_SECOND
-    if words[-1][1] + context_s <= duration_s:
-        return words[-1][1] + context_s
-    return gaps[-1][1] if gaps else duration_s

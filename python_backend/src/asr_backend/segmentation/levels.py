@@ -42,6 +42,11 @@ def frames_until(sample: int, rate_hz: int) -> int:
     return ((sample + 1) * FRAMES_A_SECOND - 1) // rate_hz
 
 
+def at_frame(sample: float, rate_hz: int) -> int:
+    """The sample nearest to this one at which a frame begins."""
+    return first_sample(round(sample * FRAMES_A_SECOND / rate_hz), rate_hz)
+
+
 def frame_levels(samples: Samples, *, position: int, rate_hz: int) -> Levels:
     """The levels of all whole frames in a piece of a stream.
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +16,6 @@ from asr_backend.segmentation.endpointer import (
     Endpointer,
     EndpointerSettings,
     EndpointerState,
-    place_between_words,
 )
 from asr_backend.segmentation.levels import (
     HISTORY_FRAMES,
@@ -300,18 +298,3 @@ def test_a_look_at_more_than_a_segment_consumes_something(stream: Stream):
         end = min(stream.total, before + round(2.1 * stream.rate_hz))
         state, _ = stream.look(state, end, rules, stop_after=1)
         assert state.position > before
-
-
-@pytest.mark.parametrize(
-    ("words", "place_s"),
-    [
-        ([(0.1, 0.5), (1.0, 1.9), (2.3, 2.6), (2.7, 3.9)], 2.1),
-        # Only the second half counts.
-        ([(0.1, 0.2), (1.0, 2.1), (2.2, 3.9)], 2.15),
-        ([(0.1, 0.2), (1.0, 1.2)], 1.4),
-        ([(0.1, 0.5), (1.0, 3.9)], 0.75),
-        ([(0.1, 3.9)], 4.0),
-    ],
-)
-def test_between_words(words: list[tuple[float, float]], place_s: float):
-    assert place_between_words(words, 4.0) == pytest.approx(place_s)
