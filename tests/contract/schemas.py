@@ -19,6 +19,8 @@ def _document(name: str) -> Any:
 
 OPTIONS: dict[str, Any] = _document("options.schema.json")
 RESULT: dict[str, Any] = _document("result.schema.json")
+STREAM_OPTIONS: dict[str, Any] = _document("stream_options.schema.json")
+STREAM_RESULT: dict[str, Any] = _document("stream_result.schema.json")
 
 
 def _words(validator: Any, most: int, value: Any, schema: Any) -> Iterator[ValidationError]:
@@ -39,9 +41,9 @@ _Validator = validators.extend(
 )
 
 
-def allows(options: Any) -> bool:
+def allows(options: Any, schema: dict[str, Any] = OPTIONS) -> bool:
     """Whether the contract allows these OPTIONS: the schema, and the rule in its $comment."""
-    if not _Validator(OPTIONS).is_valid(options):
+    if not _Validator(schema).is_valid(options):
         return False
     channels, channel = options.get("channels"), options.get("channel")
     return channels is None or not isinstance(channel, int) or channel < channels

@@ -137,7 +137,11 @@ def test_the_limits_are_the_server_s_defaults():
 
 
 def test_the_tensors_are_those_of_the_models():
-    for model, title in (("transcribe", "The call"), ("wav2vec2", "The model `wav2vec2`")):
+    titles = {
+        **{"transcribe": "The call", "wav2vec2": "The model `wav2vec2`"},
+        "transcribe_stream": "The model `transcribe_stream`",
+    }
+    for model, title in titles.items():
         text = (ROOT / "model_repository" / model / "config.pbtxt").read_text(encoding="utf-8")
         config = text_format.Parse(text, model_config_pb2.ModelConfig())
         names = [f"in `{tensor.name}`" for tensor in config.input]

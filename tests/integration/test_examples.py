@@ -95,6 +95,21 @@ def test_blocks_of_a_microphone(server_url: str, tmp_path: Path):
 
 
 @pytest.mark.server
+def test_live(server_url: str, tmp_path: Path):
+    words = recordings.pcm("go-forward-ten-meters.wav")
+    pause = np.zeros(16_000, np.int16)
+    file = tmp_path / "two.wav"
+    file.write_bytes(recordings.wav(np.concatenate([words, pause, words])))
+    lines = script("08_live.py", file, url=server_url, cwd=tmp_path).splitlines()
+    finals = [line for line in lines if "…" not in line]
+    assert len(finals) == 2
+    assert len(lines) > 4
+    first, second = (float(line.split()[0]) for line in finals)
+    assert first < 1
+    assert 3 < second < 5
+
+
+@pytest.mark.server
 def test_many_and_one_that_fails(server_url: str, text: str, tmp_path: Path):
     files = [RECORDING, NOT_AUDIO, *sorted(recordings.FOLDER.glob("cards-*.wav"))]
     done = script("03_many.py", *files, url=server_url, cwd=tmp_path, status=1)

@@ -24,6 +24,8 @@ from asr_backend.triton_io.progress import HANG_S
 from tests.support.server import metrics_page
 
 MODELS = ("wav2vec2", "transcribe")
+STREAM = "transcribe_stream"
+"""A model that is served too with the flag --stream-frontends; it works as `transcribe` does."""
 _CONFIG = """
 name: "{name}"
 backend: "python"
@@ -114,10 +116,10 @@ class DummyServer:
         self.control = folder / "control"
         self.control.mkdir()
         self.run_dir = folder / "run"
-        for name in MODELS:
+        for name in (*MODELS, STREAM):
             version = folder / "models" / name / "1"
             version.mkdir(parents=True)
-            (version / "model.py").write_text(_INITIALIZE + _EXECUTE[name])
+            (version / "model.py").write_text(_INITIALIZE + _EXECUTE[name.removesuffix("_stream")])
             config = _CONFIG.format(name=name, control=self.control)
             (version.parent / "config.pbtxt").write_text(config)
         free = [f"--{use}-port=0" for use in ("grpc", "metrics", "health")]
@@ -127,7 +129,7 @@ class DummyServer:
             [
                 *(sys.executable, "-c", _PROGRAM, str(folder / "models"), str(hang_s)),
                 *(f"--run-dir={self.run_dir}", "--device=cpu", *free),
-                *("--instances=2", "--frontends=2", *flags),
+                *("--instances=2", "--frontends=2", "--stream-frontends=0", *flags),
             ],
             stdout=subprocess.PIPE,
             stderr=log,

@@ -57,15 +57,23 @@ class Answer:
         self._outputs: list[Any] = []
         self._response: Any = None
         self._seconds: dict[str, float] = {}
+        self._count_more: Callable[[], None] | None = None
         self.is_cancelled: Callable[[], bool] = sender.is_cancelled
         call.is_cancelled = self.is_cancelled
 
-    async def give(self, values: Mapping[str, bytes], seconds: Mapping[str, float]) -> None:
+    async def give(
+        self,
+        values: Mapping[str, bytes],
+        seconds: Mapping[str, float],
+        *,
+        count: Callable[[], None] | None = None,
+    ) -> None:
         """Set the outputs of the call, and make sure that there is room to send them.
 
         Args:
             values: the one element of each output, by name.
             seconds: of each stage; counted after the answer is sent.
+            count: called after the answer is sent, to count the call in more metrics.
 
         Raises:
             AsrError: OUT_OF_MEMORY if there is no room within three seconds.
@@ -75,6 +83,7 @@ class Answer:
             for name, value in values.items()
         ]
         self._seconds = dict(seconds)
+        self._count_more = count
         await self._shared.shared_memory.hold(self._outputs, sum(map(len, values.values())))
         self._response = self._shared.pb_utils.InferenceResponse(output_tensors=self._outputs)
 
@@ -120,6 +129,8 @@ class Answer:
             if failed is None:
                 for stage, value in self._seconds.items():
                     self._shared.metrics.observe("asr_stage_seconds", value, stage=stage)
+                if self._count_more is not None:
+                    self._count_more()
             elif failed.counter:
                 self._shared.metrics.add(failed.counter, 1, **failed.labels)
         except Exception:

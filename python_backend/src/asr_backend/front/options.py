@@ -114,11 +114,11 @@ def parse_options(raw: bytes) -> Options:
         AsrError: BAD_OPTIONS, with the key and the values it allows.
     """
     options = read_object(raw, Options, max_bytes=MAX_OPTIONS_BYTES)
-    _check_together(options)
+    check_together(options)
     return options
 
 
-def _check_together(options: Options) -> None:
+def check_together(options: Options) -> None:
     """Refuse combinations."""
     given = options.model_fields_set
     if options.encoding == "container":

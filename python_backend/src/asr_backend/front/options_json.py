@@ -47,6 +47,8 @@ def read_object(raw: bytes, kind: type[Model], *, max_bytes: int) -> Model:
         return kind.model_validate(value)
     except ValidationError as error:
         key = str(error.errors(include_url=False)[0]["loc"][0])
+        if key not in value:
+            refuse(f"{key} is required, {kind.model_fields[key].description}")
         _refuse_value(kind, key, value[key])
 
 

@@ -44,8 +44,8 @@ def encode_result(
     result = {
         "contract": _ENCODER.encode(CONTRACT_VERSION),
         "text": _ENCODER.encode(transcription.text),
-        "duration_s": _ENCODER.encode(_rounded(duration_s, 3)),
-        "confidence": _ENCODER.encode(_confidence(transcription.confidence)),
+        "duration_s": _ENCODER.encode(rounded(duration_s, 3)),
+        "confidence": _ENCODER.encode(confidence_value(transcription.confidence)),
     }
     if timestamps != "none":
         result["words"] = _spans(transcription.words)
@@ -54,13 +54,13 @@ def encode_result(
     if transcription.channels:
         result["channels"] = _ENCODER.encode(
             [
-                {"channel": index, "text": one.text, "confidence": _confidence(one.confidence)}
+                {"channel": index, "text": one.text, "confidence": confidence_value(one.confidence)}
                 for index, one in enumerate(transcription.channels)
             ]
         )
     result["model"] = _ENCODER.encode(model)
     result["timing_ms"] = _ENCODER.encode(
-        {stage: _rounded(ms, 1) for stage, ms in timing_ms.items()}
+        {stage: rounded(ms, 1) for stage, ms in timing_ms.items()}
     )
     return ("{" + ",".join(f'"{key}":{value}' for key, value in result.items()) + "}").encode()
 
@@ -68,29 +68,36 @@ def encode_result(
 def _spans(spans: Sequence[Span]) -> str:
     """A list of words or characters as JSON."""
     parts = (
-        _ENCODER.encode([_span(span) for span in spans[start : start + _SPANS_AT_ONCE]])[1:-1]
+        _ENCODER.encode([span_object(span) for span in spans[start : start + _SPANS_AT_ONCE]])[1:-1]
         for start in range(0, len(spans), _SPANS_AT_ONCE)
     )
     return "[" + ",".join(parts) + "]"
 
 
-def _span(span: Span) -> dict[str, str | float]:
+def span_object(span: Span) -> dict[str, str | float]:
+    """A word or a character, times with 3 decimals and the confidence with 4."""
     value: dict[str, str | float] = {
         "text": span.text,
-        "start_s": _rounded(span.start_s, 3),
-        "end_s": _rounded(span.end_s, 3),
-        "confidence": _confidence(span.confidence),
+        "start_s": rounded(span.start_s, 3),
+        "end_s": rounded(span.end_s, 3),
+        "confidence": confidence_value(span.confidence),
     }
     return value if span.channel is None else {**value, "channel": span.channel}
 
 
-def _rounded(value: float, digits: int) -> float:
+def rounded(value: float, digits: int) -> float:
+    """A number with so many decimals, as Python's float."""
     # float() because json knows no numpy scalar.
     return round(float(value), digits)
 
 
-def _confidence(value: float) -> float:
+def confidence_value(value: float) -> float:
+    """A confidence with 4 decimals.
+
+    Raises:
+        ValueError: it is NaN, which is a defect of the service.
+    """
     # min and max would turn a NaN into a plausible number.
     if math.isnan(value):
         raise ValueError("a confidence is NaN")
-    return _rounded(min(1.0, max(0.0, value)), 4)
+    return rounded(min(1.0, max(0.0, value)), 4)

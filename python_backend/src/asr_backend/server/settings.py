@@ -82,6 +82,12 @@ class Settings:
         high=256,
         shown_default="0: one a core, at least 2, at most 4",
     )
+    stream_frontends: int = _flag(
+        2,
+        "transcribe_stream processes, for live recognition; 0 leaves the model out",
+        low=0,
+        high=256,
+    )
     threads: int = _flag(
         0,
         "CPU threads of each wav2vec2 process",

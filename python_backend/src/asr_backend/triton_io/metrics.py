@@ -15,6 +15,9 @@ _COUNTERS = {
     "asr_errors_total": "Requests that ended with an error of the service, by its code",
     "asr_oom_splits_total": "Forwards that did not fit the memory and were split",
     "asr_cancelled_total": "Requests dropped because their caller had gone",
+    "asr_stream_audio_seconds_total": "Seconds of live audio that looks have consumed",
+    "asr_stream_computed_seconds_total": "Seconds of audio that the network computed for looks",
+    "asr_stream_segments_total": "Segments of live audio that became final, by reason",
 }
 _GAUGES = {
     "asr_windows_in_flight": "Windows handed to the network and not yet answered, by front",
@@ -26,8 +29,15 @@ _HISTOGRAMS = {
         (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0),
     ),
     "asr_stage_seconds": ("Seconds that a stage of the work took, by stage", _SECONDS),
+    "asr_stream_look_seconds": ("Seconds of a look inside the server, by what it found", _SECONDS),
 }
-_LABELLED = {"asr_errors_total", "asr_stage_seconds", "asr_windows_in_flight"}
+_LABELLED = {
+    "asr_errors_total",
+    "asr_stage_seconds",
+    "asr_stream_look_seconds",
+    "asr_stream_segments_total",
+    "asr_windows_in_flight",
+}
 
 
 class Metrics:

@@ -10,6 +10,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from asr_backend.front.stream_options import MAX_LOOK_S
 from asr_backend.server.errors import StartError
 from asr_backend.server.prepare.checkpoint_source import Source
 from asr_backend.server.prepare.identity import Identity
@@ -133,6 +134,27 @@ def test_settings_reach_the_front():
     assert given["max_audio_samples"] == "1000000000000"
     assert float(given["max_channels_audio_s"]) == 123456.5
     assert float(given["max_beam_work"]) == 123456789
+
+
+def test_settings_reach_the_front_of_live_audio():
+    settings = Settings(
+        frontends=1, stream_frontends=3, max_queue_size=13, max_audio_s=5, max_beam_work=1000
+    )
+    config = configs(settings)["transcribe_stream"]
+    (group,) = config.instance_group
+    assert (group.count, group.kind) == (3, model_config_pb2.ModelInstanceGroup.KIND_CPU)
+    assert config.dynamic_batching.default_queue_policy.max_queue_size == 13
+    assert not config.HasField("sequence_batching")
+    given = parameters(config)
+    assert given["frontends"] == "3"
+    assert float(given["max_beam_work"]) == 1000
+    # The longest look, whatever the longest recording is.
+    assert float(given["max_audio_s"]) == MAX_LOOK_S
+
+
+def test_without_fronts_the_model_of_live_audio_is_left_out():
+    assert set(configs(Settings())) == {"transcribe", "transcribe_stream", "wav2vec2"}
+    assert set(configs(Settings(stream_frontends=0))) == {"transcribe", "wav2vec2"}
 
 
 @pytest.mark.parametrize(

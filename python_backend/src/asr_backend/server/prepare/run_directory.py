@@ -186,26 +186,34 @@ def render_configs(
         },
     )
 
-    front = pbtxt.loads((packaged / "transcribe" / "config.pbtxt").read_text())
+    of_fronts = shared | {
+        "lm": str(Path(settings.lm).expanduser().absolute()) if settings.lm else "",
+        "max_audio_bytes": str(settings.max_audio_bytes),
+        "max_audio_samples": str(settings.max_audio_samples),
+        "max_channels_audio_s": f"{settings.max_channels_audio_s:.10g}",
+        "max_beam_work": f"{settings.max_beam_work:.10g}",
+        "long_audio_s": f"{_long_audio_s(settings, len(gpus)):.10g}",
+    }
+    of_fronts |= identity.parameters(precision) if identity else {}
+    of_files = {"max_audio_s": f"{settings.max_audio_s:.10g}"}
+    configs = {"wav2vec2": pbtxt.dumps(acoustic)}
+    for model, count, parameters in (
+        ("transcribe", settings.effective_frontends, of_fronts | of_files),
+        ("transcribe_stream", settings.stream_frontends, of_fronts),
+    ):
+        if count:
+            configs[model] = _front(packaged / model, settings, count, parameters)
+    return configs
+
+
+def _front(model: Path, settings: Settings, count: int, parameters: Mapping[str, str]) -> str:
+    """The config.pbtxt of a model whose instances are fronts."""
+    front = pbtxt.loads((model / "config.pbtxt").read_text())
     policy = pbtxt.child(pbtxt.child(front, "dynamic_batching"), "default_queue_policy")
     pbtxt.put(policy, "max_queue_size", str(settings.max_queue_size))
-    _put_instances(front, settings.effective_frontends)
-    _put_parameters(
-        front,
-        shared
-        | {
-            "lm": str(Path(settings.lm).expanduser().absolute()) if settings.lm else "",
-            "max_audio_s": f"{settings.max_audio_s:.10g}",
-            "max_audio_bytes": str(settings.max_audio_bytes),
-            "max_audio_samples": str(settings.max_audio_samples),
-            "max_channels_audio_s": f"{settings.max_channels_audio_s:.10g}",
-            "max_beam_work": f"{settings.max_beam_work:.10g}",
-            "frontends": str(settings.effective_frontends),
-            "long_audio_s": f"{_long_audio_s(settings, len(gpus)):.10g}",
-        }
-        | (identity.parameters(precision) if identity else {}),
-    )
-    return {"wav2vec2": pbtxt.dumps(acoustic), "transcribe": pbtxt.dumps(front)}
+    _put_instances(front, count)
+    _put_parameters(front, {**parameters, "frontends": str(count)})
+    return pbtxt.dumps(front)
 
 
 def _queue_delay_us(settings: Settings, gpus: int) -> int:

@@ -142,7 +142,7 @@ class Supervisor:
             }
             if ready and (model.state is not State.READY or model.dead):
                 state = "healing"
-        ready = ready and all(model.serves for model in self._models)
+        ready = ready and all(model.serves for model in self._models if model.spec.is_required)
         return Health(ready=ready, state=state, models=models, restarts=self._restarts)
 
     def _life(self, run: RunDirectory, backends: Path) -> int | None:
@@ -265,7 +265,7 @@ class Supervisor:
         )
 
     def _drain(self, process: TritonProcess, run: RunDirectory, ends: Callable[[], str]) -> int:
-        """Lets calls of transcribe finish, then direct calls of wav2vec2, then ends Triton."""
+        """Lets calls of the fronts finish, then direct calls of wav2vec2, then ends Triton."""
         self._state = "draining"
         run.turn_not_ready()
         log(
@@ -275,10 +275,12 @@ class Supervisor:
         deadline_s = time.monotonic() + self._settings.exit_timeout_s
         waiting = list(self._models)
         while waiting and self._may_wait(ends, deadline_s):
-            for model in waiting[1:]:
-                model.step(time.monotonic())
-            if waiting[0].drain(time.monotonic()):
-                waiting.pop(0)
+            upstreams = {model.spec.upstream for model in waiting}
+            for model in list(waiting):
+                if model.spec.name in upstreams:
+                    model.step(time.monotonic())
+                elif model.drain(time.monotonic()):
+                    waiting.remove(model)
             time.sleep(_TICK_S)
         if waiting:
             if why := ends():

@@ -1,0 +1,113 @@
+"""The processes of `transcribe_stream` die, heal and drain as those of `transcribe` do."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from tritonclient.utils import InferenceServerException
+
+from tests.support.live import LiveStream, connect, encoded, talk
+from tests.support.server.dummy_server import STREAM, dummy_server, wait_for
+from tools.local_server import LocalServer, local_server
+
+pytestmark = pytest.mark.server
+
+PCM = {"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1}
+
+
+@pytest.fixture
+def fragile_server() -> Iterator[LocalServer]:
+    with local_server(
+        "--frontends=1", "--stream-frontends=2", "--precision=fp32", log=subprocess.DEVNULL
+    ) as server:
+        yield server
+
+
+def test_a_front_killed_amid_a_stream_loses_nothing(fragile_server: LocalServer):
+    audio = encoded(talk(3, count=4), "pcm_s16le")
+    with connect(fragile_server.url) as channel:
+        whole = LiveStream(channel, PCM).run([audio])
+        assert len(whole) > 2
+        stream = LiveStream(channel, PCM)
+        step = 2 * 4_800
+        failed = 0
+        for number, start in enumerate(range(0, len(audio), step)):
+            stream.audio += audio[start : start + step]
+            if number in (3, 11):
+                random.choice(fragile_server.stubs(STREAM)).kill()
+                wait_for(lambda: fragile_server.health()[1]["state"] == "healing")
+                # Files are served meanwhile, and the server counts as ready.
+                assert fragile_server.health()[0] == 200
+            try:
+                stream.take(stream.look())
+            except grpc.RpcError as error:
+                # The next look has newer audio, and whatever this one would have found.
+                assert "is not healthy" in error.details()
+                failed += 1
+            if number == 8:
+                wait_for(lambda: fragile_server.health()[1]["state"] == "ready", timeout_s=120)
+        wait_for(lambda: fragile_server.health()[1]["state"] == "ready", timeout_s=120)
+        stream.take(stream.look(end=True))
+        assert stream.audio == b""
+        assert stream.segments == whole
+        assert fragile_server.health()[1]["models"][STREAM]["heals"] >= 2
+
+
+def test_all_of_its_processes_are_replaced_and_the_server_stays_ready(tmp_path):
+    with dummy_server(tmp_path, "--stream-frontends=2") as server:
+        victims = server.stubs(STREAM)
+        assert len(victims) == 2
+        for victim in victims:
+            victim.kill()
+        wait_for(lambda: server.ready()[1]["models"][STREAM]["heals"] > 0 or _is_healing(server))
+        wait_for(lambda: server.ready()[1]["state"] == "ready")
+        server.remember()
+        assert server.ready()[1]["models"][STREAM]["heals"] >= 1
+        assert server.call(STREAM) not in {victim.pid for victim in victims}
+        assert server.stop() == 0
+        assert server.leftovers() == []
+
+
+def _is_healing(server) -> bool:
+    status, body = server.ready()
+    if body["state"] == "healing":
+        # Readiness is that of `transcribe` and `wav2vec2`.
+        assert status == 200
+    return body["state"] == "healing"
+
+
+def test_a_stop_lets_looks_finish_beside_files_and_refuses_new_ones(tmp_path):
+    with dummy_server(tmp_path, "--stream-frontends=2") as server:
+        calls = [server.call_in_background(STREAM, 3.0) for _ in range(2)]
+        calls += [server.call_in_background("transcribe", 8.0) for _ in range(2)]
+        wait_for(lambda: server.begun(STREAM) == server.begun("transcribe") == 2)
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "NOT_FOUND" in _refusal(server))
+        # It is taken out at once, not behind the files.
+        assert not all(call.answer for call in calls[2:])
+        assert [type(call.result()) for call in calls] == [int] * 4
+        assert server.process.wait(timeout=60) == 0
+        assert server.leftovers() == []
+
+
+def _refusal(server) -> str:
+    try:
+        server.call(STREAM)
+    except InferenceServerException as error:
+        return str(error.status())
+    return ""
+
+
+def test_a_server_without_live_recognition_has_no_such_model(tmp_path):
+    with dummy_server(tmp_path) as server:
+        assert server.ready()[0] == 200
+        assert set(server.ready()[1]["models"]) == {"transcribe", "wav2vec2"}
+        with pytest.raises(InferenceServerException) as refused:
+            server.call(STREAM)
+        assert "NOT_FOUND" in str(refused.value.status())
+        assert "unknown model" in str(refused.value)
