@@ -105,6 +105,20 @@ def test_it_is_ready_and_logs(gateway: RunningGateway, direct: Client):
     assert newest["fingerprint"] == direct.info().fingerprint
 
 
+def test_a_cached_answer_is_the_first_one_again(server: LocalServer):
+    with running(server.url, cache_bytes=1_000_000) as gateway:
+        first, second = [
+            gateway.http.post(
+                "/v1/audio/transcriptions",
+                files={"file": RECORDING.read_bytes()},
+                data={"model": "whisper-1", "response_format": "verbose_json"},
+            )
+            for _ in range(2)
+        ]
+    assert (first.headers["x-asr-cache"], second.headers["x-asr-cache"]) == ("miss", "hit")
+    assert first.content == second.content
+
+
 @pytest.mark.parametrize("example", ["openai_client.py", "curl.sh"])
 def test_an_example_runs(gateway: RunningGateway, direct: Client, example: str):
     program = [sys.executable, EXAMPLES / example, RECORDING, "--url", gateway.url]

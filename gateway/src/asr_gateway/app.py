@@ -18,6 +18,7 @@ from starlette.responses import Response
 from asr_client import AsyncClient, TlsConfig
 from asr_gateway import __version__, auth, health, recognition_log
 from asr_gateway.admission import Admission
+from asr_gateway.cache.results import ResultCache
 from asr_gateway.console import StartError
 from asr_gateway.errors import ApiError, bad_field
 from asr_gateway.front_door import FrontDoor
@@ -28,6 +29,7 @@ from asr_gateway.openai import models, transcriptions
 from asr_gateway.recognition import Recognizer
 from asr_gateway.served_model import ServedModel
 from asr_gateway.settings import Settings
+from asr_gateway.store.cached_results import CachedResults
 from asr_gateway.store.database import open_store
 from asr_gateway.store.recognitions import RecognitionLog
 from asr_gateway.store.retention import keep_expiring
@@ -75,8 +77,9 @@ def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
             log = RecognitionLog(store, metrics)
             stack.callback(store.dispose)
             stack.push_async_callback(log.close)
-            await stack.enter_async_context(_running(_expiring(log, settings)))
-            app.state.gateway = _assemble(settings, metrics, client, limits, log)
+            cached = CachedResults(store, max_bytes=settings.cache_bytes, metrics=metrics.cache)
+            await stack.enter_async_context(_running(_expiring(log, cached, settings)))
+            app.state.gateway = _assemble(settings, metrics, client, limits, log, cached)
             await stack.enter_async_context(_running(app.state.gateway.served.learn()))
             yield
 
@@ -102,6 +105,7 @@ def _assemble(
     client: AsyncClient,
     limits: Limits,
     log: RecognitionLog,
+    cached: CachedResults,
 ) -> Gateway:
     served = ServedModel(client, own_language=settings.language)
     admission = Admission(
@@ -109,6 +113,7 @@ def _assemble(
         max_bytes=LARGE_FILES_AT_ONCE * settings.max_upload_bytes,
         waiting=metrics.waiting,
     )
+    cache = ResultCache(served, cached, metrics.cache) if settings.cache_bytes else None
     return Gateway(
         settings=settings,
         metrics=metrics,
@@ -116,14 +121,23 @@ def _assemble(
         readiness=Readiness(client),
         served=served,
         recognizer=Recognizer(
-            client, admission, limits, served, metrics, log, log_text=settings.log_text
+            client,
+            admission,
+            limits,
+            served,
+            metrics,
+            log,
+            log_text=settings.log_text,
+            cache=cache,
         ),
         log=log,
     )
 
 
-def _expiring(log: RecognitionLog, settings: Settings) -> Coroutine[Any, Any, None]:
-    return keep_expiring(log, keep_s=settings.keep_log_s, keep_text_s=settings.keep_text_s)
+def _expiring(
+    log: RecognitionLog, cached: CachedResults, settings: Settings
+) -> Coroutine[Any, Any, None]:
+    return keep_expiring(log, cached, keep_s=settings.keep_log_s, keep_text_s=settings.keep_text_s)
 
 
 @asynccontextmanager

@@ -20,6 +20,8 @@ from asr_gateway.metrics import Metrics
 REQUEST_ID = "x-request-id"
 CALL_ID = "x-asr-call-id"
 """Names the call to asr-server, as asr-server's own log does."""
+CACHE_MARK = "x-asr-cache"
+"""How the cache answered: hit, joined, miss or bypass; absent without a cache."""
 GONE = 499
 """The status, in metrics and log, of a request whose caller went away."""
 _ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -108,6 +110,8 @@ class _Visit:
             headers.setdefault("cache-control", "no-store")
             if call_id := self._state.get("call_id"):
                 headers[CALL_ID] = call_id
+            if mark := self._state.get("cache_mark"):
+                headers[CACHE_MARK] = mark
         try:
             await self._send(message)
         except Exception as error:

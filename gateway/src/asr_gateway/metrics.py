@@ -9,6 +9,33 @@ from asr_client import Attempt
 _REQUEST_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
+class CacheMetrics:
+    """The metrics of the cache of results."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.answers = Counter(
+            "asr_gateway_cache_answers",
+            "Recognitions with --cache-bytes by result: hit, joined, miss or bypass",
+            ("result",),
+            registry=registry,
+        )
+        self.bytes = Gauge(
+            "asr_gateway_cache_bytes",
+            "Bytes of the cached results, as counted at the last write",
+            registry=registry,
+        )
+        self.evicted = Counter(
+            "asr_gateway_cache_evicted",
+            "Cached results removed to make room",
+            registry=registry,
+        )
+        self.failures = Counter(
+            "asr_gateway_cache_failures",
+            "Reads and writes of the cache that failed; the request is computed",
+            registry=registry,
+        )
+
+
 class Metrics:
     """All metrics of one gateway, in a registry of its own."""
 
@@ -77,6 +104,8 @@ class Metrics:
             "Entries that could not be written to the recognition log",
             registry=self.registry,
         )
+
+        self.cache = CacheMetrics(self.registry)
 
     def on_attempt(self, attempt: Attempt) -> None:
         """For the SDK: count a call."""

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from asr_client import AsrError, AsyncClient, Decoder, Timestamps, Transcript
 from asr_gateway.admission import Admission
+from asr_gateway.cache.results import Mark, ResultCache
 from asr_gateway.errors import from_asr_error
 from asr_gateway.limits import Limits
 from asr_gateway.metrics import Metrics
@@ -49,6 +50,7 @@ class Recognizer:
         metrics: of the gateway.
         log: gets an entry for each recognition.
         log_text: whether entries have the transcript.
+        cache: of results; None computes each.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Recognizer:
         log: RecognitionLog,
         *,
         log_text: bool,
+        cache: ResultCache | None = None,
     ) -> None:
         self._client = client
         self._admission = admission
@@ -69,36 +72,52 @@ class Recognizer:
         self._metrics = metrics
         self._log = log
         self._log_text = log_text
+        self._cache = cache
 
-    async def recognize(self, upload: Upload, options: Options, request: State) -> Transcript:
-        """Transcribe a recording.
+    async def recognize(
+        self, upload: Upload, options: Options, request: State, *, fresh: bool = False
+    ) -> Transcript:
+        """Transcribe a recording, or answer from the cache.
 
         Args:
             upload: the recording.
             options: for asr-server.
-            request: the state of the HTTP request: has `caller`, gets `call_id`.
+            request: the state of the HTTP request: has `caller`, gets `call_id` and `cache_mark`.
+            fresh: past the cache.
 
         Raises:
             ApiError: what the caller is answered when the call failed.
         """
         run = _Run()
         try:
-            async with self._admission.slot(upload.size):
-                run.began()
-                transcript = await self._call(upload, options)
+            transcript = await self._answer(upload, options, run, fresh=fresh)
         except AsrError as error:
             run.failed(error)
             raise from_asr_error(error, hotwords=options.hotwords is not None) from error
         else:
             run.succeeded(transcript)
         finally:
-            request.call_id = run.call_id
+            request.call_id, request.cache_mark = run.call_id, run.mark
             self._metrics.recognitions.labels(run.outcome).inc()
             written = self._log.add(self._entry(upload, options, request, run))
         self._limits.heard(request.caller, transcript.duration_s)
-        self._metrics.audio_seconds.inc(transcript.duration_s)
+        if run.mark not in ("hit", "joined"):
+            self._metrics.audio_seconds.inc(transcript.duration_s)
         self._served.saw(transcript.model)
         await written
+        return transcript
+
+    async def _answer(
+        self, upload: Upload, options: Options, run: _Run, *, fresh: bool
+    ) -> Transcript:
+        async def compute(upload: Upload) -> Transcript:
+            async with self._admission.slot(upload.size):
+                run.began()
+                return await self._call(upload, options)
+
+        if self._cache is None:
+            return await compute(upload)
+        transcript, run.mark = await self._cache.answer(upload, options, compute, fresh=fresh)
         return transcript
 
     async def _call(self, upload: Upload, options: Options) -> Transcript:
@@ -143,6 +162,7 @@ class _Run:
         self.outcome = "cancelled"
         self.call_id: str | None = None
         self.transcript: Transcript | None = None
+        self.mark: Mark | None = None
         self._asked_s = time.perf_counter()
         self._began_s: float | None = None
 
@@ -160,11 +180,11 @@ class _Run:
 
     @property
     def timing_ms(self) -> dict[str, float]:
-        """`wait` for other recordings, `call` to asr-server, and asr-server's own."""
+        """`wait` for others or the cache, `call` to asr-server, and asr-server's own."""
         now_s = time.perf_counter()
         began_s = now_s if self._began_s is None else self._began_s
         timing = {"wait": 1000 * (began_s - self._asked_s), "call": 1000 * (now_s - began_s)}
-        if self.transcript is not None:
+        if self.transcript is not None and self.mark != "hit":
             own = self.transcript.timing_ms
             timing.update(
                 server_decode=own.decode,

@@ -96,7 +96,14 @@ class Settings:
         2_592_000.0, "seconds that the recognition log keeps an entry", low=1, high=1e10
     )
     keep_text_s: float = _flag(
-        86_400.0, "seconds that --log-text keeps a transcript", low=1, high=1e10
+        86_400.0, "seconds that --log-text and --cache-bytes keep a transcript", low=1, high=1e10
+    )
+    cache_bytes: int = _flag(
+        0,
+        "bytes of results that the store keeps to answer equal requests again",
+        low=0,
+        high=2**50,
+        shown_default="0: off",
     )
     max_upload_bytes: int = _flag(268_435_456, "largest audio file, bytes", low=1, high=2**31 - 1)
     max_connections: int = _flag(1000, "HTTP connections at once", low=1, high=1_000_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -48,7 +49,7 @@ class Upload:
     @property
     def on_disk(self) -> bool:
         """Whether reading it may block."""
-        return bool(getattr(self.file, "_rolled", True))
+        return not isinstance(self.file, io.BytesIO) and bool(getattr(self.file, "_rolled", True))
 
     def read(self) -> bytes:
         """The whole file."""

@@ -91,7 +91,15 @@ async def _recognize(request: Request, gateway: Any) -> tuple[fields.Asked, Tran
             served=await models.served_info(gateway.served),
         )
         await models.check(asked.model, gateway.served, settings.aliases)
-        work = gateway.recognizer.recognize(upload, asked.options, request.state)
+        work = gateway.recognizer.recognize(
+            upload, asked.options, request.state, fresh=_is_fresh(request)
+        )
         return asked, await unless_gone(request.receive, work)
     finally:
         upload.close()
+
+
+def _is_fresh(request: Request) -> bool:
+    """Whether the caller wants nothing from the cache, and nothing kept in it."""
+    given = ",".join(request.headers.getlist("cache-control")).lower()
+    return "no-store" in (directive.strip() for directive in given.split(","))

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from asr_gateway.console import logger
 from asr_gateway.metrics import Metrics
-from asr_gateway.store.schema import recognitions
+from asr_gateway.store.schema import cached_results, recognitions
 
 Row = Mapping[str, Any]
 
@@ -100,8 +100,16 @@ class RecognitionLog:
         return found[:limit], len(found) > limit
 
     async def delete(self, filters: Mapping[str, str]) -> int:
-        """Remove entries that equal all filters, and say how many there were."""
-        return await self._in_writer(delete(recognitions).where(_all_of(filters)))
+        """Remove entries that equal all filters, and say how many there were.
+
+        Cached results of their recordings go too.
+        """
+        found = _all_of(filters)
+        recordings = select(recognitions.c.audio_sha256).where(found)
+        return await self._in_writer(
+            delete(cached_results).where(cached_results.c.audio_sha256.in_(recordings)),
+            delete(recognitions).where(found),
+        )
 
     async def expire(self, *, keep_s: float, keep_text_s: float) -> None:
         """Remove entries, and texts, that are older than so many seconds."""
@@ -137,10 +145,12 @@ class RecognitionLog:
         with self._engine.begin() as connection:
             connection.execute(insert(recognitions), rows)
 
-    async def _in_writer(self, statement: Delete | Update) -> int:
+    async def _in_writer(self, *statements: Delete | Update) -> int:
+        """Run statements in one transaction; returns the number of rows of the last one."""
+
         def run() -> int:
             with self._engine.begin() as connection:
-                return connection.execute(statement).rowcount
+                return [connection.execute(statement).rowcount for statement in statements][-1]
 
         return await asyncio.get_running_loop().run_in_executor(self._writer, run)
 

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    JSON,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
 metadata = MetaData()
 
@@ -27,4 +38,18 @@ recognitions = Table(
     Index("recognitions_created_at", "created_at"),
     Index("recognitions_key", "key"),
     Index("recognitions_audio_sha256", "audio_sha256"),
+)
+
+cached_results = Table(
+    "cached_results",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("audio_sha256", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("used_at", Float, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Index("cached_results_audio_sha256", "audio_sha256"),
+    Index("cached_results_created_at", "created_at"),
+    Index("cached_results_used_at", "used_at", "size"),
 )
