@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from asr_client import AsyncClient, TlsConfig
-from asr_gateway import __version__, auth, health, recognition_log, web
+from asr_gateway import __version__, auth, cors, health, recognition_log, web
 from asr_gateway.admission import Admission
 from asr_gateway.console import StartError
 from asr_gateway.errors import ApiError, bad_field
@@ -99,6 +99,9 @@ def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _bad_parameter)
     app.add_middleware(FrontDoor, admit=admit, metrics=metrics)
+    if settings.allowed_origins:
+        # Outermost: a preflight has no key, and a page may read the errors of the front door too.
+        cors.allow(app, settings.allowed_origins)
     return app
 
 

@@ -25,9 +25,10 @@ def admission(settings: Settings, limits: Limits) -> Callable[[str, Headers, dic
         StartError: the keys file is missing or wrong.
     """
     if not settings.keys:
+        allowed = settings.allowed_origins
 
         def admit_anybody(path: str, headers: Headers, state: dict[str, Any]) -> None:
-            addresses.check(headers)
+            addresses.check(headers, allowed)
             state["caller"] = NOBODY
 
         return admit_anybody

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from asr_gateway import __version__
+from asr_gateway import __version__, cors
 from asr_gateway.console import StartError
 
 ENV_PREFIX = "ASR_GATEWAY_"
@@ -97,6 +97,11 @@ class Settings:
     keep_text_s: float = _flag(
         86_400.0, "seconds that --log-text keeps a transcript", low=1, high=1e10
     )
+    cors: str = _flag(
+        "",
+        "origins of web pages that may call, such as https://app.example, with commas between them",
+        shown_default="the gateway's own pages alone",
+    )
     max_upload_bytes: int = _flag(268_435_456, "largest audio file, bytes", low=1, high=2**31 - 1)
     max_connections: int = _flag(1000, "HTTP connections at once", low=1, high=1_000_000)
     max_at_once: int = _flag(
@@ -118,6 +123,15 @@ class Settings:
     def servers(self) -> tuple[str, ...]:
         """The addresses of `--server`."""
         return tuple(part.strip() for part in self.server.split(",") if part.strip())
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The origins of `--cors`.
+
+        Raises:
+            StartError: one of them is no origin.
+        """
+        return cors.origins(self.cors)
 
     @property
     def store_url(self) -> str:
@@ -192,6 +206,7 @@ def _consistent(settings: Settings) -> Settings:
         raise StartError("--keys and --no-keys exclude each other")
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise StartError("--tls-cert and --tls-key belong together")
+    cors.origins(settings.cors)
     if not settings.store_url.startswith("sqlite:///"):
         raise StartError(f"--store {settings.store!r}: not sqlite:///FILE")
     return settings
