@@ -90,12 +90,12 @@ def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.openapi = openapi.openapi(app, keys=bool(settings.keys))  # type: ignore[method-assign]
     app.include_router(web.router)
     app.include_router(health.router)
     app.include_router(transcriptions.router)
     app.include_router(models.router)
     app.include_router(recognition_log.router)
-    app.openapi = openapi.openapi(app, keys=bool(settings.keys))  # type: ignore[method-assign]
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _bad_parameter)
     app.add_middleware(FrontDoor, admit=admit, metrics=metrics)

@@ -65,6 +65,11 @@ class Settings:
         "accept callers without a key on an address other than loopback",
         shown_default="off; the variable takes 1 and 0",
     )
+    cors: str = _flag(
+        "",
+        "origins of web pages that may call, such as https://app.example, with commas between them",
+        shown_default="the gateway's own pages alone",
+    )
     tls_cert: str = _flag(
         "", "PEM file with the gateway's certificate: HTTPS alone", shown_default="plain HTTP"
     )
@@ -96,11 +101,6 @@ class Settings:
     )
     keep_text_s: float = _flag(
         86_400.0, "seconds that --log-text keeps a transcript", low=1, high=1e10
-    )
-    cors: str = _flag(
-        "",
-        "origins of web pages that may call, such as https://app.example, with commas between them",
-        shown_default="the gateway's own pages alone",
     )
     max_upload_bytes: int = _flag(268_435_456, "largest audio file, bytes", low=1, high=2**31 - 1)
     max_connections: int = _flag(1000, "HTTP connections at once", low=1, high=1_000_000)
@@ -202,11 +202,11 @@ def _consistent(settings: Settings) -> Settings:
     """Refuse flags that contradict each other."""
     if not settings.servers:
         raise StartError("--server is missing: HOST:PORT of asr-server's gRPC endpoint")
+    cors.origins(settings.cors)
     if settings.keys and settings.no_keys:
         raise StartError("--keys and --no-keys exclude each other")
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise StartError("--tls-cert and --tls-key belong together")
-    cors.origins(settings.cors)
     if not settings.store_url.startswith("sqlite:///"):
         raise StartError(f"--store {settings.store!r}: not sqlite:///FILE")
     return settings
