@@ -282,6 +282,7 @@ class Jobs:
     def __init__(self) -> None:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.posted: list[str] = []
+        self.with_words = True
 
     def add(self, status: str, **more: Any) -> dict[str, Any]:
         job = {
@@ -314,12 +315,20 @@ class Jobs:
             del self.jobs[path[1:]]
             route.fulfill(status=204)
         elif path.endswith("/result"):
-            assert "format=verbose_json" in request.url
-            words = [{"word": "long", "start": 0.1, "end": 0.4, "confidence": 0.6}]
-            body = {"text": "long", "duration": 1.0, "language": "english", "words": words}
-            route.fulfill(json=body)
+            self._result(route, request.url.rpartition("format=")[2])
         else:
             self._list(route)
+
+    def _result(self, route: Any, format: str) -> None:
+        if format != "verbose_json":
+            route.fulfill(body=f"the {format} of the gateway")
+            return
+        body: dict[str, Any] = {"text": "long", "duration": 1.0, "language": "english"}
+        times = {"start": 0.1, "end": 0.4}
+        body["segments"] = [{"text": "long", "avg_logprob": -0.5, **times}]
+        if self.with_words:
+            body["words"] = [{"word": "long", "confidence": 0.6, **times}]
+        route.fulfill(json=body)
 
     def _list(self, route: Any) -> None:
         after = re.search(r"after=(\w+)", route.request.url)
@@ -387,6 +396,21 @@ def test_a_job_of_another_day_cannot_be_played(page: Any, jobs: Jobs):
     page.get_by_role("button", name="Show: job_0").click()
     page.locator(".transcript .word").click()
     page.get_by_text("This page does not have the recording").wait_for()
+
+
+@pytest.mark.parametrize("with_words", [True, False], ids=["words", "segments"])
+def test_a_jobs_formats_are_those_that_the_gateway_keeps(page: Any, jobs: Jobs, with_words: bool):
+    jobs.with_words = with_words
+    jobs.add("succeeded", audio_s=1.0)
+    page.goto("/")
+    page.get_by_role("button", name="Show: job_0").click()
+    # Without words the segments stand in for them: exp(-0.5) is 61 %.
+    page.locator(".transcript .word.c1", has_text="long").wait_for()
+    page.get_by_label("Show as").select_option("srt")
+    page.locator("pre", has_text="the srt of the gateway").wait_for()
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download job_0 as txt").click()
+    assert Path(started.value.path()).read_text() == "the text of the gateway"
 
 
 def test_older_jobs(page: Any, jobs: Jobs):

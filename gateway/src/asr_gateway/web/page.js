@@ -173,8 +173,8 @@ function formatted(result, format) {
   return (format === "vtt" ? "WEBVTT\n\n" : "") + blocks.join("");
 }
 
-function download(name, format, result) {
-  const url = URL.createObjectURL(new Blob([formatted(result, format)], { type: FORMATS[format] }));
+function download(name, format, text) {
+  const url = URL.createObjectURL(new Blob([text], { type: FORMATS[format] }));
   element("a", { href: url, download: `${name.replace(/\.[^.]+$/, "")}.${format}` }).click();
   setTimeout(() => URL.revokeObjectURL(url), 60000);
 }
@@ -248,8 +248,13 @@ function follow(audio, words, buttons) {
   });
 }
 
-/** Fill a card with a result; `file` is null where this page does not have the recording. */
-function showResult(card, name, result, file) {
+/**
+ * Fill a card with a result.
+ *
+ * `file` is null where this page does not have the recording; `inFormat` gives a promise of the
+ * transcript in one of FORMATS.
+ */
+function showResult(card, name, result, file, inFormat) {
   const audio = file ? element("audio", { controls: true, preload: "metadata", "aria-label": `Recording ${name}` }) : null;
   const note = element("p", { class: "quiet" });
   const play = (start) => {
@@ -265,15 +270,25 @@ function showResult(card, name, result, file) {
     card.audioUrl = audio.src;
   }
   const plain = element("pre", { tabindex: "0", "aria-label": "Transcript" });
-  card.show = (format) => {
+  let shown = "";
+  const text = (format) => inFormat(format).catch((error) => note.replaceChildren(error.message));
+  card.show = async (format) => {
+    shown = format;
     view.hidden = format !== "words";
     plain.hidden = format === "words";
-    plain.textContent = format === "words" ? "" : formatted(result, format);
+    plain.textContent = "";
+    if (format === "words") return;
+    const found = await text(format);
+    // Another format may have been chosen meanwhile.
+    if (found !== undefined && shown === format) plain.textContent = found;
   };
   const buttonsRow = Object.keys(FORMATS).map((format) => element("button", {
     type: "button",
     "aria-label": `Download ${name} as ${format}`,
-    onclick: () => download(name, format, result),
+    onclick: async () => {
+      const found = await text(format);
+      if (found !== undefined) download(name, format, found);
+    },
   }, `.${format}`));
   card.body.replaceChildren(
     ...(audio ? [audio] : []), note, view, plain,
@@ -382,7 +397,7 @@ async function transcribe({ file, card, form, asJob, abort }) {
       await refreshJobs();
       return;
     }
-    showResult(card, file.name, answer, file);
+    showResult(card, file.name, answer, file, async (format) => formatted(answer, format));
     announce(`${file.name} is transcribed: ${answer.words.length} words.`);
   } catch (error) {
     if (error.name === "AbortError") return;
@@ -516,9 +531,14 @@ async function cancelJob(job) {
 }
 
 async function showJob(job) {
-  const result = await callJson("GET", `/v1/jobs/${encodeURIComponent(job.id)}/result?format=verbose_json`);
+  const path = `/v1/jobs/${encodeURIComponent(job.id)}/result?format=`;
+  const result = await callJson("GET", `${path}verbose_json`);
+  // A job that was sent without timestamp_granularities[] word has segments alone.
+  result.words ??= result.segments.map(({ text, start, end, avg_logprob: log }) =>
+    ({ word: text.trim(), start, end, confidence: Math.exp(log) }));
   const card = newCard(jobName(job));
-  showResult(card, jobName(job), result, jobFiles.get(job.id) || null);
+  const inFormat = (format) => call("GET", path + ({ txt: "text", json: "verbose_json" }[format] || format));
+  showResult(card, jobName(job), result, jobFiles.get(job.id) || null, inFormat);
   byId("results").focus();
 }
 
