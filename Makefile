@@ -12,10 +12,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CONFORMANCE := build/conformance/.installed
+PROGRAMS := build/conformance/.gateway
 
 OLDEST := build/oldest/torch-2.6 build/oldest/lowest
 
-.PHONY: help setup demo serve gateway test check test-unit test-oldest load sweep faults bench-client bench docs gpu gpu-wheels
+.PHONY: help setup demo serve gateway test check test-unit test-oldest conformance load sweep faults bench-client bench docs gpu gpu-wheels
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,25 +49,33 @@ check: $(INSTALLED) ## lint, types and import rules
 	$(BIN)/lint-imports
 
 test-unit: $(INSTALLED) ## the tests that start no server
-	@$(BIN)/python -m pytest -m "not server"
+	@$(BIN)/python -m pytest -m "not server and not conformance"
 
 $(CONFORMANCE): tests/conformance/kserve.txt $(INSTALLED)
 	@echo "==> installing KServe's client, which tests/conformance runs, into build/conformance"
-	$(BIN)/python -m tests.conformance.environment
+	$(BIN)/python -m tests.conformance.environment kserve
 	touch $@
 
 # The tests on real servers run in one process, where they share servers; the others run beside them.
 # JOBS=0 runs all in one process.
 test: JOBS ?= 2
 test: check $(CONFORMANCE) ## check, then every test, those on the real server too
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup
+	@$(BIN)/python -m pytest -m "not conformance" --numprocesses $(JOBS) --dist loadgroup
+
+$(PROGRAMS): tests/conformance/environment.py tests/conformance/schemathesis.txt tests/conformance/browser.txt examples/gateway/package-lock.json $(INSTALLED)
+	@echo "==> installing Schemathesis, what drives Chromium, and OpenAI's npm package into build/conformance"
+	$(BIN)/python -m tests.conformance.environment gateway
+	touch $@
+
+conformance: $(PROGRAMS) ## programs that others wrote against the gateway; needs Debian's chromium
+	@$(BIN)/python -m pytest -m "not server" tests/conformance tests/unit/gateway/test_openai_package.py
 
 # Older packages warn of what newer ones changed: warnings are no failures there. The gateway's tests
 # run with the pins alone.
 test-oldest: $(OLDEST:=/.installed) ## every test with torch 2.6 and with the lowest declared versions; by hand
 	@for environment in $(OLDEST); do
 	    echo "==> the tests in $$environment"
-	    $$environment/bin/python -m pytest -W default \
+	    $$environment/bin/python -m pytest -W default -m "not conformance" \
 	        --ignore=tests/unit/gateway --ignore=tests/integration/test_gateway.py $(TESTS)
 	done
 

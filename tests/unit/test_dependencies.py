@@ -21,6 +21,7 @@ else:
 ROOT = Path(__file__).parents[2]
 # Distributions whose module has another name.
 MODULES = {
+    "fastapi-offline": "fastapi_offline",
     "grpcio": "grpc",
     "huggingface-hub": "huggingface_hub",
     "opentelemetry-api": "opentelemetry",

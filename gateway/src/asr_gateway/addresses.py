@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 from asr_gateway.console import StartError
@@ -24,7 +24,7 @@ def is_loopback(host: str) -> bool:
     return all(ipaddress.ip_address(entry[4][0]).is_loopback for entry in found)
 
 
-def check(headers: Mapping[str, str]) -> None:
+def check(headers: Mapping[str, str], allowed_origins: Collection[str] = ()) -> None:
     """Refuse a request that a web page of another site may have caused.
 
     A page can point a name of its own at 127.0.0.1 ("DNS rebinding"), which the header Host shows,
@@ -32,6 +32,7 @@ def check(headers: Mapping[str, str]) -> None:
 
     Args:
         headers: of the request, names in lower case.
+        allowed_origins: other sites whose pages may call.
 
     Raises:
         ApiError: 403.
@@ -40,6 +41,8 @@ def check(headers: Mapping[str, str]) -> None:
     if not _is_loopback_name(_split(host)[0]):
         raise _refused(f"The header Host is {host!r}, which is no name of this machine.")
     origin = headers.get("origin")
+    if origin in allowed_origins:
+        return
     if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
         raise _refused(f"The header Origin is {origin!r}, another site than {host!r}.")
 

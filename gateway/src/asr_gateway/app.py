@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from asr_client import AsyncClient, TlsConfig
-from asr_gateway import __version__, auth, health, recognition_log
+from asr_gateway import __version__, auth, cors, health, recognition_log, web
 from asr_gateway.admission import Admission
 from asr_gateway.cache.results import ResultCache
 from asr_gateway.console import StartError
@@ -33,6 +33,7 @@ from asr_gateway.store.cached_results import CachedResults
 from asr_gateway.store.database import open_store
 from asr_gateway.store.recognitions import RecognitionLog
 from asr_gateway.store.retention import keep_expiring
+from asr_gateway.web import openapi
 
 LARGE_FILES_AT_ONCE = 2
 """So many files of the largest size may be in memory at once, or smaller ones of that sum."""
@@ -86,9 +87,14 @@ def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
     app = FastAPI(
         title="asr-gateway",
         version=__version__,
-        description="OpenAI's transcription API in front of a speech recognition service.",
+        description=openapi.DESCRIPTION,
         lifespan=lifespan,
+        # web serves a page of its own: FastAPI's load their scripts from a public host.
+        docs_url=None,
+        redoc_url=None,
     )
+    app.openapi = openapi.openapi(app, keys=bool(settings.keys))  # type: ignore[method-assign]
+    app.include_router(web.router)
     app.include_router(health.router)
     app.include_router(transcriptions.router)
     app.include_router(models.router)
@@ -96,6 +102,9 @@ def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _bad_parameter)
     app.add_middleware(FrontDoor, admit=admit, metrics=metrics)
+    if settings.allowed_origins:
+        # Outermost: a preflight has no key, and a page may read the errors of the front door too.
+        cors.allow(app, settings.allowed_origins)
     return app
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from starlette.datastructures import Headers
 
-from asr_gateway import addresses
+from asr_gateway import addresses, web
 from asr_gateway.errors import ApiError
 from asr_gateway.keys import NOBODY, Key, Keys
 from asr_gateway.limits import Limits
 from asr_gateway.settings import Settings
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/openapi.json"}) | web.PATHS
 """Paths that need no key."""
 
 
@@ -25,9 +25,10 @@ def admission(settings: Settings, limits: Limits) -> Callable[[str, Headers, dic
         StartError: the keys file is missing or wrong.
     """
     if not settings.keys:
+        allowed = settings.allowed_origins
 
         def admit_anybody(path: str, headers: Headers, state: dict[str, Any]) -> None:
-            addresses.check(headers)
+            addresses.check(headers, allowed)
             state["caller"] = NOBODY
 
         return admit_anybody

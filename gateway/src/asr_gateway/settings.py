@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from asr_gateway import __version__
+from asr_gateway import __version__, cors
 from asr_gateway.console import StartError
 
 ENV_PREFIX = "ASR_GATEWAY_"
@@ -64,6 +64,11 @@ class Settings:
         False,
         "accept callers without a key on an address other than loopback",
         shown_default="off; the variable takes 1 and 0",
+    )
+    cors: str = _flag(
+        "",
+        "origins of web pages that may call, such as https://app.example, with commas between them",
+        shown_default="the gateway's own pages alone",
     )
     tls_cert: str = _flag(
         "", "PEM file with the gateway's certificate: HTTPS alone", shown_default="plain HTTP"
@@ -126,6 +131,15 @@ class Settings:
     def servers(self) -> tuple[str, ...]:
         """The addresses of `--server`."""
         return tuple(part.strip() for part in self.server.split(",") if part.strip())
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The origins of `--cors`.
+
+        Raises:
+            StartError: one of them is no origin.
+        """
+        return cors.origins(self.cors)
 
     @property
     def store_url(self) -> str:
@@ -196,6 +210,7 @@ def _consistent(settings: Settings) -> Settings:
     """Refuse flags that contradict each other."""
     if not settings.servers:
         raise StartError("--server is missing: HOST:PORT of asr-server's gRPC endpoint")
+    cors.origins(settings.cors)
     if settings.keys and settings.no_keys:
         raise StartError("--keys and --no-keys exclude each other")
     if bool(settings.tls_cert) != bool(settings.tls_key):

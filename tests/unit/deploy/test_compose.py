@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from asr_backend.server import settings
+from asr_gateway import settings as gateway_settings
 from tests.support.dockerfile import read_stages
 
 ROOT = Path(__file__).parents[3]
@@ -49,8 +50,9 @@ def _seconds(duration: str) -> int:
 
 
 def test_profiles_choose_one_server():
-    assert _services(None).keys() == _services("gpu").keys() == {"server", "prometheus"}
-    assert _services("cpu").keys() == {"server-cpu", "prometheus"}
+    others = {"gateway", "prometheus"}
+    assert _services(None).keys() == _services("gpu").keys() == {"server", *others}
+    assert _services("cpu").keys() == {"server-cpu", *others}
 
 
 def test_only_the_gpu_server_reserves_a_gpu():
@@ -93,6 +95,51 @@ def test_server_can_run_as_the_image_means_it(profile, name):
     assert int(service["shm_size"]) >= 2**30
     exit_timeout_s = int(service["environment"]["ASR_EXIT_TIMEOUT_S"])
     assert _seconds(service["stop_grace_period"]) > exit_timeout_s
+
+
+@pytest.mark.parametrize(("profile", "name"), [("gpu", "server"), ("cpu", "server-cpu")])
+def test_the_gateway_finds_the_server(profile, name):
+    services = _services(profile)
+    parsed = gateway_settings.parse([], services["gateway"]["environment"]).settings
+    (alias,) = services[name]["networks"]["default"]["aliases"]
+    assert parsed.servers == (f"{alias}:{DEFAULTS.grpc_port}",)
+
+
+def test_the_gateway_serves_without_keys_on_this_machine_alone():
+    gateway = _services("cpu")["gateway"]
+    settable = set(map(gateway_settings.env_name, gateway_settings.FIELDS))
+    assert gateway["environment"].keys() <= settable
+    parsed = gateway_settings.parse([], gateway["environment"]).settings
+    assert (parsed.host, parsed.no_keys) == ("0.0.0.0", True)
+    (port,) = gateway["ports"]
+    assert (port["host_ip"], port["published"], port["target"]) == ("127.0.0.1", "8080", 8080)
+    assert port["target"] == parsed.http_port
+
+
+def test_keys_are_a_matter_of_two_variables():
+    given = {"ASR_GATEWAY_NO_KEYS": "0", "ASR_GATEWAY_KEYS": "/keys.json"}
+    environment = {"ASR_GATEWAY_SERVER": "asr-server:8001", **given}
+    parsed = gateway_settings.parse([], environment).settings
+    assert (parsed.keys, parsed.no_keys) == ("/keys.json", False)
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    assert "ASR_GATEWAY_NO_KEYS: ${ASR_GATEWAY_NO_KEYS-1}" in text
+    assert re.search(r"^ +ASR_GATEWAY_KEYS:$", text, re.MULTILINE)
+
+
+def test_the_gateway_runs_as_its_image_means_it():
+    gateway = _services("cpu")["gateway"]
+    stage = next(s for s in read_stages(ROOT / "deploy" / "Dockerfile") if s.name == "gateway")
+    assert gateway["build"]["target"] == stage.name
+    (volume,) = gateway["volumes"]
+    store = stage.environment()["ASR_GATEWAY_STORE"]
+    assert store == f"sqlite:///{volume['target']}/store.sqlite3"
+    assert "ASR_GATEWAY_STORE" not in gateway["environment"]
+    assert ["CMD", *json.loads(stage.last("HEALTHCHECK").partition("CMD ")[2])] == (
+        gateway["healthcheck"]["test"]
+    )
+    exit_timeout_s = int(gateway["environment"]["ASR_GATEWAY_EXIT_TIMEOUT_S"])
+    assert _seconds(gateway["stop_grace_period"]) > exit_timeout_s
+    assert gateway["cap_drop"] == ["ALL"]
 
 
 @pytest.mark.parametrize("profile", ["gpu", "cpu"])

@@ -11,6 +11,9 @@ else:
     import tomli as tomllib
 
 from asr_backend.server import settings
+from asr_gateway import settings as gateway_settings
+from asr_gateway.cli import check_exposure
+from asr_gateway.console import StartError
 from tests.support.dockerfile import Stage, read_stages
 
 ROOT = Path(__file__).parents[3]
@@ -30,6 +33,7 @@ def test_hadolint_has_nothing_to_say():
 def test_targets_and_their_bases():
     assert list(STAGES)[-1] == "ngc", "the default target is the last stage"
     assert STAGES["ngc"].base == "nvcr.io/nvidia/tritonserver:26.07-py3"
+    assert STAGES["gateway"].base == "python:3.12-slim-bookworm"
     assert STAGES["pytorch-2.6"].base == "pytorch/pytorch:2.6.0-cuda12.4-cudnn9-runtime"
 
 
@@ -87,3 +91,36 @@ def test_every_requirement_is_pinned(image: Stage):
 def test_only_the_image_without_a_triton_installs_one():
     assert "[beam,openvino,triton]" in STAGES["pytorch-2.6"].last("RUN")
     assert "[beam]" in STAGES["ngc"].last("RUN")
+
+
+GATEWAY = STAGES["gateway"]
+
+
+def test_the_gateways_image_runs_as_an_ordinary_user_that_owns_its_store():
+    uid, gid = GATEWAY.last("USER").split(":")
+    assert int(uid) > 0
+    install = GATEWAY.last("RUN")
+    assert f"useradd --uid {uid} --gid {gid} " in install
+    environment = GATEWAY.environment()
+    folder = environment["ASR_GATEWAY_STORE"].removeprefix("sqlite:///").rpartition("/")[0]
+    assert f"install -d -m 0700 -o asr -g asr {folder}" in install
+    assert GATEWAY.last("ENTRYPOINT") == '["asr-gateway"]'
+
+
+def test_the_gateways_image_asks_who_may_call():
+    environment = {"ASR_GATEWAY_SERVER": "asr-server:8001", **GATEWAY.environment()}
+    parsed = gateway_settings.parse([], environment).settings
+    assert GATEWAY.last("EXPOSE") == str(parsed.http_port)
+    with pytest.raises(StartError, match="--no-keys"):
+        check_exposure(parsed)
+
+
+def test_the_gateways_requirements_are_pinned():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    project = tomllib.loads((ROOT / "gateway" / "pyproject.toml").read_text())["project"]
+    ours = {"asr-client"}
+    names = {re.split(r"[^\w-]", line)[0] for line in project["dependencies"]} - ours
+    assert names <= pins.keys()
+    assert "--constraint /requirements.txt" in GATEWAY.last("RUN")
+    assert "torch" not in names

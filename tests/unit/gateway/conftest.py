@@ -26,3 +26,11 @@ def gateway(server: FakeServer) -> Iterator[RunningGateway]:
     """A gateway without keys, which the tests of a module share."""
     with running(server.url) as started:
         yield started
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The default store lies in the home folder: no test opens that of the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        yield

@@ -65,6 +65,16 @@ def test_verbose_json_joins_to_the_text_and_is_json(drawn: list[tuple[str, float
     assert body["usage"] == {"type": "duration", "seconds": 100}
 
 
+def test_words_carry_their_confidence():
+    fields = [("model", "m"), ("response_format", "verbose_json")]
+    fields.append(("timestamp_granularities[]", "word"))
+    asked = check(fields, own_language="en", decoder="auto")
+    heard = transcript(word("one", 0.5, 0.7, 0.875))
+    assert formats.verbose(heard, asked)["words"] == [
+        {"word": "one", "start": 0.5, "end": 0.7, "confidence": 0.875}
+    ]
+
+
 @given(st.lists(st.text("ab \n漢", max_size=5)))
 def test_deltas_join_to_the_text(parts: list[str]):
     text = "".join(parts).strip()

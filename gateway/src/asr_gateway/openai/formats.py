@@ -44,7 +44,13 @@ def verbose(transcript: Transcript, asked: Asked) -> dict[str, Any]:
     }
     if "word" in asked.granularities:
         body["words"] = [
-            {"word": word.text, "start": word.start_s, "end": word.end_s}
+            {
+                "word": word.text,
+                "start": word.start_s,
+                "end": word.end_s,
+                # Not OpenAI's: its clients keep fields that they do not know.
+                "confidence": word.confidence,
+            }
             for word in transcript.words
         ]
     if "segment" in asked.granularities:

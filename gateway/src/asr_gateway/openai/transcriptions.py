@@ -9,58 +9,17 @@ from fastapi.responses import Response
 
 from asr_client import Transcript
 from asr_gateway import uploads
-from asr_gateway.openai import fields, formats, models
+from asr_gateway.openai import description, fields, formats, models
 from asr_gateway.recognition import unless_gone
 
 router = APIRouter(tags=["openai"])
-
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "required": ["file", "model"],
-                    "properties": {
-                        "file": {"type": "string", "format": "binary"},
-                        "model": {"type": "string", "example": "whisper-1"},
-                        "language": {"type": "string", "example": "en"},
-                        "response_format": {
-                            "type": "string",
-                            "enum": list(fields.FORMATS),
-                            "default": "json",
-                        },
-                        "temperature": {"type": "number", "enum": [0]},
-                        "timestamp_granularities[]": {
-                            "type": "array",
-                            "items": {"type": "string", "enum": list(fields.GRANULARITIES)},
-                        },
-                        "keywords[]": {"type": "array", "items": {"type": "string"}},
-                        "stream": {"type": "boolean", "default": False},
-                    },
-                }
-            }
-        },
-    },
-}
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "a field or the audio is wrong; `param` names the field"},
-    401: {"description": "no key, a wrong one, or one that has expired"},
-    404: {"description": "`model_not_found`"},
-    413: {"description": "the file is too large"},
-    429: {"description": "a limit of the key; `Retry-After` says when to try again"},
-    503: {"description": "asr-server is busy or away; `Retry-After` says when to try again"},
-    504: {"description": "asr-server did not answer in time"},
-}
 
 
 @router.post(
     "/v1/audio/transcriptions",
     summary="Transcribe a recording",
-    openapi_extra=_BODY,
-    responses=_ERRORS,
+    openapi_extra=description.BODY,
+    responses=description.RESPONSES,
     response_class=Response,
 )
 async def transcribe(request: Request) -> Response:
