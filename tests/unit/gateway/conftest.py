@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from asr_client.testing import FakeServer
+from tests.support.gateway.postgresql import PostgreSql, postgresql
 from tests.support.gateway.running import RunningGateway, running
 
 
@@ -19,3 +21,18 @@ def gateway(server: FakeServer) -> Iterator[RunningGateway]:
     """A gateway without keys, which the tests of a module share."""
     with running(server.url) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSql]:
+    with postgresql() as started:
+        yield started
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.sqlite3"
+    server: PostgreSql = request.getfixturevalue("postgresql_server")
+    return server.new_database()
