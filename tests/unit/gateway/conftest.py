@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from asr_client.testing import FakeServer
-from tests.support.gateway.postgresql import PostgreSql, postgresql
 from tests.support.gateway.running import RunningGateway, running
+from tools.postgresql import PostgreSql, postgresql
 
 
 @pytest.fixture(scope="module")

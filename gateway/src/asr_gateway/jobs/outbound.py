@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeAlias
@@ -71,15 +72,22 @@ class Outbound:
     Args:
         allow_private: whether addresses that are not public may be called.
         timeout_s: bounds a connection, and each wait for a part of the answer, in seconds.
+        tls: for https; None trusts the system's authorities.
     """
 
-    def __init__(self, *, allow_private: bool, timeout_s: float) -> None:
+    def __init__(
+        self, *, allow_private: bool, timeout_s: float, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._allow_private = allow_private
         self._timeout_s = timeout_s
         # One connection a call: the next call checks the name's addresses again.
         limits = httpx2.Limits(max_keepalive_connections=0)
         self._http = httpx2.AsyncClient(
-            trust_env=False, follow_redirects=False, timeout=timeout_s, limits=limits
+            trust_env=False,
+            follow_redirects=False,
+            timeout=timeout_s,
+            limits=limits,
+            verify=tls or ssl.create_default_context(),
         )
 
     async def check(self, url: str) -> None:

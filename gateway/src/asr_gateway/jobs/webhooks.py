@@ -25,9 +25,9 @@ from asr_gateway.keys import secret_bytes
 from asr_gateway.metrics import JobMetrics
 from asr_gateway.store.jobs import JobStore, Row
 
-TIMEOUT_S = 15.0
+TIMEOUT_S = 10.0
 """A receiver that has not answered by then has failed the attempt."""
-HOLD_S = 60.0
+HOLD_S = 20.0
 """A gateway that died during an attempt holds the webhook for so long."""
 AT_ONCE = 8
 POLL_S = 1.0

