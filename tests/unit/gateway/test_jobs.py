@@ -385,13 +385,35 @@ def test_a_store_that_fails_is_a_503_and_jobs_go_on_later(server: FakeServer, tm
         answer = alice.post()
         assert code(answer) == (503, "store_unavailable", None)
         assert "retry-after" in answer.headers
-        for path_, method in (("", "GET"), ("/x", "GET"), ("/x", "DELETE")):
+        missing = "/job_" + "0" * 28
+        for path_, method in (("", "GET"), (missing, "GET"), (missing, "DELETE")):
             assert alice.ask(path_, method).status_code == 503
         wait_until(lambda: gateway.metric("asr_gateway_jobs_store_failures_total") > 0)
         with sqlite3.connect(path) as connection:
             connection.execute("ALTER TABLE away RENAME TO jobs")
         connection.close()
         assert alice.ended(alice.create())["status"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    "id", ["x", "%00", "job_%00", "job_" + "0" * 28, "%ff", "job_" + "0" * 9999]
+)
+def test_a_job_that_is_not_there(gateway: RunningGateway, id: str):
+    for path, method in (("", "GET"), ("/result", "GET"), ("/cancel", "POST"), ("", "DELETE")):
+        assert Caller(gateway).ask(f"/{id}{path}", method).status_code == 404
+
+
+@pytest.mark.parametrize("after", ["x", "\0", "job_"])
+def test_a_page_begins_after_an_id(gateway: RunningGateway, after: str):
+    assert code(Caller(gateway).ask(after=after)) == (400, "invalid_value", "after")
+
+
+@pytest.mark.parametrize("name", ["key", "audio_sha256", "outcome", "after"])
+def test_a_text_with_a_nul_is_refused_by_the_recognition_log(gateway: RunningGateway, name: str):
+    operator = Caller(gateway, "operator").headers
+    answer = gateway.http.get("/v1/recognitions", params={name: "\0"}, headers=operator)
+    assert code(answer) == (400, "invalid_value", name)
+    assert gateway.http.get("/v1/recognitions/%00", headers=operator).status_code == 404
 
 
 def test_ended_jobs_go_after_their_time(server: FakeServer):
@@ -417,6 +439,7 @@ def test_a_stop_gives_the_jobs_to_another_gateway_at_once(
 ):
     settings = {"store": store_url, "blobs": f"{tmp_path}/blobs"}
     with running(server.url, **settings) as other:
+        assert other.http.get("/livez").status_code == 200
         # The other one takes nothing meanwhile.
         other.parts.jobs._runner._resume_s = float("inf")
         with running(server.url, **settings) as leaving:

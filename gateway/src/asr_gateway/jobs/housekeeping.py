@@ -9,26 +9,35 @@ from sqlalchemy.exc import SQLAlchemyError
 from asr_gateway.console import logger
 from asr_gateway.metrics import JobMetrics
 from asr_gateway.store.blobs import Blobs
+from asr_gateway.store.database import reason
 from asr_gateway.store.jobs import BATCH, JobStore
+from asr_gateway.store.transactions import Transactions
 
 PERIOD_S = 60.0
 ORPHAN_AGE_S = 600.0
 """A recording of no job is so old before it is deleted: it comes to disk before its job does."""
 
 
-async def keep_tidy(store: JobStore, blobs: Blobs, metrics: JobMetrics, *, keep_s: float) -> None:
+async def keep_tidy(
+    store: JobStore,
+    transactions: Transactions,
+    blobs: Blobs,
+    metrics: JobMetrics,
+    *,
+    keep_s: float,
+) -> None:
     """Look every minute, until cancelled."""
     while True:
         try:
             while await store.expire(keep_s=keep_s) == BATCH:
                 pass
             await sweep(store, blobs)
-            taken = await store.size_bytes() + await asyncio.to_thread(blobs.size_bytes)
-            metrics.store_bytes.set(taken)
+            taken = await asyncio.to_thread(blobs.size_bytes)
+            metrics.store_bytes.set(taken + await transactions.size_bytes())
             metrics.store_free_bytes.set(await asyncio.to_thread(blobs.free_bytes))
         except (SQLAlchemyError, OSError) as error:
             metrics.store_failures.inc()
-            logger.error("jobs keep more than they should: %s", error)
+            logger.error("jobs keep more than they should: %s", reason(error))
         await asyncio.sleep(min(PERIOD_S, keep_s))
 
 

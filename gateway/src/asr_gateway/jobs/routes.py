@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -15,7 +16,8 @@ from asr_gateway.jobs import request as job_request
 from asr_gateway.jobs import transcripts
 from asr_gateway.jobs.submission import submit
 from asr_gateway.openai import fields, formats
-from asr_gateway.store.jobs import UNENDED, Row
+from asr_gateway.store.database import reason
+from asr_gateway.store.job_rows import ID, UNENDED, Row
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
@@ -90,7 +92,7 @@ async def list_jobs(
     request: Request,
     status: Annotated[Status | None, Query()] = None,
     after: Annotated[
-        str | None, Query(max_length=128, description="the last id of the page before")
+        str | None, Query(pattern=ID, description="the last id of the page before")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> dict[str, Any]:
@@ -162,6 +164,8 @@ async def delete_job(request: Request, id: str) -> Response:
 
 
 async def _find(request: Request, id: str) -> Row:
+    if not re.fullmatch(ID, id):
+        raise _missing(id)
     store = request.app.state.gateway.jobs.store
     try:
         row: Row | None = await store.find({**_own(request), "id": id})
@@ -220,5 +224,5 @@ def _missing(id: str) -> ApiError:
 
 
 def _store_away(error: SQLAlchemyError) -> ApiError:
-    logger.error("the store of jobs failed: %s", error)
+    logger.error("the store of jobs failed: %s", reason(error))
     return unavailable("The store of jobs cannot be reached.", code="store_unavailable")

@@ -27,7 +27,9 @@ from asr_gateway.keys import Key
 from asr_gateway.metrics import JobMetrics
 from asr_gateway.recognition import Recognizer
 from asr_gateway.store.blobs import Blobs
-from asr_gateway.store.jobs import End, JobStore, Row
+from asr_gateway.store.database import reason
+from asr_gateway.store.job_rows import End, Row
+from asr_gateway.store.jobs import JobStore
 from asr_gateway.uploads import Upload
 
 POLL_S = 1.0
@@ -108,7 +110,7 @@ class Runner:
             await step()
         except SQLAlchemyError as error:
             self._metrics.store_failures.inc()
-            logger.error("jobs wait for the store: %s", error)
+            logger.error("jobs wait for the store: %s", reason(error))
         except Exception:
             logger.exception("a step of the jobs failed")
 
@@ -231,7 +233,7 @@ class Runner:
                 break
             except SQLAlchemyError as error:
                 self._metrics.store_failures.inc()
-                logger.error("the end of job %s is not written: %s", row["id"], error)
+                logger.error("the end of job %s is not written: %s", row["id"], reason(error))
                 if not left:
                     return
                 await asyncio.sleep(POLL_S)

@@ -19,10 +19,11 @@ from asr_gateway.keys import NOBODY, Key, Keys
 from asr_gateway.metrics import JobMetrics
 from asr_gateway.recognition import Recognizer
 from asr_gateway.settings import Settings
-from asr_gateway.store import jobs as job_store
 from asr_gateway.store.blobs import Blobs
 from asr_gateway.store.database import SQLITE, sqlite_file
-from asr_gateway.store.jobs import JobStore, Row
+from asr_gateway.store.job_rows import Row
+from asr_gateway.store.jobs import JobStore
+from asr_gateway.store.transactions import Transactions
 
 
 class Jobs:
@@ -48,7 +49,8 @@ class Jobs:
         self._metrics = metrics
         self._keys = keys
         self.blobs = blobs
-        self.store = JobStore(settings.store_url, owner=_owner(), lease_s=job_store.LEASE_S)
+        self._transactions = Transactions(settings.store_url)
+        self.store = JobStore(self._transactions, owner=_owner())
         self.outbound = Outbound(allow_private=settings.allow_private_urls, timeout_s=TIMEOUT_S)
         self._webhooks = Webhooks(self.store, self.outbound, self._secret_of, metrics)
         self._runner = Runner(
@@ -72,7 +74,13 @@ class Jobs:
         others = (
             asyncio.ensure_future(self._webhooks.run()),
             asyncio.ensure_future(
-                keep_tidy(self.store, self.blobs, self._metrics, keep_s=self._settings.keep_jobs_s)
+                keep_tidy(
+                    self.store,
+                    self._transactions,
+                    self.blobs,
+                    self._metrics,
+                    keep_s=self._settings.keep_jobs_s,
+                )
             ),
         )
         try:
@@ -84,7 +92,7 @@ class Jobs:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
             await self.outbound.close()
-            self.store.close()
+            self._transactions.close()
 
     def drain(self) -> None:
         """Take no more jobs, and give all leases back; may be called from any thread."""

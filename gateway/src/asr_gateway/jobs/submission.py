@@ -20,7 +20,7 @@ from asr_gateway.jobs.outbound import BadUrl, PrivateAddress, Unreachable
 from asr_gateway.keys import Key
 from asr_gateway.openai import models
 from asr_gateway.openai.fields import Asked
-from asr_gateway.store.jobs import NewJob, Row, new_id
+from asr_gateway.store.job_rows import NewJob, Row, new_id
 from asr_gateway.uploads import Upload
 
 IDEMPOTENCY_KEY = "idempotency-key"

@@ -23,7 +23,9 @@ from asr_gateway.console import logger
 from asr_gateway.jobs.outbound import BadUrl, Outbound, PrivateAddress, Unreachable
 from asr_gateway.keys import secret_bytes
 from asr_gateway.metrics import JobMetrics
-from asr_gateway.store.jobs import JobStore, Row
+from asr_gateway.store.database import reason
+from asr_gateway.store.job_rows import Row
+from asr_gateway.store.jobs import JobStore
 
 TIMEOUT_S = 10.0
 """A receiver that has not answered by then has failed the attempt."""
@@ -128,7 +130,7 @@ class Webhooks:
                 await asyncio.gather(*map(self._attempt, claimed))
             except SQLAlchemyError as error:
                 self._metrics.store_failures.inc()
-                logger.error("webhooks wait for the store: %s", error)
+                logger.error("webhooks wait for the store: %s", reason(error))
                 claimed = []
             except Exception:
                 logger.exception("webhooks failed")

@@ -69,7 +69,9 @@ def engine(url: str, *, durable: bool = False) -> Engine:
         path.touch(mode=0o600)
     except OSError as error:
         raise StartError(f"--store {url}: {error}") from None
-    made = create_engine(f"{SQLITE}{path}", connect_args={"timeout": BUSY_TIMEOUT_S})
+    made = create_engine(
+        f"{SQLITE}{path}", connect_args={"timeout": BUSY_TIMEOUT_S}, hide_parameters=True
+    )
     event.listen(made, "connect", _prepare_durable if durable else _prepare)
     event.listen(made, "begin", _begin)
     return made
@@ -90,10 +92,18 @@ def without_password(url: str) -> str:
         return POSTGRESQL + "***"
 
 
+def reason(error: Exception) -> str:
+    """Why the store failed, in one line without what was to be written."""
+    return str(error).partition("\n")[0]
+
+
 def _postgresql(url: str) -> Engine:
     try:
         return create_engine(
-            url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}
+            url,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+            hide_parameters=True,
         )
     except (ArgumentError, ValueError):
         raise StartError(f"--store {without_password(url)}: not a URL") from None
@@ -125,7 +135,7 @@ def migrate(made: Engine, direction: Callable[[Config, str], None], revision: st
             config.attributes["connection"] = connection
             direction(config, revision)
     except (CommandError, SQLAlchemyError) as error:
-        raise StartError(f"--store {made.url}: {str(error).splitlines()[0]}") from None
+        raise StartError(f"--store {made.url}: {reason(error)}") from None
 
 
 def _prepare(connection: Any, _: object) -> None:

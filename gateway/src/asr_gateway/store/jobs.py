@@ -2,80 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Engine,
-    Float,
     and_,
-    cast,
-    delete,
     func,
     insert,
-    literal,
     or_,
     select,
-    text,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
-from asr_gateway.store import database
+from asr_gateway.store.job_rows import UNENDED, End, NewJob, Row, held, remove, rows, with_position
 from asr_gateway.store.schema import job_results, jobs
+from asr_gateway.store.transactions import Transactions
 
-Row = Mapping[str, Any]
-_T = TypeVar("_T")
-
-STATUSES = ("queued", "running", "succeeded", "failed", "cancelled")
-UNENDED = ("queued", "running")
 LEASE_S = 30.0
 """A job of a gateway that has not renewed its lease for so long goes to another one."""
-THREADS = 4
 BATCH = 500
 """How many jobs one statement names, since databases bound that."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewJob:
-    """A job as it is accepted; the fields are columns."""
-
-    id: str
-    key: str
-    """The name of the caller's key."""
-    audio_bytes: int
-    audio_sha256: str
-    request: Mapping[str, Any]
-    """What `asr_gateway.jobs.request` makes of the fields."""
-    request_id: str
-    body_sha256: str
-    """Tells whether a second body with the same idempotency key is the same one."""
-    idempotency_key: str | None
-    webhook_url: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class End:
-    """How a job ended."""
-
-    status: str
-    """"succeeded" or "failed"."""
-    audio_s: float | None = None
-    transcript: Mapping[str, Any] | None = None
-    error_code: str | None = None
-    error_message: str | None = None
-
-
-def new_id() -> str:
-    """An id; ids sort by time."""
-    return f"job_{int(time.time() * 1000):012x}{secrets.token_hex(8)}"
 
 
 class JobStore:
@@ -86,17 +35,15 @@ class JobStore:
     clocks of several machines differ.
 
     Args:
-        url: `--store`; its schema is this version's.
+        transactions: with the store, whose schema is this version's.
         owner: names this gateway in its leases.
         lease_s: how long a lease lasts, in seconds.
     """
 
-    def __init__(self, url: str, *, owner: str, lease_s: float = LEASE_S) -> None:
-        self._engine: Engine = database.engine(url, durable=True)
-        # Each write takes SQLite's lock at once, so no transaction fails halfway.
-        self._writing = self._engine.execution_options(immediate=True)
-        self._file = database.sqlite_file(url) if url.startswith(database.SQLITE) else None
-        self._threads = ThreadPoolExecutor(THREADS, "jobs")
+    def __init__(self, transactions: Transactions, *, owner: str, lease_s: float = LEASE_S) -> None:
+        self._read = transactions.read
+        self._write = transactions.write
+        self._now = transactions.now
         self.owner = owner
         self.lease_s = lease_s
 
@@ -135,8 +82,8 @@ class JobStore:
         condition = and_(True, *(jobs.c[name] == value for name, value in filters.items()))
         if after is not None:
             condition = and_(condition, jobs.c.id < after)
-        query = _with_position().where(condition).order_by(jobs.c.id.desc()).limit(limit + 1)
-        found = await self._read(lambda connection: _rows(connection, query))
+        query = with_position().where(condition).order_by(jobs.c.id.desc()).limit(limit + 1)
+        found = await self._read(lambda connection: rows(connection, query))
         return found[:limit], len(found) > limit
 
     async def transcript(self, id: str) -> Mapping[str, Any] | None:
@@ -172,18 +119,18 @@ class JobStore:
             )
             .returning(jobs)
         )
-        claimed = await self._write(lambda connection: _rows(connection, statement))
+        claimed = await self._write(lambda connection: rows(connection, statement))
         return sorted(claimed, key=lambda row: str(row["id"]))
 
-    async def renew(self, held: Iterable[Row]) -> set[str]:
+    async def renew(self, claimed: Iterable[Row]) -> set[str]:
         """Renew the leases of claimed jobs; the ids of those that are still this gateway's."""
 
         def write(connection: Connection) -> set[str]:
             lease = {"lease_until": self._now() + self.lease_s}
             return {
                 row["id"]
-                for row in held
-                if connection.execute(update(jobs).where(_held(row)).values(lease)).rowcount
+                for row in claimed
+                if connection.execute(update(jobs).where(held(row)).values(lease)).rowcount
             }
 
         return await self._write(write)
@@ -194,7 +141,7 @@ class JobStore:
         def write(connection: Connection) -> bool:
             values = {name: value for name, value in vars(end).items() if name != "transcript"}
             changed = connection.execute(
-                update(jobs).where(_held(row)).values(**values, **self._ended())
+                update(jobs).where(held(row)).values(**values, **self._ended())
             )
             if changed.rowcount and end.transcript is not None:
                 connection.execute(
@@ -213,7 +160,7 @@ class JobStore:
             pause_s: nobody claims it for so long, in seconds.
         """
         values = {"faults": row["faults"] + faults, "not_before": self._now() + pause_s}
-        return bool(await self._put_back(_held(row), **values))
+        return bool(await self._put_back(held(row), **values))
 
     async def give_back(self) -> int:
         """Return all jobs of this gateway to the queue, and say how many there were."""
@@ -235,7 +182,7 @@ class JobStore:
         """Remove a job and its result, whatever its status; False if it is not there."""
         condition = and_(*(jobs.c[name] == value for name, value in filters.items()))
         found = select(jobs.c.id).where(condition).with_for_update()
-        return bool(await self._write(lambda connection: _remove(connection, found)))
+        return bool(await self._write(lambda connection: remove(connection, found)))
 
     async def expire(self, *, keep_s: float) -> int:
         """Remove jobs that ended so many seconds ago, up to `BATCH`, and say how many there were.
@@ -247,7 +194,7 @@ class JobStore:
             or_(jobs.c.webhook_status.is_(None), jobs.c.webhook_status != "pending"),
         )
         found = select(jobs.c.id).where(old).limit(BATCH).with_for_update(skip_locked=True)
-        return await self._write(lambda connection: _remove(connection, found))
+        return await self._write(lambda connection: remove(connection, found))
 
     async def queued(self) -> int:
         """How many jobs wait."""
@@ -263,14 +210,6 @@ class JobStore:
             return {id: status not in UNENDED for id, status in found}
 
         return await self._read(read)
-
-    async def size_bytes(self) -> int:
-        """What the database takes on its disk."""
-        if self._file is not None:
-            files = [self._file, *(self._file.with_name(self._file.name + end) for end in _WAL)]
-            return sum(file.stat().st_size for file in files if file.exists())
-        query = text("SELECT pg_database_size(current_database())")
-        return await self._read(lambda connection: int(connection.execute(query).scalar_one()))
 
     async def claim_webhooks(self, limit: int, *, hold_s: float) -> list[Row]:
         """Take up to `limit` webhooks that are due; another gateway may take them after `hold_s`.
@@ -292,7 +231,7 @@ class JobStore:
             .values(webhook_at=now + hold_s, webhook_attempts=jobs.c.webhook_attempts + 1)
             .returning(jobs)
         )
-        return await self._write(lambda connection: _rows(connection, statement))
+        return await self._write(lambda connection: rows(connection, statement))
 
     async def note_webhook(self, row: Row, status: str, *, again_in_s: float = 0.0) -> bool:
         """Write how an attempt of a webhook ended.
@@ -312,17 +251,6 @@ class JobStore:
             .values(webhook_status=status, webhook_at=self._now() + again_in_s)
         )
         return bool(await self._write(lambda connection: connection.execute(statement).rowcount))
-
-    def close(self) -> None:
-        """End the threads and the connections."""
-        self._threads.shutdown()
-        self._engine.dispose()
-
-    def _now(self) -> ColumnElement[float]:
-        """Seconds since 1970 by the database's clock; SQLite's is this machine's."""
-        if self._file is not None:
-            return literal(time.time(), Float)
-        return cast(func.extract("epoch", func.clock_timestamp()), Float)
 
     def _ended(self) -> dict[str, Any]:
         """What every end sets; a webhook is due from then on."""
@@ -350,50 +278,5 @@ class JobStore:
         return await self._write(lambda connection: connection.execute(statement).rowcount)
 
     def _one(self, connection: Connection, condition: ColumnElement[bool]) -> Row:
-        [row] = _rows(connection, _with_position().where(condition))
+        [row] = rows(connection, with_position().where(condition))
         return row
-
-    async def _read(self, work: Callable[[Connection], _T]) -> _T:
-        return await self._run(self._engine, work)
-
-    async def _write(self, work: Callable[[Connection], _T]) -> _T:
-        return await self._run(self._writing, work)
-
-    async def _run(self, engine: Engine, work: Callable[[Connection], _T]) -> _T:
-        def transaction() -> _T:
-            with engine.begin() as connection:
-                return work(connection)
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, transaction)
-
-
-_WAL = ("-wal", "-shm")
-
-
-def _held(row: Row) -> ColumnElement[bool]:
-    """Whether a job is still with the gateway that claimed it as this row."""
-    return and_(jobs.c.id == row["id"], jobs.c.status == "running", jobs.c.fence == row["fence"])
-
-
-def _with_position() -> Any:
-    """All columns, and the place in the queue, from 1, of jobs that wait."""
-    ahead = jobs.alias("ahead")
-    position = (
-        select(func.count())
-        .where(jobs.c.status == "queued", ahead.c.status == "queued", ahead.c.id <= jobs.c.id)
-        .correlate(jobs)
-        .scalar_subquery()
-    )
-    return select(jobs, position.label("position"))
-
-
-def _rows(connection: Connection, statement: Any) -> list[Row]:
-    return [dict(row) for row in connection.execute(statement).mappings()]
-
-
-def _remove(connection: Connection, query: Any) -> int:
-    ids = list(connection.execute(query).scalars())
-    if ids:
-        connection.execute(delete(job_results).where(job_results.c.job_id.in_(ids)))
-        connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
-    return len(ids)
