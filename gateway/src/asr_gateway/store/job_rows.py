@@ -51,7 +51,7 @@ class End:
 
 def new_id() -> str:
     """An id; ids sort by time."""
-    return f"job_{int(time.time() * 1000):012x}{secrets.token_hex(8)}"
+    return f"job_{time.time_ns() // 1000:014x}{secrets.token_hex(7)}"
 
 
 def held(row: Row) -> ColumnElement[bool]:
