@@ -33,7 +33,7 @@ class PostgreSql:
         """The URL, for SQLAlchemy, of an empty database of its own."""
         name = f"test_{os.getpid()}_{next(self._numbers)}"
         with self.connect() as connection:
-            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+            connection.execute(f"CREATE DATABASE {name}")
         return f"postgresql+psycopg://postgres@/{name}?host={self._folder}"
 
     def connect(self) -> psycopg.Connection[Any]:

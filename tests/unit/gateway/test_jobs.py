@@ -171,6 +171,14 @@ def test_the_options_reach_the_server(gateway: RunningGateway, server: FakeServe
     assert (result["words"][0]["word"], "segments" in result) == ("x", False)
 
 
+def test_a_keyword_that_is_odd_is_kept_as_it_is(gateway: RunningGateway, server: FakeServer):
+    alice, audio = Caller(gateway), sound("x", server)
+    odd = "a\0\N{GRINNING FACE}"
+    assert alice.ended(alice.create(audio, **{"keywords[]": [odd]}))["status"] == "succeeded"
+    [call] = [request for request in uploads(server) if request.audio == audio]
+    assert json.loads(call.options)["hotwords"] == [odd]
+
+
 def test_there_is_no_result_before_the_end(gateway: RunningGateway, hung: FakeServer):
     alice = Caller(gateway)
     id = alice.create()

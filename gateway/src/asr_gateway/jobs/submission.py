@@ -53,7 +53,8 @@ async def submit(request: Request, gateway: Any) -> tuple[Row, bool]:
     caller: Key = request.state.caller
     idempotency_key = _idempotency_key(request)
     declared = request.headers.get("content-length", "")
-    await gateway.jobs.check_room(int(declared) if declared.isdigit() else 0)
+    size = int(declared) if declared.isdigit() else 0
+    await gateway.jobs.check_room(min(size, gateway.settings.max_upload_bytes))
     with gateway.limits.recognition(caller):
         upload, fields = await uploads.receive_form(
             request,
