@@ -9,7 +9,7 @@ from tools import gateway_kills
 KILLS = 10
 
 # Without a tritonserver, but for minutes, as the tests beside it.
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("store", ["sqlite", "postgresql"])

@@ -17,12 +17,15 @@ from asr_client.testing import FakeServer, Fault
 from tests.support.client.waiting import wait_until
 from tests.support.gateway.running import RunningGateway, running, uploads
 
-NAMES = ("alice", "bob", "operator", "single")
+NAMES = ("alice", "bob", "operator", "short")
 
 
 def keys_file(folder: Path) -> str:
     path = folder / "keys.json"
-    more: dict[str, dict[str, Any]] = {"operator": {"admin": True}, "single": {"at_once": 1}}
+    more: dict[str, dict[str, Any]] = {
+        "operator": {"admin": True},
+        "short": {"audio_s_per_minute": 0.5},
+    }
     entries = [
         {"name": n, "sha256": hashlib.sha256(n.encode()).hexdigest(), **more.get(n, {})}
         for n in NAMES
@@ -363,7 +366,15 @@ def test_a_job_needs_a_recording(gateway: RunningGateway):
     assert code(answer) == (400, "missing_required_parameter", "file")
 
 
-def test_a_job_is_in_the_recognition_log_and_in_the_budget(gateway: RunningGateway):
+def test_a_job_counts_against_its_keys_budget(gateway: RunningGateway):
+    short = Caller(gateway, "short")
+    assert short.ended(short.create())["audio_s"] == 1.0
+    answer = short.post()
+    assert (answer.status_code, answer.json()["error"]["type"]) == (429, "audio")
+    assert len(short.ask().json()["data"]) == 1
+
+
+def test_a_job_is_in_the_recognition_log(gateway: RunningGateway):
     alice = Caller(gateway)
     audio = b"OggS" + uuid.uuid4().bytes
     alice.ended(alice.create(audio))
@@ -461,6 +472,26 @@ def test_a_stop_gives_the_jobs_to_another_gateway_at_once(
         other.parts.jobs._runner._resume_s = 0.0
         assert Caller(other).ended(id)["status"] == "succeeded"
         assert Caller(other).ask(status="queued").json()["data"] == []
+
+
+def test_a_cancellation_at_another_gateway_stops_the_work(
+    server: FakeServer, store_url: str, tmp_path: Path
+):
+    settings = {"store": store_url, "blobs": f"{tmp_path}/blobs"}
+    with running(server.url, **settings) as worker, running(server.url, **settings) as other:
+        assert other.http.get("/livez").status_code == 200
+        other.parts.jobs._runner._resume_s = float("inf")
+        audio = sound("x", server)
+        server.hung = True
+        id = Caller(worker).create(audio)
+        wait_until(lambda: audio in [request.audio for request in uploads(server)])
+        [call] = [request for request in uploads(server) if request.audio == audio]
+        assert Caller(other).ask(f"/{id}/cancel", "POST").json()["status"] == "cancelled"
+        assert Caller(worker).job(id)["status"] == "cancelled"
+        wait_until(call.ended_early.is_set)
+        server.hung = False
+        wait_until(lambda: worker.metric("asr_gateway_jobs_leases_lost_total") == 1)
+        assert blobs(worker) == []
 
 
 def test_metrics_of_the_store(gateway: RunningGateway):
