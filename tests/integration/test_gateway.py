@@ -131,3 +131,13 @@ def test_an_example_runs(gateway: RunningGateway, direct: Client, example: str):
     text = direct.transcribe(RECORDING, decoder="beam").text
     assert done.stdout.startswith(f"{text}\n")
     assert done.stdout.count(text) >= 2
+
+
+@pytest.mark.parametrize("example", ["jobs.sh", "jobs.py"])
+def test_an_example_of_a_job_runs(gateway: RunningGateway, direct: Client, example: str):
+    program = [sys.executable, EXAMPLES / example, RECORDING, "--url", gateway.url]
+    if example == "jobs.sh":
+        program = ["bash", EXAMPLES / example, RECORDING, gateway.url]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith(f"{direct.transcribe(RECORDING).text}\n")

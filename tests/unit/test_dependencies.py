@@ -30,9 +30,9 @@ MODULES = {
     "typing-extensions": "typing_extensions",
     "ufal-kenlm": "kenlm",
 }
-# Asked for and not imported: tritonserver's files, what draws the progress of a download, and what
-# starlette parses uploads with.
-NOT_IMPORTED = {"nvidia-pytriton", "python-multipart", "tqdm"}
+# Asked for and not imported: tritonserver's files, what draws the progress of a download, what
+# starlette parses uploads with, and what SQLAlchemy calls PostgreSQL with.
+NOT_IMPORTED = {"nvidia-pytriton", "psycopg", "python-multipart", "tqdm"}
 # What tritonserver gives its Python backend.
 OF_TRITON = {"triton_python_backend_utils"}
 

@@ -23,12 +23,16 @@ from asr_gateway.console import StartError
 from asr_gateway.errors import ApiError, bad_field
 from asr_gateway.front_door import FrontDoor
 from asr_gateway.health import Readiness
+from asr_gateway.jobs import routes as job_routes
+from asr_gateway.jobs.service import Jobs
+from asr_gateway.keys import Keys
 from asr_gateway.limits import Limits
 from asr_gateway.metrics import Metrics
 from asr_gateway.openai import models, transcriptions
 from asr_gateway.recognition import Recognizer
 from asr_gateway.served_model import ServedModel
 from asr_gateway.settings import Settings
+from asr_gateway.store.blobs import Blobs
 from asr_gateway.store.cached_results import CachedResults
 from asr_gateway.store.database import open_store
 from asr_gateway.store.recognitions import RecognitionLog
@@ -50,6 +54,7 @@ class Gateway:
     served: ServedModel
     recognizer: Recognizer
     log: RecognitionLog
+    jobs: Jobs
 
 
 def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
@@ -60,28 +65,38 @@ def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
     """
     access = _server_access(settings)
     limits = Limits(metrics)
-    admit = auth.admission(settings, limits)
+    keys = auth.load_keys(settings)
+    admit = auth.admission(keys, limits, settings.allowed_origins)
     store = open_store(settings.store_url)
+    blobs = Blobs(settings.blobs_folder)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(
-                AsyncClient(
-                    settings.servers,
-                    timeout_s=settings.timeout_s,
-                    max_audio_bytes=settings.max_upload_bytes,
-                    on_attempt=metrics.on_attempt,
-                    **access,
+            # Two clients: the retries of jobs must not use up the retry budget of requests.
+            client, job_client = [
+                await stack.enter_async_context(
+                    AsyncClient(
+                        settings.servers,
+                        timeout_s=timeout_s,
+                        max_audio_bytes=settings.max_upload_bytes,
+                        on_attempt=metrics.on_attempt,
+                        **access,
+                    )
                 )
-            )
+                for timeout_s in (settings.timeout_s, settings.job_timeout_s)
+            ]
             log = RecognitionLog(store, metrics)
             stack.callback(store.dispose)
             stack.push_async_callback(log.close)
             cached = CachedResults(store, max_bytes=settings.cache_bytes, metrics=metrics.cache)
             await stack.enter_async_context(_running(_expiring(log, cached, settings)))
-            app.state.gateway = _assemble(settings, metrics, client, limits, log, cached)
-            await stack.enter_async_context(_running(app.state.gateway.served.learn()))
+            gateway = _assemble(
+                settings, metrics, client, job_client, limits, log, cached, keys, blobs
+            )
+            app.state.gateway = gateway
+            await stack.enter_async_context(_running(gateway.served.learn()))
+            await stack.enter_async_context(gateway.jobs.running())
             yield
 
     app = FastAPI(
@@ -99,6 +114,7 @@ def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
     app.include_router(transcriptions.router)
     app.include_router(models.router)
     app.include_router(recognition_log.router)
+    app.include_router(job_routes.router)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _bad_parameter)
     app.add_middleware(FrontDoor, admit=admit, metrics=metrics)
@@ -112,34 +128,44 @@ def _assemble(
     settings: Settings,
     metrics: Metrics,
     client: AsyncClient,
+    job_client: AsyncClient,
     limits: Limits,
     log: RecognitionLog,
     cached: CachedResults,
+    keys: Keys | None,
+    blobs: Blobs,
 ) -> Gateway:
     served = ServedModel(client, own_language=settings.language)
-    admission = Admission(
-        max_calls=settings.max_at_once,
-        max_bytes=LARGE_FILES_AT_ONCE * settings.max_upload_bytes,
-        waiting=metrics.waiting,
-    )
     cache = ResultCache(served, cached, metrics.cache) if settings.cache_bytes else None
+
+    def recognizer(client: AsyncClient, max_calls: int) -> Recognizer:
+        admission = Admission(
+            max_calls=max_calls,
+            max_bytes=LARGE_FILES_AT_ONCE * settings.max_upload_bytes,
+            waiting=metrics.waiting,
+        )
+        return Recognizer(
+            *(client, admission, limits, served, metrics, log),
+            log_text=settings.log_text,
+            cache=cache,
+        )
+
     return Gateway(
         settings=settings,
         metrics=metrics,
         limits=limits,
         readiness=Readiness(client),
         served=served,
-        recognizer=Recognizer(
-            client,
-            admission,
-            limits,
-            served,
-            metrics,
-            log,
-            log_text=settings.log_text,
-            cache=cache,
-        ),
+        recognizer=recognizer(client, settings.max_at_once),
         log=log,
+        jobs=Jobs(
+            settings,
+            metrics.jobs,
+            recognizer(job_client, settings.max_jobs_at_once),
+            cached,
+            keys,
+            blobs,
+        ),
     )
 
 

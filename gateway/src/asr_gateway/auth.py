@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,32 @@ OPEN_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/openapi.json"}) | web
 """Paths that need no key."""
 
 
-def admission(settings: Settings, limits: Limits) -> Callable[[str, Headers, dict[str, Any]], None]:
-    """What `FrontDoor` asks about each request; puts a `Key` into the state as `caller`.
+def load_keys(settings: Settings) -> Keys | None:
+    """The keys of `--keys`; None without it.
 
     Raises:
         StartError: the keys file is missing or wrong.
     """
-    if not settings.keys:
-        allowed = settings.allowed_origins
+    return Keys(Path(settings.keys)) if settings.keys else None
+
+
+def admission(
+    keys: Keys | None, limits: Limits, allowed: Collection[str] = ()
+) -> Callable[[str, Headers, dict[str, Any]], None]:
+    """What `FrontDoor` asks about each request; puts a `Key` into the state as `caller`.
+
+    Args:
+        keys: None lets every local caller in.
+        limits: counts the requests.
+        allowed: origins of other sites whose pages may call without a key.
+    """
+    if keys is None:
 
         def admit_anybody(path: str, headers: Headers, state: dict[str, Any]) -> None:
             addresses.check(headers, allowed)
             state["caller"] = NOBODY
 
         return admit_anybody
-    keys = Keys(Path(settings.keys))
 
     def admit_by_key(path: str, headers: Headers, state: dict[str, Any]) -> None:
         if path in OPEN_PATHS:

@@ -20,6 +20,7 @@ from asr_gateway.connections import bounded_protocol
 from asr_gateway.console import StartError, log_to_stderr, logger
 from asr_gateway.metrics import Metrics
 from asr_gateway.settings import Settings, parse
+from asr_gateway.store.database import without_password
 
 _BACKLOG = 2048
 
@@ -30,13 +31,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         command_line = parse(sys.argv[1:] if argv is None else argv, os.environ)
         check_exposure(command_line.settings)
         if command_line.print_config:
-            return _print(json.dumps(dataclasses.asdict(command_line.settings), indent=2))
+            return _print(json.dumps(_printable(command_line.settings), indent=2))
         return serve(command_line.settings)
     except StartError as error:
         print(f"asr-gateway: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _printable(settings: Settings) -> dict[str, object]:
+    return {**dataclasses.asdict(settings), "store": without_password(settings.store)}
 
 
 def check_exposure(settings: Settings) -> None:
@@ -114,6 +119,7 @@ class Server(uvicorn.Server):
         gateway = getattr(self.config.app.state, "gateway", None)  # type: ignore[union-attr]
         if gateway is not None:
             gateway.readiness.draining = True
+            gateway.jobs.drain()
 
 
 def _print(text: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import os
 import re
@@ -19,6 +21,7 @@ CHECK_S = 1.0
 """The file is looked at so often, at a request."""
 _OTHERS = 0o037
 """All but the owner's bits and the group's reading, as for asr-server's token file."""
+SECRET_PREFIX = "whsec_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
@@ -38,6 +41,8 @@ class Key(BaseModel):
     expires_at: Annotated[datetime, Field(strict=False)] | None = None
     admin: bool = False
     """Sees and deletes what other keys did."""
+    webhook_secret: Annotated[str | None, Field(repr=False)] = None
+    """Signs the webhooks of the key's jobs: "whsec_" and base64 of 24 to 64 bytes."""
 
     @field_validator("name")
     @classmethod
@@ -53,6 +58,18 @@ class Key(BaseModel):
             raise ValueError("not the 64 hexadecimal digits of a SHA-256")
         return digest.lower()
 
+    @field_validator("webhook_secret")
+    @classmethod
+    def _check_secret(cls, secret: str | None) -> str | None:
+        if secret is not None:
+            try:
+                size = len(secret_bytes(secret))
+            except ValueError:
+                size = 0
+            if not 24 <= size <= 64:
+                raise ValueError("not whsec_ and base64 of 24 to 64 bytes")
+        return secret
+
     @field_validator("expires_at")
     @classmethod
     def _check_zone(cls, moment: datetime | None) -> datetime | None:
@@ -63,6 +80,20 @@ class Key(BaseModel):
     def expired(self, now: datetime) -> bool:
         """Whether the key is valid no more."""
         return self.expires_at is not None and now >= self.expires_at
+
+
+def secret_bytes(secret: str) -> bytes:
+    """What a `webhook_secret` stands for.
+
+    Raises:
+        ValueError: it is no such secret.
+    """
+    if not secret.startswith(SECRET_PREFIX):
+        raise ValueError(f"a webhook secret begins with {SECRET_PREFIX}")
+    try:
+        return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except binascii.Error:
+        raise ValueError("a webhook secret is base64") from None
 
 
 NOBODY = Key(name="anonymous", sha256="0" * 64, admin=True)
@@ -98,6 +129,12 @@ class Keys:
         if found is None or found.expired(datetime.now(timezone.utc)):
             return None
         return found
+
+    def named(self, name: str) -> Key | None:
+        """The key of that name as the file has it now, expired or not; None if it is gone."""
+        if time.monotonic() - self._checked_s >= CHECK_S:
+            self.reload()
+        return next((key for key in self._by_digest.values() if key.name == name), None)
 
     def reload(self) -> None:
         """Read the file again if it changed; one that is wrong changes nothing, but is logged."""

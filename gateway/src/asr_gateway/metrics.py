@@ -36,6 +36,60 @@ class CacheMetrics:
         )
 
 
+class JobMetrics:
+    """The metrics of jobs, their webhooks and their store."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.queued = Gauge(
+            "asr_gateway_jobs_queued", "Jobs of the store that wait", registry=registry
+        )
+        self.running = Gauge(
+            "asr_gateway_jobs_running", "Jobs of this gateway at asr-server", registry=registry
+        )
+        self.ended = Counter(
+            "asr_gateway_jobs_ended",
+            "Jobs that this gateway ended, by status",
+            ("status",),
+            registry=registry,
+        )
+        self.returned = Counter(
+            "asr_gateway_jobs_returned",
+            "Jobs put back into the queue: asr-server away or at fault, or the gateway stops",
+            registry=registry,
+        )
+        self.leases_lost = Counter(
+            "asr_gateway_jobs_leases_lost",
+            "Running jobs that were cancelled, deleted or taken over elsewhere",
+            registry=registry,
+        )
+        self.webhook_attempts = Counter(
+            "asr_gateway_jobs_webhook_attempts",
+            "Calls of webhooks by outcome: delivered, failed, refused",
+            ("outcome",),
+            registry=registry,
+        )
+        self.webhooks_dead = Counter(
+            "asr_gateway_jobs_webhooks_dead",
+            "Webhooks that were given up",
+            registry=registry,
+        )
+        self.store_bytes = Gauge(
+            "asr_gateway_jobs_store_bytes",
+            "Size of the database and of the recordings of jobs",
+            registry=registry,
+        )
+        self.store_free_bytes = Gauge(
+            "asr_gateway_jobs_store_free_bytes",
+            "Room left on the disk of --blobs",
+            registry=registry,
+        )
+        self.store_failures = Counter(
+            "asr_gateway_jobs_store_failures",
+            "Failed attempts to read or write jobs in the background",
+            registry=registry,
+        )
+
+
 class Metrics:
     """All metrics of one gateway, in a registry of its own."""
 
@@ -104,7 +158,7 @@ class Metrics:
             "Entries that could not be written to the recognition log",
             registry=self.registry,
         )
-
+        self.jobs = JobMetrics(self.registry)
         self.cache = CacheMetrics(self.registry)
 
     def on_attempt(self, attempt: Attempt) -> None:

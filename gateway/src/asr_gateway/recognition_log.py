@@ -13,16 +13,17 @@ from asr_gateway.store.recognitions import Row
 
 router = APIRouter(tags=["recognition log"])
 
-Filter = Annotated[str | None, Query(max_length=128)]
+# PostgreSQL has no text with a NUL.
+Text = Annotated[str | None, Query(max_length=128, pattern=r"^[^\x00]*$")]
 
 
 @router.get("/v1/recognitions", summary="Recognitions, newest first")
 async def list_recognitions(
     request: Request,
-    key: Filter = None,
-    audio_sha256: Filter = None,
-    outcome: Filter = None,
-    after: Annotated[str | None, Query(description="the last id of the page before")] = None,
+    key: Text = None,
+    audio_sha256: Text = None,
+    outcome: Text = None,
+    after: Annotated[Text, Query(description="the last id of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
     """The caller's recognitions, or those of all keys for an admin key."""
@@ -33,7 +34,7 @@ async def list_recognitions(
 
 @router.delete("/v1/recognitions", summary="Delete the recognitions of a recording or a key")
 async def delete_recognitions(
-    request: Request, key: Filter = None, audio_sha256: Filter = None
+    request: Request, key: Text = None, audio_sha256: Text = None
 ) -> dict[str, int]:
     """Says how many were deleted; one of both filters is needed."""
     if key is None and audio_sha256 is None:
@@ -62,6 +63,9 @@ async def delete_recognition(request: Request, id: str) -> Response:
 
 def _filters(caller: Key, **given: str | None) -> dict[str, str]:
     """The filters that were given, and the caller's own name where it is no admin."""
+    id = given.get("id")
+    if id is not None and "\0" in id:
+        raise _missing(id)
     filters = {name: value for name, value in given.items() if value is not None}
     if caller.admin:
         return filters

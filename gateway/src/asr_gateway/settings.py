@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from asr_gateway import __version__, cors
 from asr_gateway.console import StartError
+from asr_gateway.store.database import POSTGRESQL, SQLITE, sqlite_file, without_password
 
 ENV_PREFIX = "ASR_GATEWAY_"
 DEFAULT_STORE = "~/.local/state/asr-gateway/store.sqlite3"
@@ -56,8 +57,13 @@ class Settings:
     http_port: int = _flag(8080, "port to listen on; 0 takes a free one", low=0, high=65535)
     store: str = _flag(
         "",
-        "database of the recognition log: sqlite:///FILE",
+        "database of jobs and recognition log: sqlite:///FILE or postgresql+psycopg://…",
         shown_default=f"sqlite:///{DEFAULT_STORE}",
+    )
+    blobs: str = _flag(
+        "",
+        "folder of the recordings of jobs, shared by all gateways of one store, and by no other",
+        shown_default="beside the SQLite file, FILE-blobs; required with PostgreSQL",
     )
     keys: str = _flag("", "JSON file of the keys that callers need", shown_default="no keys")
     no_keys: bool = _flag(
@@ -110,6 +116,31 @@ class Settings:
         high=2**50,
         shown_default="0: off",
     )
+    keep_jobs_s: float = _flag(
+        86_400.0, "seconds that an ended job and its result are kept", low=1, high=1e10
+    )
+    max_jobs_at_once: int = _flag(
+        2, "jobs of this gateway at asr-server at once, beside the requests", low=1, high=10_000
+    )
+    job_timeout_s: float = _flag(
+        3600.0, "longest recognition of a job, seconds", low=0.1, high=86_400
+    )
+    allow_urls: bool = _flag(
+        False,
+        "let a job name a url instead of a file",
+        shown_default="off; the variable takes 1 and 0",
+    )
+    allow_private_urls: bool = _flag(
+        False,
+        "let url and webhook_url lead to private and loopback addresses",
+        shown_default="off; the variable takes 1 and 0",
+    )
+    min_free_bytes: int = _flag(
+        1_073_741_824,
+        "room that jobs leave on the disks of --blobs and a SQLite file, bytes",
+        low=0,
+        high=2**63 - 1,
+    )
     max_upload_bytes: int = _flag(268_435_456, "largest audio file, bytes", low=1, high=2**31 - 1)
     max_connections: int = _flag(1000, "HTTP connections at once", low=1, high=1_000_000)
     max_at_once: int = _flag(
@@ -145,6 +176,14 @@ class Settings:
     def store_url(self) -> str:
         """The database's URL, with the default resolved."""
         return self.store or f"sqlite:///{Path(DEFAULT_STORE).expanduser()}"
+
+    @property
+    def blobs_folder(self) -> Path:
+        """The folder of the jobs' recordings, with the default resolved."""
+        if self.blobs:
+            return Path(self.blobs).expanduser()
+        file = sqlite_file(self.store_url)
+        return file.with_name(f"{file.name}-blobs")
 
 
 FIELDS = dataclasses.fields(Settings)
@@ -215,8 +254,11 @@ def _consistent(settings: Settings) -> Settings:
         raise StartError("--keys and --no-keys exclude each other")
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise StartError("--tls-cert and --tls-key belong together")
-    if not settings.store_url.startswith("sqlite:///"):
-        raise StartError(f"--store {settings.store!r}: not sqlite:///FILE")
+    if not settings.store_url.startswith((SQLITE, POSTGRESQL)):
+        shown = without_password(settings.store)
+        raise StartError(f"--store {shown!r}: not {SQLITE}FILE or {POSTGRESQL}…")
+    if settings.store_url.startswith(POSTGRESQL) and not settings.blobs:
+        raise StartError("--blobs is missing: PostgreSQL needs a folder for recordings of jobs")
     return settings
 
 

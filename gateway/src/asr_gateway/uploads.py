@@ -64,7 +64,22 @@ class Upload:
 async def receive(
     request: Request, *, max_file_bytes: int, timeout_s: float, metrics: Metrics
 ) -> Upload:
-    """Read a multipart body.
+    """Read a multipart body with a recording.
+
+    Args and errors: as of `receive_form`, which a missing recording is one of.
+    """
+    upload, _ = await receive_form(
+        request, max_file_bytes=max_file_bytes, timeout_s=timeout_s, metrics=metrics
+    )
+    if upload is None:
+        raise bad_field("file", "The field file is missing.", code="missing_required_parameter")
+    return upload
+
+
+async def receive_form(
+    request: Request, *, max_file_bytes: int, timeout_s: float, metrics: Metrics
+) -> tuple[Upload | None, tuple[tuple[str, str], ...]]:
+    """Read a multipart body: the recording, if there is one, and the fields.
 
     Args:
         request: whose body nobody has read yet.
@@ -103,14 +118,14 @@ async def receive(
     files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
     fields = tuple((name, value) for name, value in form.multi_items() if isinstance(value, str))
     if not files:
-        raise bad_field("file", "The field file is missing.", code="missing_required_parameter")
+        return None, fields
     [(name, file)] = files
     try:
         if name != "file":
             raise bad_field(name, f"A file was sent as {name!r}; the recording is the field file.")
         if (file.size or 0) > max_file_bytes:
             raise _too_large(max_file_bytes)
-        return Upload(
+        upload = Upload(
             file=file.file,
             name=file.filename or "",
             size=file.size or 0,
@@ -120,6 +135,7 @@ async def receive(
     except BaseException:
         file.file.close()
         raise
+    return upload, fields
 
 
 async def _bounded(

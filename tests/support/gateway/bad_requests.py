@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-PATH = b"/v1/audio/transcriptions"
+PATHS = (b"/v1/audio/transcriptions", b"/v1/jobs")
 NAMES = (
     b"file",
     b"model",
@@ -14,6 +14,8 @@ NAMES = (
     b"stream",
     b"keywords[]",
     b"temperature",
+    b"url",
+    b"webhook_url",
     b"\xff",
     b"",
 )
@@ -40,7 +42,16 @@ def _noise(dice: random.Random) -> bytes:
 def _head(dice: random.Random) -> bytes:
     method = dice.choice([b"GET", b"POST", b"PUT", b"DELETE", b"BREW", b"OPTIONS"])
     path = dice.choice(
-        [PATH, b"/v1/models/%00%ff", b"/v1/recognitions?limit=-1", b"/../../etc", b"/%zz", b"*"]
+        [
+            *PATHS,
+            b"/v1/models/%00%ff",
+            b"/v1/recognitions?limit=-1",
+            b"/v1/jobs/%00",
+            b"/v1/jobs?after=%00",
+            b"/../../etc",
+            b"/%zz",
+            b"*",
+        ]
     )
     headers = dice.choice(
         [
@@ -71,7 +82,7 @@ def _multipart(dice: random.Random) -> bytes:
     )
     return (
         b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-type: %s\r\ncontent-length: %d\r\n\r\n%s"
-        % (PATH, kind, length, body)
+        % (dice.choice(PATHS), kind, length, body)
     )
 
 
@@ -79,7 +90,8 @@ def _chunked(dice: random.Random) -> bytes:
     size = dice.choice([b"5", b"ffffffffff", b"-1", b"zz", b"0"])
     return (
         b"POST %s HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n"
-        b"content-type: multipart/form-data; boundary=x\r\n\r\n%s\r\n--x\r\n\r\n" % (PATH, size)
+        b"content-type: multipart/form-data; boundary=x\r\n\r\n%s\r\n--x\r\n\r\n"
+        % (dice.choice(PATHS), size)
     )
 
 

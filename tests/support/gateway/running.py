@@ -16,6 +16,7 @@ from asr_gateway.app import create_app
 from asr_gateway.cli import Server, listen, uvicorn_config
 from asr_gateway.metrics import Metrics
 from asr_gateway.settings import Settings
+from tests.support.client.waiting import wait_until
 
 
 class RunningGateway:
@@ -30,7 +31,8 @@ class RunningGateway:
 
     @property
     def parts(self) -> Any:
-        """What the routes use."""
+        """What the routes use; calls wait for the start by themselves, this has to."""
+        wait_until(lambda: self.server.started)
         return self.server.config.app.state.gateway  # type: ignore[union-attr]
 
     def metric(self, name: str, **labels: str) -> float:

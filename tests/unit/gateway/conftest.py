@@ -7,12 +7,7 @@ import pytest
 
 from asr_client.testing import FakeServer
 from tests.support.gateway.running import RunningGateway, running
-
-
-@pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The store of a gateway that names none is not the one of whoever runs the tests."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+from tools.postgresql import PostgreSql, postgresql
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +29,18 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         yield
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSql]:
+    with postgresql() as started:
+        yield started
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.sqlite3"
+    server: PostgreSql = request.getfixturevalue("postgresql_server")
+    return server.new_database()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -104,3 +105,35 @@ def test_a_port_that_is_taken(process: Process):
     assert re.fullmatch(
         rf"asr-gateway: --host 127\.0\.0\.1 --http-port {port}: .*\n", second.stderr
     )
+
+
+def test_a_stop_returns_jobs_before_it_answers_requests(process: Process, tmp_path: Path):
+    process.server.hung = True
+    caller = threading.Thread(target=process.call)
+    caller.start()
+    wait_until(lambda: bool(uploads(process.server)))
+    created = httpx2.post(
+        f"{process.url}/v1/jobs",
+        files={"file": b"OggS"},
+        data={"model": "whisper-1"},
+        timeout=60,
+    )
+    assert created.status_code == 202
+    wait_until(lambda: len(uploads(process.server)) == 2)
+    process.process.send_signal(signal.SIGTERM)
+    file = tmp_path / ".local" / "state" / "asr-gateway" / "store.sqlite3"
+
+    def status() -> str:
+        connection = sqlite3.connect(file)
+        [(found,)] = connection.execute("SELECT status FROM jobs").fetchall()
+        connection.close()
+        return str(found)
+
+    wait_until(lambda: status() == "queued")
+    assert process.process.poll() is None
+    process.server.hung = False
+    caller.join()
+    assert process.process.wait(60) == 0
+    assert [path.name for path in file.with_name("store.sqlite3-blobs").iterdir()] == [
+        created.json()["id"]
+    ]

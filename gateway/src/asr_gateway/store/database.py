@@ -16,21 +16,27 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from asr_gateway.console import StartError
 
+SQLITE = "sqlite:///"
+POSTGRESQL = "postgresql+psycopg://"
 BUSY_TIMEOUT_S = 5.0
-"""A writer waits so long for another process's transaction."""
+"""A writer waits so long for another process's transaction in SQLite."""
+CONNECT_TIMEOUT_S = 5
+"""For PostgreSQL, which takes whole seconds."""
+_MIGRATION_LOCK = 0x0A52_6A0B
+"""PostgreSQL's advisory lock under which one gateway at a time changes the schema."""
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
 def open_store(url: str) -> Engine:
-    """An engine whose schema is this version's; makes the file and its folder.
+    """An engine whose schema is this version's; makes a SQLite file and its folder.
 
     Args:
-        url: `sqlite:///FILE`.
+        url: `sqlite:///FILE` or `postgresql+psycopg://…`.
 
     Raises:
         StartError: the store cannot be opened, or a newer version made it.
@@ -44,23 +50,67 @@ def open_store(url: str) -> Engine:
     return made
 
 
-def engine(url: str) -> Engine:
-    """An engine for a file as it is.
+def engine(url: str, *, durable: bool = False) -> Engine:
+    """An engine for a store as it is.
+
+    Args:
+        url: `sqlite:///FILE` or `postgresql+psycopg://…`.
+        durable: commits survive a loss of power. Of PostgreSQL they always do, as it is configured.
 
     Raises:
-        StartError: the file cannot be made.
+        StartError: the file cannot be made, or PostgreSQL's driver is missing.
     """
-    path = Path(url.removeprefix("sqlite:///")).expanduser()
+    if url.startswith(POSTGRESQL):
+        return _postgresql(url)
+    path = sqlite_file(url)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The log says who transcribed what, so it is the owner's alone.
         path.touch(mode=0o600)
     except OSError as error:
         raise StartError(f"--store {url}: {error}") from None
-    made = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_S})
-    event.listen(made, "connect", _prepare)
+    made = create_engine(
+        f"{SQLITE}{path}", connect_args={"timeout": BUSY_TIMEOUT_S}, hide_parameters=True
+    )
+    event.listen(made, "connect", _prepare_durable if durable else _prepare)
     event.listen(made, "begin", _begin)
     return made
+
+
+def sqlite_file(url: str) -> Path:
+    """The file of a `sqlite:///FILE`."""
+    return Path(url.removeprefix(SQLITE)).expanduser()
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be printed."""
+    if not url.startswith(POSTGRESQL):
+        return url
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        return POSTGRESQL + "***"
+
+
+def reason(error: Exception) -> str:
+    """Why the store failed, in one line without what was to be written."""
+    return str(error).partition("\n")[0]
+
+
+def _postgresql(url: str) -> Engine:
+    try:
+        return create_engine(
+            url,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+            hide_parameters=True,
+        )
+    except (ArgumentError, ValueError):
+        raise StartError(f"--store {without_password(url)}: not a URL") from None
+    except ImportError as error:
+        raise StartError(
+            f"--store: PostgreSQL needs the extra, pip install 'asr-gateway[postgres]': {error}"
+        ) from None
 
 
 def migrate(made: Engine, direction: Callable[[Config, str], None], revision: str) -> None:
@@ -79,10 +129,13 @@ def migrate(made: Engine, direction: Callable[[Config, str], None], revision: st
     config.set_main_option("path_separator", "os")
     try:
         with made.execution_options(immediate=True).begin() as connection:
+            if connection.dialect.name == "postgresql":
+                # Two gateways that start together must not both find an empty store.
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
             config.attributes["connection"] = connection
             direction(config, revision)
     except (CommandError, SQLAlchemyError) as error:
-        raise StartError(f"--store {made.url}: {str(error).splitlines()[0]}") from None
+        raise StartError(f"--store {made.url}: {reason(error)}") from None
 
 
 def _prepare(connection: Any, _: object) -> None:
@@ -95,8 +148,14 @@ def _prepare(connection: Any, _: object) -> None:
     connection.execute("PRAGMA secure_delete=ON")
 
 
+def _prepare_durable(connection: Any, _: object) -> None:
+    _prepare(connection, _)
+    connection.execute("PRAGMA synchronous=FULL")
+
+
 def _begin(connection: Connection) -> None:
-    # Two gateways that start together must not both find an empty store.
+    # Two gateways that start together must not both find an empty store; and a transaction that
+    # reads before it writes must not find the file locked in between.
     immediate = connection.get_execution_options().get("immediate", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 

@@ -6,6 +6,7 @@ from sqlalchemy import (
     JSON,
     Column,
     Float,
+    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata = MetaData()
@@ -52,4 +54,44 @@ cached_results = Table(
     Index("cached_results_audio_sha256", "audio_sha256"),
     Index("cached_results_created_at", "created_at"),
     Index("cached_results_used_at", "used_at", "size"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("key", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("ended_at", Float),
+    Column("audio_s", Float),
+    Column("audio_bytes", Integer, nullable=False),
+    Column("audio_sha256", String(64), nullable=False),
+    Column("request", JSON, nullable=False),
+    Column("request_id", String(128), nullable=False),
+    Column("body_sha256", String(64), nullable=False),
+    Column("idempotency_key", String(255)),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    Column("faults", Integer, nullable=False),
+    Column("not_before", Float, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("lease_owner", String(64)),
+    Column("lease_until", Float),
+    Column("webhook_url", Text),
+    Column("webhook_status", String(16)),
+    Column("webhook_attempts", Integer, nullable=False),
+    Column("webhook_at", Float),
+    UniqueConstraint("key", "idempotency_key", name="jobs_idempotency_key"),
+    Index("jobs_status", "status", "id"),
+    Index("jobs_ended_at", "ended_at"),
+    Index("jobs_webhook", "webhook_status", "webhook_at"),
+)
+
+job_results = Table(
+    "job_results",
+    metadata,
+    Column("job_id", String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("transcript", JSON, nullable=False),
 )
