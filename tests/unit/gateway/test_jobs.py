@@ -457,39 +457,37 @@ def test_a_stop_gives_the_jobs_to_another_gateway_at_once(
     server: FakeServer, store_url: str, tmp_path: Path
 ):
     settings = {"store": store_url, "blobs": f"{tmp_path}/blobs"}
-    with running(server.url, **settings) as other:
-        assert other.http.get("/livez").status_code == 200
-        # The other one takes nothing meanwhile.
-        other.parts.jobs._runner._resume_s = float("inf")
-        with running(server.url, **settings) as leaving:
-            server.hung = True
-            id = Caller(leaving).create()
-            wait_until(lambda: Caller(leaving).job(id)["status"] == "running")
-            leaving.parts.jobs.drain()
-            wait_until(lambda: Caller(leaving).job(id)["status"] == "queued")
-            assert Caller(leaving).create() != id  # still answered, and taken by the other one
-        server.hung = False
-        other.parts.jobs._runner._resume_s = 0.0
-        assert Caller(other).ended(id)["status"] == "succeeded"
-        assert Caller(other).ask(status="queued").json()["data"] == []
+    with running(server.url, **settings) as leaving:
+        server.hung = True
+        id = Caller(leaving).create()
+        wait_until(lambda: leaving.metric("asr_gateway_jobs_running") == 1)
+        leaving.parts.jobs.drain()
+        wait_until(lambda: leaving.metric("asr_gateway_jobs_returned_total") == 1)
+        assert Caller(leaving).job(id)["status"] == "queued"
+        with running(server.url, **settings) as other:
+            wait_until(lambda: other.metric("asr_gateway_jobs_running") == 1)
+            later = Caller(leaving).create()  # still answered, and taken by the other one
+            server.hung = False
+            for each in (id, later):
+                assert Caller(other).ended(each)["status"] == "succeeded"
+        assert leaving.metric("asr_gateway_jobs_ended_total", status="succeeded") == 0
 
 
 def test_a_cancellation_at_another_gateway_stops_the_work(
     server: FakeServer, store_url: str, tmp_path: Path
 ):
     settings = {"store": store_url, "blobs": f"{tmp_path}/blobs"}
-    with running(server.url, **settings) as worker, running(server.url, **settings) as other:
-        assert other.http.get("/livez").status_code == 200
-        other.parts.jobs._runner._resume_s = float("inf")
+    with running(server.url, **settings) as worker:
         audio = sound("x", server)
         server.hung = True
         id = Caller(worker).create(audio)
         wait_until(lambda: audio in [request.audio for request in uploads(server)])
         [call] = [request for request in uploads(server) if request.audio == audio]
-        assert Caller(other).ask(f"/{id}/cancel", "POST").json()["status"] == "cancelled"
-        assert Caller(worker).job(id)["status"] == "cancelled"
-        wait_until(call.ended_early.is_set)
-        server.hung = False
+        with running(server.url, **settings) as other:
+            assert Caller(other).ask(f"/{id}/cancel", "POST").json()["status"] == "cancelled"
+            assert Caller(worker).job(id)["status"] == "cancelled"
+            wait_until(call.ended_early.is_set)
+            server.hung = False
         wait_until(lambda: worker.metric("asr_gateway_jobs_leases_lost_total") == 1)
         assert blobs(worker) == []
 

@@ -223,8 +223,8 @@ class Runner:
         await self._put_back(row)
 
     async def _put_back(self, row: Row, *, faults: int = 0, pause_s: float = 0.0) -> None:
-        if await self._store.put_back(row, faults=faults, pause_s=pause_s):
-            self._metrics.returned.inc()
+        kept = await self._store.put_back(row, faults=faults, pause_s=pause_s)
+        (self._metrics.returned if kept else self._metrics.leases_lost).inc()
 
     async def _end(self, row: Row, end: End) -> None:
         for left in reversed(range(STORE_TRIES)):
