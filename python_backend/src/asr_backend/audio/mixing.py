@@ -1,4 +1,4 @@
-"""Mixes channels to mono."""
+"""Takes one channel of interleaved samples, or the mean of all."""
 
 from __future__ import annotations
 
@@ -8,29 +8,54 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_backend.audio.format import Channel, Samples, check_channel
+from asr_backend.audio.levels import Levels
+from asr_backend.audio.warning import WarningList
 
 
-def to_mono(samples: npt.NDArray[Any], channel: Channel) -> Samples:
-    """Take one channel, or the mean of all.
+class Mixer:
+    """Makes one recording mono, and measures its levels.
 
     Args:
-        samples: [frames, channels] of uint8, int16, int32, int64, float32 or float64.
         channel: an index, or "mix" for the mean of all.
-
-    Returns:
-        float32 [frames], full scale 1; NaN and infinity are kept.
+        channels: of the recording; a part of it may have more or fewer.
 
     Raises:
-        AsrError: BAD_OPTIONS for a channel that the audio does not have.
+        AsrError: BAD_OPTIONS for a channel that the recording does not have.
     """
-    check_channel(channel, samples.shape[1])
-    if channel != "mix":
-        samples = samples[:, channel : channel + 1]
-    with np.errstate(over="ignore", invalid="ignore"):
-        floats = samples.astype(np.float32)
-        if samples.dtype == np.uint8:
-            floats -= 128
-        if samples.dtype.kind in "iu":
-            floats *= np.float32(0.5 ** (8 * samples.dtype.itemsize - 1))
-        # A mean over one channel would copy.
-        return floats[:, 0] if floats.shape[1] == 1 else floats.mean(axis=1)
+
+    def __init__(self, channel: Channel, channels: int) -> None:
+        check_channel(channel, channels)
+        self._channel = channel
+        is_one_of_many = channel != "mix" and channels > 1
+        self._levels = Levels(f"channel {channel}" if is_one_of_many else "the audio")
+
+    def mono(self, samples: npt.NDArray[Any], rate_hz: int) -> Samples:
+        """Make samples mono.
+
+        Args:
+            samples: [frames, channels] of uint8, int16, int32, int64, float32 or float64.
+            rate_hz: their rate.
+
+        Returns:
+            float32 [frames], full scale 1; NaN and infinity are kept. Silence if the samples lack
+            the channel.
+        """
+        channel = self._channel
+        if channel != "mix":
+            if channel >= samples.shape[1]:
+                return np.zeros(len(samples), np.float32)
+            samples = samples[:, channel : channel + 1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            floats = samples.astype(np.float32)
+            if samples.dtype == np.uint8:
+                floats -= 128
+            if samples.dtype.kind in "iu":
+                floats *= np.float32(0.5 ** (8 * samples.dtype.itemsize - 1))
+            # A mean over one channel would copy.
+            mono: Samples = floats[:, 0] if floats.shape[1] == 1 else floats.mean(axis=1)
+        self._levels.push(floats, mono, rate_hz)
+        return mono
+
+    def report(self, warnings: WarningList) -> None:
+        """Add the warnings about levels; to be called once, at the end."""
+        self._levels.report(warnings)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from asr_backend.audio.warning import AudioWarning
 from asr_backend.ctc.transcription import Span, Transcription
 
 CONTRACT_VERSION = 1
@@ -25,6 +26,7 @@ def encode_result(
     model_id: str,
     model_revision: str,
     timing_ms: Mapping[str, float],
+    warnings: Sequence[AudioWarning] = (),
 ) -> bytes:
     """Write one RESULT element: JSON in UTF-8, with the requested keys only.
 
@@ -35,6 +37,7 @@ def encode_result(
         model_id: the checkpoint that served the request.
         model_revision: its version.
         timing_ms: milliseconds by stage: decode, acoustic, ctc, total.
+        warnings: about the audio; the key is absent if there are none.
 
     Returns:
         Seconds with 3 decimals, confidences with 4, milliseconds with 1; finite numbers only.
@@ -58,6 +61,10 @@ def encode_result(
                 {"channel": index, "text": one.text, "confidence": _confidence(one.confidence)}
                 for index, one in enumerate(transcription.channels)
             ]
+        )
+    if warnings:
+        result["warnings"] = _ENCODER.encode(
+            [{"code": one.code.value, "message": one.message} for one in warnings]
         )
     result["model"] = _ENCODER.encode({"id": model_id, "revision": model_revision})
     result["timing_ms"] = _ENCODER.encode(

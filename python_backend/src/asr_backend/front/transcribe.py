@@ -125,6 +125,7 @@ class Transcribe:
             encode_result,
             transcription=transcription,
             duration_s=recognition.duration_s,
+            warnings=recognition.warnings,
             timestamps=options.timestamps,
             model_id=self._recognizer.checkpoint.id,
             model_revision=self._recognizer.checkpoint.revision,
