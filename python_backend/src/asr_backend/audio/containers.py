@@ -113,6 +113,7 @@ class Container:
         self.is_exact = name == "flac"
         self._has_clock = bool(_HAS_CLOCK.match(name))
         self._time_base = self._stream.time_base or Fraction(1, av.time_base)
+        self._tick_s = float(self._time_base)
         self._start_s = None if start is None else start / av.time_base
         self.stated_s = self._find_stated_s(view)
 
@@ -137,7 +138,7 @@ class Container:
         for frame in frames:
             at_s = None
             if self._has_clock and frame.pts is not None:
-                at_s = float(frame.pts * self._time_base)
+                at_s = frame.pts * self._tick_s
                 if self._start_s is None:
                     self._start_s = at_s
                 at_s -= self._start_s

@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from asr_backend.audio import ebml
+
 _MIN_PLACEHOLDER = 0x7F000000
 """Programs that write into a pipe state 0, or the maximum of a 31-bit or 32-bit number, rounded
 down a little."""
@@ -78,6 +80,8 @@ def stated_bytes(view: memoryview) -> StatedBytes | None:
         return _asf(view)
     if head[4:8] == b"ftyp":
         return _mov(view)
+    if head[:4] == ebml.MAGIC and (counts := ebml.segment_bytes(view)) is not None:
+        return StatedBytes(stated=counts[0], present=counts[1], unread=0)
     return None
 
 

@@ -46,11 +46,17 @@ class Levels:
     ) -> None:
         """Take the next samples, [frames, channels], and the mean of the channels, [frames]."""
         with np.errstate(over="ignore", invalid="ignore"):
-            flat = samples.ravel()
-            self._power += float(np.dot(flat, flat)) / samples.shape[1]
-            self._mixed_power += float(np.dot(mono, mono))
-            at_full_scale = np.count_nonzero(np.abs(samples) >= FULL_SCALE, axis=0)
-            self._clipped += int(at_full_scale.max())
+            mixed_power = float(np.dot(mono, mono))
+            self._mixed_power += mixed_power
+            if samples.shape[1] > 1:
+                flat = samples.ravel()
+                self._power += float(np.dot(flat, flat)) / samples.shape[1]
+            else:
+                self._power += mixed_power
+            # Most audio has no such sample, and this costs little.
+            if max(samples.max(), -samples.min()) >= FULL_SCALE:
+                at_full_scale = np.count_nonzero(np.abs(samples) >= FULL_SCALE, axis=0)
+                self._clipped += int(at_full_scale.max())
         self._frames += len(samples)
         self._channels = max(self._channels, samples.shape[1])
         if self._frames >= rate_hz:

@@ -6,12 +6,14 @@ from collections.abc import Generator, Iterator
 
 from asr_backend.audio.clock import MAX_DRIFT_S, MAX_START_DRIFT_S, Clock, Gap
 from asr_backend.audio.containers import Container, interleaved
+from asr_backend.audio.ebml import damaged_cluster
 from asr_backend.audio.format import Channel, Samples
 from asr_backend.audio.lengths import stated_bytes
 from asr_backend.audio.limits import AudioLimits
 from asr_backend.audio.mixing import Mixer
 from asr_backend.audio.ogg import Link, find_links
 from asr_backend.audio.warning import WarningCode, WarningList
+from asr_backend.errors import AsrError, ErrorCode
 
 MIN_LOSS_S = MAX_DRIFT_S
 """A file that ends earlier than it states has a warning from this difference on."""
@@ -62,15 +64,30 @@ class MediaFile:
         """
         mixer = Mixer(channel, self.channels)
         for index, link in enumerate(self._links):
-            if index:
-                self._container.close()
-                self._container = Container(self._part(link))
-                self._before_s += self._clock.position_s
-                self._clock = Clock()
+            if index and not self._open_next(link):
+                break
             self._container.check_stated(limits)
             yield from self._link_pieces(mixer, channel, limits)
             self._check_link(link)
         mixer.report(self.warnings)
+
+    def _open_next(self, link: Link) -> bool:
+        """Open a later link; False if the file breaks off in its header."""
+        self._before_s += self._clock.position_s
+        self._clock = Clock()
+        self._container.close()
+        try:
+            self._container = Container(self._part(link))
+        except AsrError as error:
+            if link is self._links[-1] and not link.has_end:
+                self._warn_early("the header of the next part of the chain is incomplete")
+                return False
+            raise AsrError(
+                ErrorCode.CORRUPT_AUDIO,
+                f"the part of the chain at {self._position_s():.2f} s cannot be read: "
+                f"{error.detail}",
+            ) from None
+        return True
 
     def close(self) -> None:
         """Close the file and release its bytes."""
@@ -95,7 +112,9 @@ class MediaFile:
             if at_s is not None and following_s is not None and self._container.is_exact:
                 self._check_exact(at_s - following_s)
             following_s = None if at_s is None else at_s + len(samples) / rate_hz
-            yield from self._place(at_s)
+            if (gap_s := self._place(at_s)) > 0:
+                yield from mixer.flush()
+                yield Gap(seconds=gap_s)
             overlap_s = self._clock.overlap(len(samples) / rate_hz)
             samples = samples[round(overlap_s * rate_hz) :]
             if channel != "mix" and samples.shape[1] > self.channels and not is_named:
@@ -105,12 +124,11 @@ class MediaFile:
                     f"the audio has {samples.shape[1]} channels at {self._position_s():.2f} s, and "
                     f"{self.channels} at its start",
                 )
-            # A packet may hold much more than a second, and its conversion takes far more memory.
-            for start in range(0, len(samples), rate_hz):
-                yield rate_hz, mixer.mono(samples[start : start + rate_hz], rate_hz)
+            yield from mixer.push(samples, rate_hz)
+        yield from mixer.flush()
 
-    def _place(self, at_s: float | None) -> Iterator[Gap]:
-        """Place the next frame on the clock."""
+    def _place(self, at_s: float | None) -> float:
+        """Place the next frame on the clock; return what `Clock.place` does."""
         before_s = self._position_s()
         difference_s = self._clock.place(at_s)
         if difference_s > 0:
@@ -119,13 +137,13 @@ class MediaFile:
                     WarningCode.AUDIO_GAP,
                     f"the file has no audio from {before_s:.2f} s to {self._position_s():.2f} s",
                 )
-            yield Gap(seconds=difference_s)
         elif difference_s < 0:
             self._warn(
                 WarningCode.AUDIO_DAMAGED,
                 f"the timestamps go back by {-difference_s:.2f} s at {before_s:.2f} s, and as much "
                 "audio is dropped",
             )
+        return difference_s
 
     def _check_exact(self, jump_s: float) -> None:
         if MAX_START_DRIFT_S < jump_s <= MAX_DRIFT_S:
@@ -139,6 +157,10 @@ class MediaFile:
         end_s = self._clock.position_s
         if link.damage:
             self._warn(WarningCode.AUDIO_DAMAGED, link.damage)
+        if (at := damaged_cluster(self._part(link))) is not None:
+            self._warn(
+                WarningCode.AUDIO_DAMAGED, f"the checksum of the cluster at byte {at} is wrong"
+            )
         if link.is_ogg and not link.has_end:
             self._warn_early("the file's last page is missing")
         elif (stated_s := self._container.stated_s or 0.0) > end_s + MIN_LOSS_S:

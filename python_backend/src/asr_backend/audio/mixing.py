@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy.typing as npt
 from asr_backend.audio.format import Channel, Samples, check_channel
 from asr_backend.audio.levels import Levels
 from asr_backend.audio.warning import WarningList
+
+COLLECTED_S = 0.25
 
 
 class Mixer:
@@ -28,6 +31,36 @@ class Mixer:
         self._channel = channel
         is_one_of_many = channel != "mix" and channels > 1
         self._levels = Levels(f"channel {channel}" if is_one_of_many else "the audio")
+        # Frames of one rate, type and number of channels.
+        self._waiting: list[npt.NDArray[Any]] = []
+        self._waiting_count = 0
+        self._rate_hz = 0
+
+    def push(self, samples: npt.NDArray[Any], rate_hz: int) -> Iterator[tuple[int, Samples]]:
+        """Take a frame of any length; yield (rate in Hz, at most a second of mono samples).
+
+        Short frames are collected: each step of numpy costs more than the work on one of them.
+        """
+        if self._waiting and (
+            rate_hz != self._rate_hz or not _are_alike(samples, self._waiting[0])
+        ):
+            yield from self.flush()
+        self._rate_hz = rate_hz
+        self._waiting.append(samples)
+        self._waiting_count += len(samples)
+        if self._waiting_count >= COLLECTED_S * rate_hz:
+            yield from self.flush()
+
+    def flush(self) -> Iterator[tuple[int, Samples]]:
+        """Yield what waits."""
+        waiting, rate_hz = self._waiting, self._rate_hz
+        self._waiting, self._waiting_count = [], 0
+        if not waiting:
+            return
+        samples = np.concatenate(waiting) if len(waiting) > 1 else waiting[0]
+        # A packet may hold much more than a second, and its conversion takes far more memory.
+        for start in range(0, len(samples), rate_hz):
+            yield rate_hz, self.mono(samples[start : start + rate_hz], rate_hz)
 
     def mono(self, samples: npt.NDArray[Any], rate_hz: int) -> Samples:
         """Make samples mono.
@@ -40,6 +73,8 @@ class Mixer:
             float32 [frames], full scale 1; NaN and infinity are kept. Silence if the samples lack
             the channel.
         """
+        if not len(samples):
+            return np.zeros(0, np.float32)
         channel = self._channel
         if channel != "mix":
             if channel >= samples.shape[1]:
@@ -59,3 +94,7 @@ class Mixer:
     def report(self, warnings: WarningList) -> None:
         """Add the warnings about levels; to be called once, at the end."""
         self._levels.report(warnings)
+
+
+def _are_alike(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
+    return one.dtype == other.dtype and one.shape[1] == other.shape[1]

@@ -123,6 +123,32 @@ def test_damaged_and_missing_pages_are_named(codec: str) -> None:
     assert {warning.code.value for warning in incomplete} == {"AUDIO_DAMAGED", "AUDIO_ENDS_EARLY"}
 
 
+@pytest.mark.parametrize("kept", [60, 100, 140, 3_000])
+def test_a_chain_that_breaks_off_in_a_header_ends_early(kept: int) -> None:
+    link = half(0, container="ogg", codec="libopus", rate_hz=48_000)
+    samples, warnings = decoded(link + link[:kept])
+    assert len(samples) == 2 * 16_000
+    assert warnings[-1].code.value == "AUDIO_ENDS_EARLY"
+
+
+def test_a_link_that_cannot_be_read_is_refused_with_its_second() -> None:
+    link = half(0, container="ogg", codec="libopus", rate_hz=48_000)
+    error = refusal(link + unknown_link() + link)
+    assert error.code is ErrorCode.CORRUPT_AUDIO
+    assert error.detail.startswith("the part of the chain at 2.00 s cannot be read: ")
+
+
+def unknown_link() -> bytes:
+    """An Ogg stream of a codec that nobody knows."""
+    header = struct.Struct("<4sBBqIIIBB8s")
+    written = []
+    for flags, number in ((2, 0), (4, 1)):
+        page = bytearray(header.pack(b"OggS", 0, flags, 0, 7, number, 0, 1, 8, b"?" * 8))
+        struct.pack_into("<I", page, 22, ogg._checksum(page))
+        written.append(bytes(page))
+    return b"".join(written)
+
+
 def test_the_checksum_is_ogg_s() -> None:
     for page in pages(half(0, container="ogg", codec="flac", rate_hz=16_000)):
         (stated,) = struct.unpack_from("<I", page, 22)

@@ -9,7 +9,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from asr_backend.audio import ebml
+from asr_backend.audio.ebml import damaged_cluster
 from asr_backend.audio.warning import WarningCode, WarningList
 from tests.support import recordings
 from tests.support.backend.decoded import KINDS, decoded, sample_file, warnings_of
@@ -114,9 +118,7 @@ def test_very_quiet() -> None:
     assert warning.message == "channel 1 is silent"
 
 
-TRUNCATED = [
-    kind[:4] for kind in KINDS if kind[0] not in {"adts", "amr", "asf", "ipod", "mp4", "mov"}
-]
+TRUNCATED = [kind[:4] for kind in KINDS if kind[0] not in {"adts", "amr", "ipod", "mp4", "mov"}]
 
 
 @pytest.mark.parametrize("kind", TRUNCATED, ids=[f"{kind[0]}-{kind[1]}" for kind in TRUNCATED])
@@ -197,6 +199,35 @@ def test_frames_that_amr_marks_as_damaged_are_named() -> None:
     amr = bytearray(sample_file("amr", "libopencore_amrnb", 8_000, "mono"))
     amr[6 + 13 * 20] &= ~4
     assert warnings_of(bytes(amr)) == ["AUDIO_DAMAGED"]
+
+
+def test_amr_wb_without_speech_is_read() -> None:
+    samples, (warning,) = decoded(b"#!AMR-WB\n" + bytes([0x7C]) * 50)
+    assert len(samples) == 16_000
+    assert warning.code is WarningCode.VERY_QUIET
+
+
+def test_a_cluster_with_a_wrong_checksum_is_named() -> None:
+    good = bytearray(sample_file("matroska", "aac", 44_100, "mono"))
+    assert warnings_of(bytes(good)) == []
+    at = good.index(b"\x1f\x43\xb6\x75")
+    good[-1_000] ^= 1
+    assert damaged_cluster(memoryview(good)) == at
+    assert "AUDIO_DAMAGED" in warnings_or_error(bytes(good))
+
+
+@given(st.binary(max_size=200), st.integers(0, 60), st.binary(max_size=20))
+def test_any_bytes_may_be_checked_as_matroska(rest: bytes, at: int, part: bytes) -> None:
+    good = sample_file("webm", "libopus", 48_000, "mono")
+    for data in (
+        ebml.MAGIC + rest,
+        good[:at] + part + good[at:],
+        good[:at] + part + good[at + len(part) :],
+    ):
+        view = memoryview(data)
+        damaged_cluster(view)
+        counts = ebml.segment_bytes(view)
+        assert counts is None or counts[1] <= counts[0]
 
 
 def test_a_missing_flac_frame_is_named() -> None:
