@@ -20,6 +20,8 @@ _ASF_IS_BROADCAST = 1
 _ASF_HEADER_BYTES = 2**16
 _MP3_HEADER_BYTES = 256
 _MP3_HEADERS = (b"Xing", b"Info", b"VBRI")
+# Chunks that are a file of their own, behind the first.
+_WHOLE_FILES = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff", b"caff", b"ftyp")
 _MAX_CHUNKS = 10_000
 
 
@@ -169,7 +171,7 @@ def _end_of_chunks(view: memoryview, at: int, chunks: _Chunks) -> int:
             break
         name, size = header.unpack_from(view, at)
         end = at + header.size + size - chunks.in_size
-        is_name = all(32 <= letter < 127 for letter in name[:4])
+        is_name = _is_name(name[:4]) and name[:4] not in _WHOLE_FILES
         if not is_name or size < chunks.in_size or end > view.nbytes:
             break
         at = _aligned(end, chunks)
@@ -204,12 +206,19 @@ def _mov(view: memoryview) -> StatedBytes | None:
     """All of the file: its last box may state more bytes than there are."""
     at = 0
     for _ in range(_MAX_CHUNKS):
-        if at + 8 > view.nbytes:
+        head = bytes(view[at : at + 16])
+        size, name = int.from_bytes(head[:4], "big"), head[4:8]
+        if len(head) < 8 or not _is_name(name) or (at and name in _WHOLE_FILES):
             break
-        size = int.from_bytes(view[at : at + 4], "big")
         if size == 1:
-            size = int.from_bytes(view[at + 8 : at + 16], "big")
+            size = int.from_bytes(head[8:], "big")
         if size < 8:
+            # 0 is for a box up to the end of the file.
             return None
         at += size
-    return StatedBytes(stated=at, present=view.nbytes, unread=0) if at > view.nbytes else None
+    return StatedBytes(stated=at, present=min(at, view.nbytes), unread=_rest(view, at))
+
+
+def _is_name(name: bytes) -> bool:
+    """Whether this may be the name of a chunk: four letters, of which the first may be a sign."""
+    return all(32 <= letter < 127 for letter in name[1:])

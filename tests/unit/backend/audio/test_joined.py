@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from asr_backend.audio import ogg
-from asr_backend.errors import ErrorCode
+from asr_backend.errors import AsrError, ErrorCode
 from tests.support.backend.decoded import decoded, refusal, samples_of, source
 from tests.support.backend.files import encode
 from tests.support.backend.markers import found_markers, markers
@@ -79,6 +79,30 @@ def test_rates_and_channels_may_change_midway(
     # The second channel was not there when channels were counted.
     (*named,) = decoded(data, channel=0)[1]
     assert [one.code.value for one in named] == ["AUDIO_DAMAGED"] * (layout == "stereo")
+
+
+WITHOUT_CHAINS = (
+    *(("wav", "pcm_s16le"), ("aiff", "pcm_s16be"), ("au", "pcm_s16be"), ("caf", "pcm_s16le")),
+    *(("caf", "alac"), ("w64", "pcm_s16le"), ("flac", "flac"), ("ipod", "aac"), ("mp4", "alac")),
+    *(("webm", "libopus"), ("matroska", "aac"), ("asf", "wmav2"), ("amr", "libopencore_amrnb")),
+)
+
+
+@pytest.mark.parametrize("between", [b"", bytes(500)])
+@pytest.mark.parametrize(("container", "codec"), WITHOUT_CHAINS)
+def test_a_second_file_of_other_kinds_is_read_or_named(
+    container: str, codec: str, between: bytes
+) -> None:
+    rate_hz = {"libopus": 48_000, "libopencore_amrnb": 8_000}.get(codec, 16_000)
+    first, second = (
+        half(4 * index, container=container, codec=codec, rate_hz=rate_hz) for index in (0, 1)
+    )
+    try:
+        samples, warnings = decoded(first + between + second)
+    except AsrError as error:
+        assert error.code is ErrorCode.CORRUPT_AUDIO
+        return
+    assert warnings or found_markers(samples, COUNT).keys() == set(range(COUNT))
 
 
 def test_more_links_than_any_radio_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
