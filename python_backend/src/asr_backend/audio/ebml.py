@@ -5,6 +5,8 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
+MAX_ELEMENTS = 100_000
+"""More elements are not checked; a file of two hours has some thousand clusters."""
 MAGIC = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
 _CLUSTER = b"\x1f\x43\xb6\x75"
@@ -38,8 +40,9 @@ def damaged_cluster(view: memoryview) -> int | None:
     """The byte of the first complete cluster whose checksum is wrong; None if there is none."""
     segment = _segment(view) if bytes(view[:4]) == MAGIC else None
     at = view.nbytes if segment is None else segment.start
-    while (element := _element(view, at)) is not None:
-        if element.end is None or element.end > view.nbytes:
+    for _ in range(MAX_ELEMENTS):
+        element = _element(view, at)
+        if element is None or element.end is None or element.end > view.nbytes:
             break
         head = bytes(view[element.start : element.start + _CRC_BYTES])
         if element.id == _CLUSTER and head[:2] == _CRC_32:

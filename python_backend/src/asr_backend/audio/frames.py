@@ -24,9 +24,9 @@ _MAX_FAILED_AT_END = 3
 # Files of these demuxers are nothing but packets, one behind the other: bytes between two packets
 # are lost audio.
 _BARE = frozenset({"mp3", "aac", "amr", "flac"})
-# These demuxers mark a packet whose last bytes are missing. Others do so at the end of every file.
 # If more bytes are left, an error is not about the end of the file alone.
 _MAX_BROKEN_END_BYTES = 4096
+# These demuxers mark a packet whose last bytes are missing. Others do so at the end of every file.
 _MARKS_CORRUPT = re.compile("ogg|mov|matroska|asf")
 
 

@@ -124,7 +124,8 @@ class MediaFile:
                     f"the audio has {samples.shape[1]} channels at {self._position_s():.2f} s, and "
                     f"{self.channels} at its start",
                 )
-            yield from mixer.push(samples, rate_hz)
+            if len(samples):
+                yield from mixer.push(samples, rate_hz)
         yield from mixer.flush()
 
     def _place(self, at_s: float | None) -> float:

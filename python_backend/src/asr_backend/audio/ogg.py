@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from asr_backend.errors import AsrError, ErrorCode
 
 MAX_LINKS = 4096
 """Links of one chain; an internet radio starts one for each song."""
+
+MAX_PAGES = 1_000_000
+"""Pages of one file, of which each may have a packet of 20 ms."""
+MAX_DAMAGED = 1_000
+"""Damaged places that are passed over; what follows them is taken for one link."""
 
 _MAGIC = b"OggS"
 # Version, flags, position, stream, number, checksum, segments.
@@ -56,24 +62,14 @@ def find_links(view: memoryview) -> list[Link]:
         The links in order; they cover the file.
 
     Raises:
-        AsrError: CORRUPT_AUDIO for more than MAX_LINKS.
+        AsrError: CORRUPT_AUDIO for more than MAX_LINKS or MAX_PAGES.
     """
     links = [Link(end=view.nbytes, is_ogg=True)]
     numbers: dict[int, int] = {}
     is_header = True
-    at = 0
-    while at < view.nbytes:
-        page = _page(view, at)
-        if page is None:
-            following = _find_magic(view, at + 1)
-            is_rest = following == view.nbytes
-            _note(
-                links[-1],
-                f"the page at byte {at} is incomplete"
-                if is_rest
-                else f"bytes {at} to {following} are no valid page",
-            )
-            at = following
+    for page in _pages(view):
+        if isinstance(page, str):
+            _note(links[-1], page)
             continue
         if page.flags & _FIRST and not is_header:
             links[-1].end = page.start
@@ -91,9 +87,31 @@ def find_links(view: memoryview) -> list[Link]:
         expected = numbers.get(page.stream, page.number)
         if page.number != expected:
             _note(link, f"page {page.number} at byte {page.start} follows page {expected - 1}")
-        numbers[page.stream] = page.number + 1
-        at = page.end
+        if page.stream in numbers or len(numbers) < MAX_LINKS:
+            numbers[page.stream] = page.number + 1
     return links
+
+
+def _pages(view: memoryview) -> Iterator[_Page | str]:
+    """Yield the pages, and a sentence for each damaged place between them."""
+    at = pages = damaged = 0
+    while at < view.nbytes and damaged < MAX_DAMAGED:
+        page = _page(view, at)
+        if page is not None:
+            yield page
+            at = page.end
+            pages += 1
+            if pages > MAX_PAGES:
+                detail = f"an Ogg file of more than {MAX_PAGES} pages"
+                raise AsrError(ErrorCode.CORRUPT_AUDIO, detail)
+            continue
+        following = _find_magic(view, at + 1)
+        damaged += 1
+        if following == view.nbytes:
+            yield f"the page at byte {at} is incomplete"
+        else:
+            yield f"bytes {at} to {following} are no valid page"
+        at = following
 
 
 def _note(link: Link, damage: str) -> None:

@@ -112,6 +112,16 @@ def test_more_links_than_any_radio_has_are_refused(monkeypatch: pytest.MonkeyPat
     assert refusal(data * 4).code is ErrorCode.CORRUPT_AUDIO
 
 
+def test_a_file_of_page_heads_alone_is_not_searched_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (link,) = ogg.find_links(memoryview(b"OggS" * 1_000_000))
+    assert link.damage == "bytes 0 to 4 are no valid page"
+    monkeypatch.setattr(ogg, "MAX_PAGES", 3)
+    data = half(0, container="ogg", codec="flac", rate_hz=16_000)
+    assert refusal(data * 2).detail == "an Ogg file of more than 3 pages"
+
+
 def pages(data: bytes) -> list[bytes]:
     found, at = [], 0
     while at < len(data):
