@@ -66,8 +66,8 @@ _HAS_CLOCK = re.compile("ogg|mov|matroska|asf|flac")
 # Demuxers whose stated length is exact, not estimated from a bit rate: of the stream, or of all.
 _STATES_STREAM_LENGTH = re.compile("mov|flac")
 _STATES_LENGTH = re.compile("wav|w64|aiff|au|caf|ogg|asf")
-# For these, libav believes a length that a program wrote before it knew it.
-_FROM_PIPES = frozenset({"aiff", "au"})
+# For these, libav believes or estimates a length if the program that wrote the header knew none.
+_FROM_PIPES = frozenset({"aiff", "au", "asf"})
 _DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)$", re.ASCII)
 # Decoders that libav does not choose by itself. Its own ones refuse the frames of discontinuous
 # transmission.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ CANCELLED_SHARE = 0.1
 
 
 class Levels:
-    """The levels of one recording, in bounded memory.
+    """The levels of one recording, in bounded memory. A constant offset counts as no level.
 
     Args:
         name: what is measured, as the subject of a sentence.
@@ -37,6 +38,8 @@ class Levels:
         self._frames = self._clipped = 0
         self._channels = 1
         self._power = self._mixed_power = 0.0
+        self._sums: npt.NDArray[np.floating[Any]] = np.zeros(1)
+        """Of each channel."""
         self._seconds = self._clipped_seconds = 0
         self._loudest = 0.0
         self._energy = self._cancelled_energy = 0.0
@@ -45,7 +48,10 @@ class Levels:
         self, samples: npt.NDArray[np.float32], mono: npt.NDArray[np.float32], rate_hz: int
     ) -> None:
         """Take the next samples, [frames, channels], and the mean of the channels, [frames]."""
+        if self._frames and samples.shape[1] != self._channels:
+            self._close_second()
         with np.errstate(over="ignore", invalid="ignore"):
+            self._sums = self._sums + samples.sum(axis=0, dtype=np.float64)
             mixed_power = float(np.dot(mono, mono))
             self._mixed_power += mixed_power
             if samples.shape[1] > 1:
@@ -58,7 +64,7 @@ class Levels:
                 at_full_scale = np.count_nonzero(np.abs(samples) >= FULL_SCALE, axis=0)
                 self._clipped += int(at_full_scale.max())
         self._frames += len(samples)
-        self._channels = max(self._channels, samples.shape[1])
+        self._channels = samples.shape[1]
         if self._frames >= rate_hz:
             self._close_second()
 
@@ -87,14 +93,17 @@ class Levels:
             )
 
     def _close_second(self) -> None:
-        power = self._power / self._frames
+        offsets = self._sums / self._frames
+        power = max(0.0, self._power / self._frames - float(np.mean(offsets**2)))
+        mixed_power = max(0.0, self._mixed_power / self._frames - float(np.mean(offsets)) ** 2)
+        energy = power * self._frames
         self._seconds += 1
         self._loudest = max(self._loudest, power)
-        self._energy += self._power
+        self._energy += energy
         self._clipped_seconds += self._clipped >= CLIPPED_SHARE * self._frames
-        unrelated = self._power / self._channels
-        if self._channels > 1 and self._mixed_power < unrelated * 10 ** (-CANCELLED_DB / 10):
-            self._cancelled_energy += self._power
+        unrelated = power / self._channels
+        if self._channels > 1 and mixed_power < unrelated * 10 ** (-CANCELLED_DB / 10):
+            self._cancelled_energy += energy
         self._frames = self._clipped = 0
-        self._channels = 1
+        self._sums = np.zeros(1)
         self._power = self._mixed_power = 0.0

@@ -118,6 +118,13 @@ def test_very_quiet() -> None:
     assert warning.message == "channel 1 is silent"
 
 
+def test_a_constant_offset_is_no_sound() -> None:
+    assert warnings_of(pcm(SPEECH * 0.004 + 0.2)) == ["VERY_QUIET"]
+    assert warnings_of(pcm(SPEECH + 0.02)) == []
+    assert warnings_of(pcm(SPEECH + 0.02, 0.02 - SPEECH)) == ["CHANNELS_CANCEL"]
+    assert warnings_of(pcm(SPEECH * 0 + 0.2, SPEECH * 0 - 0.2)) == ["VERY_QUIET"]
+
+
 TRUNCATED = [kind[:4] for kind in KINDS if kind[0] not in {"adts", "amr", "ipod", "mp4", "mov"}]
 
 
