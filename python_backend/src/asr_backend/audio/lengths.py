@@ -18,6 +18,7 @@ _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_IS_BROADCAST = 1
 _ASF_HEADER_BYTES = 2**16
+_RF64_HEADER_BYTES = 2**16
 _MP3_HEADER_BYTES = 256
 _MP3_HEADERS = (b"Xing", b"Info", b"VBRI")
 # Chunks that are a file of their own, behind the first.
@@ -69,6 +70,8 @@ def stated_bytes(view: memoryview) -> StatedBytes | None:
     head = bytes(view[:16])
     if head[:4] == b"RIFF":
         return _in_chunks(view, _RIFF)
+    if head[:4] == b"RF64":
+        return _rf64(view)
     if head[:4] == b"FORM":
         return _in_chunks(view, _AIFF)
     if head[:4] == b"caff":
@@ -124,6 +127,16 @@ def _after_tag(view: memoryview) -> int:
             size = size << 7 | byte & 0x7F
         size += 10
     return size
+
+
+def _rf64(view: memoryview) -> StatedBytes | None:
+    """The size of a long WAV file's audio is in its first chunk."""
+    first = bytes(view[12:36])
+    at = bytes(view[:_RF64_HEADER_BYTES]).find(b"data\xff\xff\xff\xff")
+    if first[:4] != b"ds64" or len(first) < 24 or at < 0:
+        return None
+    (size,) = struct.unpack_from("<Q", first, 16)
+    return _compared(view, at + 8, size, unread=_unread(view, at + 8 + size, _RIFF))
 
 
 def _in_chunks(view: memoryview, chunks: _Chunks) -> StatedBytes | None:

@@ -159,6 +159,22 @@ def test_a_truncated_film_with_its_header_first_ends_early(tmp_path: Path, kept:
         assert "AUDIO_ENDS_EARLY" in warnings_of(whole[: int(kept * len(whole))])
 
 
+@pytest.mark.parametrize("kept", [0.6, 0.9])
+def test_a_truncated_rf64_file_ends_early(tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "long.wav"
+    options = {"rf64": "always"}
+    with av.open(str(path), "w", format="wav", container_options=options) as output:
+        stream = output.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(markers(4, 16_000)[np.newaxis], "s16", "mono")
+        frame.sample_rate = 16_000
+        output.mux([*stream.encode(frame), *stream.encode(None)])  # type: ignore[attr-defined]
+    whole = path.read_bytes()
+    assert whole[:4] == b"RF64"
+    assert warnings_of(whole) == []
+    assert warnings_of(whole[: int(kept * len(whole))]) == ["AUDIO_ENDS_EARLY"]
+    assert warnings_of(whole + whole) == ["AUDIO_DAMAGED"]
+
+
 @pytest.mark.parametrize("stated", [0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF - 36])
 def test_a_header_that_was_written_before_the_length_was_known_promises_nothing(
     stated: int,
