@@ -93,9 +93,12 @@ class Levels:
             )
 
     def _close_second(self) -> None:
-        offsets = self._sums / self._frames
-        power = max(0.0, self._power / self._frames - float(np.mean(offsets**2)))
-        mixed_power = max(0.0, self._mixed_power / self._frames - float(np.mean(offsets)) ** 2)
+        with np.errstate(over="ignore", invalid="ignore"):
+            offsets = self._sums / self._frames
+            power = self._power / self._frames - float(np.mean(offsets**2))
+            mixed_power = self._mixed_power / self._frames - float(np.mean(offsets) ** 2)
+        # A NaN stays one: nothing is reported then.
+        power = 0.0 if power < 0 else power
         energy = power * self._frames
         self._seconds += 1
         self._loudest = max(self._loudest, power)

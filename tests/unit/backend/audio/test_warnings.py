@@ -125,6 +125,15 @@ def test_a_constant_offset_is_no_sound() -> None:
     assert warnings_of(pcm(SPEECH * 0 + 0.2, SPEECH * 0 - 0.2)) == ["VERY_QUIET"]
 
 
+@pytest.mark.parametrize("loud", [1e18, 1e30, 1e38])
+def test_levels_beyond_float32_are_not_reported(loud: float) -> None:
+    floats = np.stack([SPEECH, SPEECH], axis=1).astype("<f4")
+    floats[100] = loud, -loud
+    floats[200:20_000] *= loud
+    codes = warnings_of(wav(floats.tobytes(), channels=2, bits=32, is_float=True))
+    assert "VERY_QUIET" not in codes
+
+
 TRUNCATED = [kind[:4] for kind in KINDS if kind[0] not in {"adts", "amr", "ipod", "mp4", "mov"}]
 
 
