@@ -16,6 +16,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from asr_backend.audio.containers import DEMUXERS
+from asr_backend.audio.warning import AudioWarning, WarningCode
 from asr_backend.checkpoint.description import demo_checkpoint, load_checkpoint
 from asr_backend.ctc.transcription import Span, Transcription
 from asr_backend.errors import UNAVAILABLE_CODES, ErrorCode
@@ -64,6 +65,7 @@ def test_the_result_is_that_of_the_server():
                 load_checkpoint(demo_checkpoint()), {"precision": "int8", "fingerprint": "f"}
             ),
             timing_ms={"decode": 1, "acoustic": 1, "ctc": 1, "total": 1},
+            warnings=(AudioWarning(code=WarningCode.CLIPPED, message="loud"),),
         )
     )
     table = {row[0].strip("`"): row[2] for row in rows("RESULT")}
@@ -73,7 +75,7 @@ def test_the_result_is_that_of_the_server():
             assert f"`{key}`" in table["model"] + table["timing_ms"]
     (example,) = re.findall(r"```json\n(.*?)```", section("RESULT"), re.DOTALL)
     shown = json.loads(example)
-    assert set(shown) == set(result) - {"chars"}
+    assert set(shown) == set(result) - {"chars", "warnings"}
     assert shown["contract"] == CONTRACT_VERSION
     assert all(set(word) == set(result["words"][0]) for word in shown["words"])
     assert set(shown["timing_ms"]) == set(result["timing_ms"])

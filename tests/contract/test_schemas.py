@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 import asr_client
+from asr_backend.audio.warning import WarningCode
 from asr_backend.errors import AsrError, ErrorCode
 from asr_backend.front.options import MAX_OPTIONS_BYTES, Options, parse_options
 from asr_client import AsyncClient, Client
@@ -225,8 +226,18 @@ def test_the_sdk_s_types_are_those_of_the_result() -> None:
     assert fields(asr_client.Word) == fields(asr_client.Char) == set(span)
     assert fields(asr_client.ModelInfo) == set(properties["model"]["properties"])
     assert fields(asr_client.Timing) == set(properties["timing_ms"]["properties"])
+    warning = properties["warnings"]["items"]["properties"]
+    assert fields(asr_client.AudioWarning) == set(warning)
     channels = properties["channels"]["items"]["properties"]
     assert fields(asr_client.ChannelTranscript) == set(channels)
+
+
+def test_the_codes_of_warnings_are_those_of_the_backend_and_of_the_page() -> None:
+    codes = [code.value for code in WarningCode]
+    assert RESULT["properties"]["warnings"]["items"]["properties"]["code"]["examples"] == codes
+    page = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+    section = page.split("### Warnings")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `([A-Z_]+)` \|", section, re.MULTILINE) == codes
 
 
 def test_the_examples_keys_are_of_the_contract() -> None:

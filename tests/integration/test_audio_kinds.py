@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,3 +107,46 @@ def test_long_silence(client: Client):
     transcript = client.transcribe(silence_file(1200))
     assert transcript.duration_s == pytest.approx(1200, abs=0.01)
     assert (transcript.text, transcript.words) == ("", ())
+
+
+def near(seconds: float) -> Any:
+    return pytest.approx(seconds, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("name", "duration_s", "text", "warnings"),
+    [
+        ("gap.webm", 9.34, None, ["AUDIO_GAP"]),
+        ("late.mp4", 4.82, "GO FORWARD TEN METERS", ["AUDIO_GAP"]),
+        ("dtx.amr", 5.8, None, []),
+        ("nodata.amr", 6.22, None, []),
+        ("chain_vorbis_rates.ogg", 4.34, "GO FORWARD TEN METERS FIVE FIVE", []),
+    ],
+)
+def test_awkward_files(
+    client: Client, name: str, duration_s: float, text: str | None, warnings: list[str]
+):
+    transcript = client.transcribe(recordings.FOLDER / "cases" / name, decoder="beam")
+    assert transcript.duration_s == pytest.approx(duration_s, abs=0.01)
+    assert [one.code for one in transcript.warnings] == warnings
+    assert transcript.words
+    if text is not None:
+        assert transcript.text == text
+
+
+def test_words_after_a_gap_and_a_late_start_have_their_times(client: Client):
+    cases = recordings.FOLDER / "cases"
+    gap = client.transcribe(cases / "gap.webm", decoder="beam").words
+    assert next(word.start_s for word in gap if word.text == "FIVE") == near(8.2)
+    late = client.transcribe(cases / "late.mp4", decoder="beam").words
+    assert (late[0].text, late[0].start_s) == ("GO", near(2.5))
+
+
+def test_good_recordings_have_no_warnings_and_opposite_channels_have(client: Client):
+    for name in recordings.texts():
+        assert client.transcribe(recordings.FOLDER / name).warnings == ()
+    opposite = wav(np.stack([WORDS, -WORDS], axis=1).tobytes(), channels=2)
+    (warning,) = client.transcribe(opposite).warnings
+    assert warning.code == "CHANNELS_CANCEL"
+    apart = client.transcribe(opposite, channel="separate")
+    assert apart.warnings == ()

@@ -34,6 +34,7 @@ from asr_client._tls import Pem, TlsConfig
 from asr_client._transport.retry import RetryPolicy
 from asr_client._types import (
     Audio,
+    AudioWarning,
     Channel,
     ChannelTranscript,
     Char,
@@ -59,6 +60,7 @@ __all__ = [
     "AsyncClient",
     "Attempt",
     "Audio",
+    "AudioWarning",
     "AuthenticationError",
     "Cancelled",
     "Channel",

@@ -8,6 +8,7 @@ from typing import Any
 
 from asr_client._audio import Payload
 from asr_client._types import (
+    AudioWarning,
     ChannelTranscript,
     Char,
     ModelInfo,
@@ -66,6 +67,10 @@ def transcript(document: bytes, *, request_id: str) -> Transcript:
             ),
             timing_ms=Timing(**{name: float(result["timing_ms"][name]) for name in _TIMING_NAMES}),
             request_id=request_id,
+            warnings=tuple(
+                AudioWarning(code=str(item["code"]), message=str(item["message"]))
+                for item in result.get("warnings", ())
+            ),
         )
     except (
         KeyError,

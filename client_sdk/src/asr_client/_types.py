@@ -82,6 +82,17 @@ class ChannelTranscript:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AudioWarning:
+    """What the server noticed about audio that it transcribed all the same."""
+
+    code: str
+    """For programs: CHANNELS_CANCEL, CLIPPED, VERY_QUIET, AUDIO_ENDS_EARLY, AUDIO_GAP,
+    AUDIO_DAMAGED; a later server may have more."""
+    message: str
+    """For people; the words may change."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelInfo:
     """The checkpoint that the server used."""
 
@@ -128,6 +139,8 @@ class Transcript:
     timing_ms: Timing
     request_id: str
     """The id of the request in the server's log."""
+    warnings: tuple[AudioWarning, ...] = ()
+    """Usually empty."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

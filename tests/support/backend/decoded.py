@@ -11,7 +11,8 @@ import pytest
 
 from asr_backend.audio.format import Channel, Encoding, PcmFormat
 from asr_backend.audio.limits import AudioLimits
-from asr_backend.audio.source import Source
+from asr_backend.audio.source import Silence, Source
+from asr_backend.audio.warning import AudioWarning
 from asr_backend.errors import AsrError
 from tests.support.backend.files import encode, s16, tone
 
@@ -75,12 +76,33 @@ def samples_of(
     channel: Channel = "mix",
     **pcm: Any,
 ) -> npt.NDArray[np.float32]:
-    blocks = list(source(data, limits=limits, **pcm).blocks(channel, limits))
-    for block in blocks:
+    return decoded(data, limits=limits, channel=channel, **pcm)[0]
+
+
+def warnings_of(data: bytes | memoryview, **values: Any) -> list[str]:
+    """The codes of the warnings."""
+    return [warning.code.value for warning in decoded(data, **values)[1]]
+
+
+def decoded(
+    data: bytes | memoryview,
+    *,
+    limits: AudioLimits = LIMITS,
+    channel: Channel = "mix",
+    **pcm: Any,
+) -> tuple[npt.NDArray[np.float32], tuple[AudioWarning, ...]]:
+    """All samples, silence included, and the warnings."""
+    opened = source(data, limits=limits, **pcm)
+    blocks = []
+    for block in opened.blocks(channel, limits):
+        if isinstance(block, Silence):
+            blocks.append(np.zeros(block.samples, np.float32))
+            continue
         assert block.dtype == np.float32
         assert block.ndim == 1
         assert 0 < len(block) <= 3 * 16_000
-    return np.concatenate(blocks)
+        blocks.append(block)
+    return np.concatenate(blocks), opened.warnings
 
 
 def refusal(data: bytes, *, limits: AudioLimits = LIMITS, **values: Any) -> AsrError:

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from asr_client import Client
+from asr_client import AudioWarning, Client
 from asr_client.testing import FakeServer
 
 SECOND = np.zeros(16_000, np.int16)
@@ -46,3 +46,11 @@ def test_the_end_of_a_with_block_says_goodbye_to_open_connections(capfd):
     with client:
         assert not client.is_ready()
     assert capfd.readouterr().err == ""
+
+
+def test_it_sends_the_warnings_that_a_test_sets():
+    warning = AudioWarning(code="CLIPPED", message="the audio is clipped")
+    with FakeServer() as server, Client(server.url) as client:
+        server.answer(SECOND, "loud", sample_rate=16_000, warnings=[warning])
+        assert client.transcribe(SECOND, sample_rate=16_000).warnings == (warning,)
+        assert client.transcribe(SECOND + 1, sample_rate=16_000).warnings == ()

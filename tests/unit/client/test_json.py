@@ -75,7 +75,11 @@ def test_options_that_json_cannot_say_are_refused(
 def test_a_result_is_read_to_the_last_field() -> None:
     chars = [{"text": "g", "start_s": 0.5, "end_s": 0.6, "confidence": 0.5, "channel": 1}]
     channels = [{"channel": 1, "text": "go on", "confidence": 0.5}]
-    document = {**RESULT, "chars": chars, "channels": channels, "new_in_later_servers": 1}
+    warnings = [{"code": "CLIPPED", "message": "loud", "new_in_later_servers": 1}]
+    document = {
+        **RESULT,
+        **{"chars": chars, "channels": channels, "warnings": warnings, "new_in_later_servers": 1},
+    }
     read = transcript(json.dumps(document).encode(), request_id="r")
     assert read == asr_client.Transcript(
         text="go on",
@@ -90,6 +94,7 @@ def test_a_result_is_read_to_the_last_field() -> None:
         model=asr_client.ModelInfo(id="demo", revision="1"),
         timing_ms=asr_client.Timing(decode=1.0, acoustic=2.0, ctc=3.0, total=7.0),
         request_id="r",
+        warnings=(asr_client.AudioWarning(code="CLIPPED", message="loud"),),
     )
     with pytest.raises(AttributeError):
         read.text = "other"  # type: ignore[misc]

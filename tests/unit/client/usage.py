@@ -93,10 +93,12 @@ def describe(transcript: Transcript) -> str:
     }
     model: asr_client.ModelInfo = transcript.model
     timing: asr_client.Timing = transcript.timing_ms
+    warnings: tuple[asr_client.AudioWarning, ...] = transcript.warnings
+    codes: list[str] = [f"{one.code}: {one.message}" for one in warnings]
     milliseconds: float = timing.decode + timing.acoustic + timing.ctc + timing.total
     return (
         f"{transcript.text} {times} {by_channel} {model.id} {model.revision} {milliseconds} "
-        f"{model.precision} {model.fingerprint} "
+        f"{model.precision} {model.fingerprint} {codes} "
         f"{transcript.duration_s} {transcript.request_id}"
     )
 
@@ -191,7 +193,8 @@ def own_tests() -> tuple[ReceivedRequest, ...]:
         server.stall(0.5)
         server.hung = False
         server.disturb({Fault.QUEUE_FULL: 0.1}, slow=0.2, slow_s=0.5, seed=7)
-        server.answer(np.zeros(5, np.int16), "silence", sample_rate=16_000)
+        quiet = asr_client.AudioWarning(code="VERY_QUIET", message="the audio is silent")
+        server.answer(np.zeros(5, np.int16), "silence", sample_rate=16_000, warnings=[quiet])
         server.fail(Fault.QUEUE_FULL, times=2)
         server.ready = False
         server.parameters["language_model"] = "four.arpa"

@@ -25,7 +25,7 @@ from asr_client._transport.retry import RetryPolicy
 from asr_client.cli import subtitles
 from asr_client.cli.manifest import Line, read_keys, read_lines
 from asr_client.cli.results import Results, ResultsError
-from asr_client.cli.screen import Screen, describe
+from asr_client.cli.screen import Screen, describe, warnings
 from asr_client.cli.tally import Tally
 
 PATIENT = RetryPolicy(
@@ -101,6 +101,8 @@ def _run(
                 results.sync()
             if outcome.transcript is not None:
                 tally.transcribed(outcome.transcript)
+                if noticed := warnings(line.name, outcome.transcript):
+                    screen.problem(noticed)
             elif outcome.error is not None:
                 tally.failed += 1
                 where = line.name if line.id is None else f"{line.key} ({line.name})"

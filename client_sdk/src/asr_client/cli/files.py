@@ -16,7 +16,7 @@ from asr_client._options import TranscribeOptions
 from asr_client._recording import Recording
 from asr_client._types import Transcript
 from asr_client.cli import subtitles
-from asr_client.cli.screen import Screen, describe
+from asr_client.cli.screen import Screen, describe, warnings
 from asr_client.cli.tally import Tally
 
 
@@ -67,6 +67,8 @@ def transcribe_files(
                 else:
                     _replace(targets[position], text)
                 tally.transcribed(transcript)
+                if noticed := warnings(str(file), transcript):
+                    screen.problem(noticed)
             except (AsrError, OSError, ValueError) as error:
                 tally.failed += 1
                 screen.problem(f"asr: {file}: {describe(error)}")

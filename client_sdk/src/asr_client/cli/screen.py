@@ -19,6 +19,7 @@ from asr_client._errors import AsrError
 from asr_client._telemetry import Attempt
 from asr_client._transport.retry import DEFAULT_RECONNECT_S
 from asr_client._transport.statuses import may_come_back
+from asr_client._types import Transcript
 
 
 class Screen:
@@ -81,6 +82,13 @@ class Screen:
         self._progress.console.print(
             text, end="", soft_wrap=True, markup=False, highlight=False, emoji=False
         )
+
+
+def warnings(name: str, transcript: Transcript) -> str:
+    """The warnings about a recording as lines for a person; empty if there are none."""
+    return "\n".join(
+        f"asr: {name}: warning: {one.code}: {one.message}" for one in transcript.warnings
+    )
 
 
 class WaitingNotice:

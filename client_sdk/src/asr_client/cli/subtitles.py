@@ -104,6 +104,8 @@ def as_tsv(transcript: Transcript) -> str:
     return "\n".join(rows) + "\n"
 
 
+_ABSENT = (("channel", None), ("warnings", ()))
+
 FORMATS: Mapping[str, Callable[[Transcript], str]] = {
     "text": as_text,
     "srt": as_srt,
@@ -113,11 +115,11 @@ FORMATS: Mapping[str, Callable[[Transcript], str]] = {
 
 
 def fields(transcript: Transcript) -> dict[str, Any]:
-    """The transcript as a dictionary, without the channels of words that have none."""
+    """The transcript as a dictionary, without warnings and channels of words if there are none."""
     return asdict(
         transcript,
         dict_factory=lambda items: {
-            key: value for key, value in items if not (key == "channel" and value is None)
+            key: value for key, value in items if (key, value) not in _ABSENT
         },
     )
 

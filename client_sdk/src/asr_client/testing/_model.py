@@ -7,10 +7,11 @@ import re
 import struct
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any, NoReturn, TypeAlias
 
+from asr_client._types import AudioWarning
 from asr_client._wire import (
     ACOUSTIC_MODEL,
     MODEL,
@@ -235,6 +236,7 @@ def response(
     duration: float,
     request_id: str,
     model: Mapping[str, str],
+    warnings: Sequence[AudioWarning] = (),
 ) -> Any:
     """A ModelInferResponse with words and characters spread evenly over the audio."""
     timestamps, channel = given.get("timestamps", "word"), given.get("channel", "mix")
@@ -261,6 +263,8 @@ def response(
         result["channels"] = [
             {"channel": index, "text": line, "confidence": 1.0} for index, line in lines_of.items()
         ]
+    if warnings:
+        result["warnings"] = [asdict(warning) for warning in warnings]
     answer = messages.ModelInferResponse(model_name="transcribe", model_version="1", id=request_id)
     for name, value in zip(OUTPUTS, (text, json.dumps(result)), strict=True):
         answer.outputs.add(name=name, datatype="BYTES", shape=(1, 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 
 from asr_client._audio import load
-from asr_client._types import Audio
+from asr_client._types import Audio, AudioWarning
 from asr_client._wire import ACOUSTIC_MODEL, MODEL, SERVICE, TOKEN_HEADER, messages
 from asr_client.testing import _model
 from asr_client.testing._faults import Fault
@@ -120,7 +120,7 @@ class FakeServer:
         self._goes_on.set()
         self._port = port
         self._token = token
-        self._answers: dict[bytes, str] = {}
+        self._answers: dict[bytes, tuple[str, tuple[AudioWarning, ...]]] = {}
         self._faults: deque[Fault] = deque()
         self._weather = _Weather({}, 0.0, 0.0, Random(0))
         self._requests: deque[ReceivedRequest] = deque(maxlen=keep)
@@ -158,11 +158,18 @@ class FakeServer:
         with self._lock:
             return tuple(self._requests)
 
-    def answer(self, audio: Audio, text: str, *, sample_rate: int | None = None) -> None:
+    def answer(
+        self,
+        audio: Audio,
+        text: str,
+        *,
+        sample_rate: int | None = None,
+        warnings: Sequence[AudioWarning] = (),
+    ) -> None:
         """Set the answer to this audio; audio and rate as in `transcribe`."""
         payload = load(audio, sample_rate=sample_rate, channels=None, encoding="container")
         with self._lock:
-            self._answers[bytes(payload.data)] = text
+            self._answers[bytes(payload.data)] = (text, tuple(warnings))
 
     def fail(self, fault: Fault, *, times: int = 1) -> None:
         """Fail the next `times` requests, after the failures set before."""
@@ -298,7 +305,7 @@ class FakeServer:
         except _model.Refused as refused:
             context.abort(grpc.StatusCode[refused.status], refused.message)
         with self._lock:
-            text = self._answers.get(audio, self.text)
+            text, warnings = self._answers.get(audio, (self.text, ()))
         return _model.response(
             text,
             given=given,
@@ -306,6 +313,7 @@ class FakeServer:
             duration=duration,
             request_id=request.id,
             model=_model.reported(self.parameters),
+            warnings=warnings,
         )
 
     def _record(self, request: Any, audio: bytes, options: bytes, context: Any) -> Fault | None:

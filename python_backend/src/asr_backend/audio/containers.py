@@ -8,23 +8,21 @@ file is refused before its name is read.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from asr_backend.audio.format import (
-    MAX_CHANNELS,
-    MAX_SAMPLE_RATE_HZ,
-    MIN_SAMPLE_RATE_HZ,
-    Channel,
-    Samples,
-)
+from asr_backend.audio.format import MAX_CHANNELS
+from asr_backend.audio.frames import Frames, check_rate
+from asr_backend.audio.lengths import stated_bytes, states_frames
 from asr_backend.audio.libav import AudioStream, FFmpegError, av
 from asr_backend.audio.limits import AudioLimits
-from asr_backend.audio.mixing import to_mono
+from asr_backend.audio.memory import Memory
+from asr_backend.audio.warning import WarningList
 from asr_backend.errors import AsrError, ErrorCode, rounded_up
 
 if TYPE_CHECKING:
@@ -63,19 +61,26 @@ _SIGNATURE = re.compile(
     rb"|#!AMR|....ftyp|\x1aE\xdf\xa3|0&\xb2u\x8e\x66\xcf\x11",
     re.DOTALL,
 )
-# Demuxers whose stated length is exact, not estimated from a bit rate.
-_STATES_LENGTH = re.compile("wav|w64|aiff|au|caf|flac|ogg|mov|matroska")
-_PCM_BITS = re.compile(r"pcm_[suf](\d+)")
+# Demuxers with timestamps in the file. For the others, libav counts samples or bytes.
+_HAS_CLOCK = re.compile("ogg|mov|matroska|asf|flac")
+# Demuxers whose stated length is exact, not estimated from a bit rate: of the stream, or of all.
+_STATES_STREAM_LENGTH = re.compile("mov|flac")
+_STATES_LENGTH = re.compile("wav|w64|aiff|au|caf|ogg|asf")
+# For these, libav believes or estimates a length if the program that wrote the header knew none.
+_FROM_PIPES = frozenset({"aiff", "au", "asf"})
+_DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)$", re.ASCII)
+# Decoders that libav does not choose by itself. Its own ones refuse the frames of discontinuous
+# transmission.
+_PREFERRED = {"amrnb": "libopencore_amrnb", "amrwb": "libopencore_amrwb"}
+# Codecs with a checksum in each frame.
+_CHECKED = frozenset({"flac", "ac3", "eac3"})
 _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 # PyAV finds the end of a frame's planes by a null pointer, which is missing after eight planes.
 _MAX_PLANES = 8
-_TAGS = (b"ID3", b"TAG", b"APETAGEX")
-# The last packet of a truncated file fails, and so do a few for a tag after the audio.
-_MAX_FAILED_AT_END = 3
 
 
 class Container:
-    """An open audio file.
+    """An audio file that libav has opened.
 
     It uses the best audio stream by FFmpeg's ranking, and ignores all other streams.
 
@@ -86,6 +91,9 @@ class Container:
         channels: channels of that stream.
         duration_s: seconds that the file states or that libav estimates; None where there is
             neither.
+        stated_s: seconds from the container's start to the end of the stream, as the header states
+            it; None if it does not, or for all streams together.
+        is_exact: whether each frame of the file has its number, without rounding.
 
     Raises:
         AsrError: UNSUPPORTED_FORMAT, CORRUPT_AUDIO, BAD_SAMPLE_RATE.
@@ -93,80 +101,88 @@ class Container:
 
     def __init__(self, view: memoryview) -> None:
         with ExitStack() as opened:
-            self._memory = opened.enter_context(closing(_Memory(view)))
+            self._memory = opened.enter_context(closing(Memory(view)))
             self._container = opened.enter_context(_open(self._memory))
             self._stream = _audio_stream(self._container)
             self._opened = opened.pop_all()
-        duration = self._container.duration
-        self.duration_s = duration / av.time_base if duration else None
+        self._decoder = _decoder(self._stream)
+        name = self._container.format.name
+        duration, start = self._container.duration, self._container.start_time
         self.channels = self._stream.codec_context.channels
+        self.duration_s = duration / av.time_base if duration else None
+        self.is_exact = name == "flac"
+        self._has_clock = bool(_HAS_CLOCK.match(name))
+        self._time_base = self._stream.time_base or Fraction(1, av.time_base)
+        self._tick_s = float(self._time_base)
+        self._start_s = None if start is None else start / av.time_base
+        self.stated_s = self._find_stated_s(view)
 
-    def pieces(
-        self, channel: Channel, limits: AudioLimits
-    ) -> Generator[tuple[int, Samples], None, None]:
-        """Yield (sample rate in Hz, at most a second of float32 [frames] mono). To be called once.
+    def frames(
+        self, warnings: WarningList, position_s: Callable[[], float]
+    ) -> Iterator[tuple[float | None, av.AudioFrame]]:
+        """Decode the stream. To be called once.
+
+        Args:
+            warnings: takes what is damaged.
+            position_s: returns the end of the audio so far, for errors and warnings.
+
+        Yields:
+            Seconds from the container's start, None if the file has no timestamp; and the frame.
 
         Raises:
-            AsrError: CORRUPT_AUDIO, UNSUPPORTED_FORMAT, BAD_SAMPLE_RATE; BAD_OPTIONS for a channel
-                that the audio does not have; AUDIO_TOO_LONG for the length that the file states,
-                and for too many samples, stated or decoded.
+            AsrError: CORRUPT_AUDIO, BAD_SAMPLE_RATE.
         """
-        if _STATES_LENGTH.match(self._container.format.name):
-            self._check_stated(limits)
-        sample_count = 0
-        for frame in _frames(self._container, self._stream, self._memory):
-            samples = _samples(frame)
-            rate_hz = frame.sample_rate
-            sample_count += samples.size
-            limits.check_samples(sample_count)
-            # A packet may hold much more than a second, and its conversion takes far more memory.
-            for start in range(0, len(samples), rate_hz):
-                yield rate_hz, to_mono(samples[start : start + rate_hz], channel)
+        frames = Frames(
+            self._memory, self._container, self._stream, self._decoder, warnings, position_s
+        )
+        for frame in frames:
+            at_s = None
+            if self._has_clock and frame.pts is not None:
+                at_s = frame.pts * self._tick_s
+                if self._start_s is None:
+                    self._start_s = at_s
+                at_s -= self._start_s
+            yield at_s, frame
 
-    def close(self) -> None:
-        """Close the file and release its bytes."""
-        self._opened.close()
+    def check_stated(self, limits: AudioLimits) -> None:
+        """Refuse a file that states to be too long.
 
-    def _check_stated(self, limits: AudioLimits) -> None:
-        seconds = self.duration_s or 0.0
+        Raises:
+            AsrError: AUDIO_TOO_LONG.
+        """
+        seconds = self.stated_s or 0.0
         # One second of tolerance: a decoder trims samples that the container counts.
         if seconds > limits.max_audio_s + 1:
             raise limits.too_long(rounded_up(seconds))
         rate_hz = self._stream.codec_context.sample_rate
         limits.check_samples(int((seconds - 1) * rate_hz) * self.channels)
 
-
-class _Memory:
-    """The submitted bytes as a file object for PyAV."""
-
-    def __init__(self, view: memoryview) -> None:
-        self._view = view
-        self._position = 0
-
-    def read(self, size: int) -> bytes:
-        part = bytes(self._view[self._position : self._position + size])
-        self._position += len(part)
-        return part
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        position = (0, self._position, self._view.nbytes)[whence] + offset
-        if position < 0:
-            return -1
-        self._position = position
-        return position
-
-    def tell(self) -> int:
-        return self._position
-
-    def at_end(self) -> bool:
-        return self._position >= self._view.nbytes
-
     def close(self) -> None:
-        # PyAV's objects refer to each other; the audio must not stay until that cycle is collected.
-        self._view = memoryview(b"")
+        """Close the file and release its bytes."""
+        self._opened.close()
+
+    def _find_stated_s(self, view: memoryview) -> float | None:
+        name, stream = self._container.format.name, self._stream
+        start_s = self._start_s or 0.0
+        if _STATES_STREAM_LENGTH.match(name) or (name == "mp3" and states_frames(view)):
+            if not stream.duration:
+                return None
+            return float((stream.duration + (stream.start_time or 0)) * self._time_base) - start_s
+        if name.startswith("matroska"):
+            if tag := _DURATION_TAG.match(stream.metadata.get("DURATION", "")):
+                hours, minutes, seconds = tag.groups()
+                return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - start_s
+            start_s = max(start_s, 0.0)
+        elif not _STATES_LENGTH.match(name) or (name in _FROM_PIPES and not stated_bytes(view)):
+            return None
+        else:
+            start_s = 0.0
+        if self.duration_s is None or len(self._container.streams) > 1:
+            return None
+        return self.duration_s - start_s
 
 
-def _open(memory: _Memory) -> InputContainer:
+def _open(memory: Memory) -> InputContainer:
     try:
         return av.open(
             memory,
@@ -204,68 +220,25 @@ def _audio_stream(container: InputContainer) -> AudioStream:
         raise AsrError(ErrorCode.UNSUPPORTED_FORMAT, f"audio codec {name} is not supported")
     if not context.channels:
         raise AsrError(ErrorCode.CORRUPT_AUDIO, "the header states 0 channels")
-    _check_rate(context.sample_rate)
+    check_rate(context.sample_rate)
     context.thread_count = 1
+    if context.codec.name in _CHECKED:
+        # A wrong checksum is an error.
+        context.options = {"err_detect": "crccheck+explode"}
     return stream
 
 
-def _check_rate(rate_hz: int) -> None:
-    if not MIN_SAMPLE_RATE_HZ <= rate_hz <= MAX_SAMPLE_RATE_HZ:
-        raise AsrError(
-            ErrorCode.BAD_SAMPLE_RATE,
-            f"{rate_hz} Hz, allowed are {MIN_SAMPLE_RATE_HZ} to {MAX_SAMPLE_RATE_HZ} Hz",
-        )
+def _decoder(stream: AudioStream) -> av.AudioCodecContext:
+    """The stream's decoder, or one that reads more."""
+    name = _PREFERRED.get(stream.codec_context.codec.name)
+    if name is None or name not in av.codecs_available:
+        return stream.codec_context
+    decoder: av.AudioCodecContext = av.CodecContext.create(name, "r")  # type: ignore[assignment]
+    decoder.thread_count = 1
+    return decoder
 
 
-def _frames(
-    container: InputContainer, stream: AudioStream, memory: _Memory
-) -> Iterator[av.AudioFrame]:
-    """Decode all packets. Failures are tolerated at the end only."""
-    seconds = 0.0
-    failed = 0
-    for packet in _packets(container, stream, memory):
-        try:
-            frames = stream.codec_context.decode(packet)
-        except FFmpegError:
-            # Two joined mp3 files have the tag of the second where a frame should be.
-            failed += packet is None or not bytes(packet).startswith(_TAGS)
-            continue
-        for frame in frames:
-            if failed or not frame.sample_rate:
-                raise _corrupt(seconds)
-            _check_rate(frame.sample_rate)
-            yield frame
-            seconds += frame.samples / frame.sample_rate
-    if failed > _MAX_FAILED_AT_END or (failed and not seconds):
-        raise _corrupt(seconds)
-
-
-def _corrupt(seconds: float) -> AsrError:
-    return AsrError(ErrorCode.CORRUPT_AUDIO, f"the audio stops decoding at {seconds:.2f} s")
-
-
-def _packets(
-    container: InputContainer, stream: AudioStream, memory: _Memory
-) -> Iterator[av.Packet[Any] | None]:
-    """Yield the packets of the stream, then None, which flushes the decoder."""
-    context = stream.codec_context
-    bits = _PCM_BITS.match(context.codec.name)
-    frame_bytes = int(bits[1]) // 8 * context.channels if bits else 1
-    try:
-        for packet in container.demux(stream):
-            part = packet.size % frame_bytes
-            # libav would drop the whole packet if a truncated file leaves a part of a frame in it.
-            whole = av.Packet(bytes(packet)[:-part]) if part else packet
-            # An empty packet would end the decoding.
-            if whole.size:
-                yield whole
-    except FFmpegError:
-        if not memory.at_end():
-            raise AsrError(ErrorCode.CORRUPT_AUDIO, "the file is broken in the middle") from None
-    yield None
-
-
-def _samples(frame: av.AudioFrame) -> npt.NDArray[Any]:
+def interleaved(frame: av.AudioFrame) -> npt.NDArray[Any]:
     """The samples of a frame, [frames, channels]: a view, or a copy if they are planar."""
     channels = frame.layout.nb_channels
     if channels > (_MAX_PLANES if frame.format.is_planar else MAX_CHANNELS):

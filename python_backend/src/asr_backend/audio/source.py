@@ -5,17 +5,31 @@ from __future__ import annotations
 import mmap
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from asr_backend.audio.containers import Container
+from asr_backend.audio.clock import Gap
 from asr_backend.audio.format import SAMPLE_RATE_HZ, Channel, PcmFormat, Samples
 from asr_backend.audio.limits import AudioLimits
+from asr_backend.audio.media import MediaFile
 from asr_backend.audio.pcm import RawPcm
 from asr_backend.audio.resampling import Resampler
+from asr_backend.audio.warning import AudioWarning, WarningList
 from asr_backend.audio.wav import as_pcm
-from asr_backend.errors import AsrError, ErrorCode
+from asr_backend.errors import AsrError, ErrorCode, rounded_up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Silence:
+    """Samples at 16 kHz that are zero because the file has none at that time."""
+
+    samples: int
+
+
+Block = Samples | Silence
+"""Mono audio at 16 kHz: float32 [samples] of about a second, or silence of any length."""
 
 
 class _Opened(Protocol):
@@ -27,9 +41,12 @@ class _Opened(Protocol):
     @property
     def duration_s(self) -> float | None: ...
 
+    @property
+    def warnings(self) -> WarningList: ...
+
     def pieces(
         self, channel: Channel, limits: AudioLimits
-    ) -> Generator[tuple[int, Samples], None, None]: ...
+    ) -> Generator[tuple[int, Samples] | Gap, None, None]: ...
 
     def close(self) -> None: ...
 
@@ -80,7 +97,12 @@ class Source:
         """
         return self._open().duration_s
 
-    def blocks(self, channel: Channel, limits: AudioLimits) -> Generator[Samples, None, None]:
+    @property
+    def warnings(self) -> tuple[AudioWarning, ...]:
+        """What the caller should know about the audio; complete when `blocks` has ended."""
+        return self._opened.warnings.all() if self._opened is not None else ()
+
+    def blocks(self, channel: Channel, limits: AudioLimits) -> Generator[Block, None, None]:
         """Decode, mix and resample. To be called once.
 
         The generator decodes on demand and holds a few seconds of audio at a time, whatever the
@@ -89,17 +111,20 @@ class Source:
         A mix is the mean of all channels; libav's own downmix would weigh channels and drop some.
         Audio at 16 kHz is not changed: 16-bit samples become `sample / 32768`.
 
-        A truncated file is decoded as far as it goes, whatever its header states. If audio fails to
-        decode and goes on later, it is refused with the second where it failed. Raw AAC keeps the
-        encoder's delay, which only a container states.
+        Time is that of the container's clock, from its start: where the timestamps leave a gap,
+        there is silence. A gap counts towards the limit before any silence is made.
+
+        A truncated file is decoded as far as it goes, whatever its header states, with a warning.
+        If audio fails to decode and goes on later, it is refused with the second where it failed.
+        Raw AAC keeps the encoder's delay, which only a container states.
 
         Args:
             channel: the channel to take.
             limits: longer audio is refused: as soon as the file states it, else during decoding.
 
         Yields:
-            float32 [samples], mono, 16 kHz, full scale 1, about one second each. All of them
-            together have ceil(n * 16000 / rate) samples for n at the submitted rate.
+            float32 [samples], mono, 16 kHz, full scale 1, about one second each; or Silence. All of
+            them together have ceil(n * 16000 / rate) samples for n at the submitted rate.
 
         Raises:
             AsrError: EMPTY_AUDIO, AUDIO_TOO_LARGE, AUDIO_TOO_LONG, UNSUPPORTED_FORMAT,
@@ -133,35 +158,53 @@ class Source:
             elif (plain := as_pcm(view)) is not None:
                 self._opened = RawPcm(*plain)
             else:
-                self._opened = Container(view)
+                self._opened = MediaFile(view)
         return self._opened
 
 
-def _resampled(pieces: Iterator[tuple[int, Samples]], limits: AudioLimits) -> Iterator[Samples]:
-    """Resample pieces of any rates to 16 kHz, and enforce the limit of seconds."""
-    resampler: Resampler | None = None
+def _resampled(pieces: Iterator[tuple[int, Samples] | Gap], limits: AudioLimits) -> Iterator[Block]:
+    """Resample pieces of any rates to 16 kHz, fill gaps, and enforce the limit of seconds."""
     seconds = 0.0
     sample_count = 0
-    for rate_hz, mono in pieces:
-        seconds += len(mono) / rate_hz
+    for run in _runs(pieces):
+        if isinstance(run, Gap):
+            seconds += run.seconds
+            if seconds > limits.max_audio_s + 1e-6:
+                raise limits.too_long(rounded_up(seconds))
+            if (silent := round(seconds * SAMPLE_RATE_HZ) - sample_count) > 0:
+                yield Silence(samples=silent)
+                sample_count += silent
+            continue
+        added_s, block = run
+        seconds += added_s
         if seconds > limits.max_audio_s + 1e-6:
             raise limits.too_long(f"more than {limits.max_audio_s:g}")
-        blocks = []
-        if resampler is None or resampler.rate_hz != rate_hz:
-            if resampler is not None:
-                blocks.append(resampler.finish())
-            resampler = Resampler(rate_hz)
-        blocks.append(resampler.push(mono))
-        for block in blocks:
-            if len(block):
-                yield _finite(block, sample_count)
-                sample_count += len(block)
-    last = resampler.finish() if resampler is not None else np.zeros(0, np.float32)
-    if len(last):
-        yield _finite(last, sample_count)
-        sample_count += len(last)
+        if len(block):
+            yield _finite(block, sample_count)
+            sample_count += len(block)
     if not sample_count:
         raise AsrError(ErrorCode.EMPTY_AUDIO, "the audio decodes to 0 samples")
+
+
+def _runs(
+    pieces: Iterator[tuple[int, Samples] | Gap],
+) -> Iterator[tuple[float, Samples] | Gap]:
+    """Resample; yield the seconds that went in with each block that comes out, and the gaps."""
+    resampler: Resampler | None = None
+    for piece in pieces:
+        rate_hz = None if isinstance(piece, Gap) else piece[0]
+        if resampler is not None and resampler.rate_hz != rate_hz:
+            yield 0.0, resampler.finish()
+            resampler = None
+        if isinstance(piece, Gap):
+            yield piece
+            continue
+        rate_hz, mono = piece
+        if resampler is None:
+            resampler = Resampler(rate_hz)
+        yield len(mono) / rate_hz, resampler.push(mono)
+    if resampler is not None:
+        yield 0.0, resampler.finish()
 
 
 def _finite(block: Samples, position: int) -> Samples:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 
 from asr_backend.audio.format import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ, PcmFormat
+from asr_backend.audio.lengths import chunks_after
 
 # RIFF, size, WAVE, fmt, its size, format, channels, rate, bytes a second, bytes a frame, bits.
 _HEADER = struct.Struct("<4sI4s4sIHHIIHH")
@@ -41,7 +42,7 @@ def as_pcm(view: memoryview) -> tuple[memoryview, PcmFormat] | None:
         name, size = _CHUNK.unpack_from(view, position)
         start = position + _CHUNK.size
         position = start + size + size % 2
-    whole = 0 < size <= view.nbytes - start and size % 2 == 0
+    whole = 0 < size <= view.nbytes - start and size % 2 == 0 and chunks_after(view, start + size)
     if not whole or not MIN_SAMPLE_RATE_HZ <= rate_hz <= MAX_SAMPLE_RATE_HZ:
         return None
     format = PcmFormat(encoding="pcm_s16le", sample_rate_hz=rate_hz, channels=1)

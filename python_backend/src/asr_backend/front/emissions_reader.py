@@ -59,6 +59,9 @@ class EmissionsReader:
         self._decoder.stop()
 
     def _push(self, window: Window, emissions: Emissions) -> None:
+        if window.after_pause:
+            for silence in self._stitcher.fill(window.start_sample):
+                self._decoder.push(silence)
         final = self._stitcher.push(window.start_sample, emissions, after_pause=window.after_pause)
         self._decoder.push(final)
 

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from asr_backend.audio.format import Channel
 from asr_backend.audio.limits import AudioLimits
 from asr_backend.audio.source import Source
+from asr_backend.audio.warning import AudioWarning
 from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.ctc.decoders import Decoders
 from asr_backend.ctc.emissions import Emissions
@@ -65,6 +66,8 @@ class Recognition:
 
     transcription: Transcription
     duration_s: float
+    warnings: tuple[AudioWarning, ...] = ()
+    """What the caller should know about the audio."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +143,8 @@ class Recognizer:
         return Recognition(
             transcription=await self.in_decode_pool(merging) if is_long else merging(),
             duration_s=max(channel.duration_s for channel in channels),
+            # Each channel reports what is wrong with the file.
+            warnings=tuple(dict.fromkeys(one for channel in channels for one in channel.warnings)),
         )
 
 
@@ -193,7 +198,11 @@ class Session:
                 await self._collect()
             with self._job.stages.stage("ctc"):
                 transcription = await self._reader.finish(self._duration_s)
-            return Recognition(transcription=transcription, duration_s=self._duration_s)
+            return Recognition(
+                transcription=transcription,
+                duration_s=self._duration_s,
+                warnings=self._source.warnings,
+            )
         finally:
             # If the call fails or is cancelled, threads may still work for it.
             self._reader.stop()

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from asr_backend.audio.warning import AudioWarning
 from asr_backend.ctc.transcription import Span, Transcription
 
 CONTRACT_VERSION = 1
@@ -24,6 +25,7 @@ def encode_result(
     timestamps: Literal["none", "word", "char"],
     model: Mapping[str, str],
     timing_ms: Mapping[str, float],
+    warnings: Sequence[AudioWarning] = (),
 ) -> bytes:
     """Write one RESULT element: JSON in UTF-8, with the requested keys only.
 
@@ -34,6 +36,7 @@ def encode_result(
         model: the checkpoint that served the request: `id`, `revision`, and where asr-server wrote
             them `precision` and `fingerprint`.
         timing_ms: milliseconds by stage: decode, acoustic, ctc, total.
+        warnings: about the audio; the key is absent if there are none.
 
     Returns:
         Seconds with 3 decimals, confidences with 4, milliseconds with 1; finite numbers only.
@@ -57,6 +60,10 @@ def encode_result(
                 {"channel": index, "text": one.text, "confidence": confidence_value(one.confidence)}
                 for index, one in enumerate(transcription.channels)
             ]
+        )
+    if warnings:
+        result["warnings"] = _ENCODER.encode(
+            [{"code": one.code.value, "message": one.message} for one in warnings]
         )
     result["model"] = _ENCODER.encode(model)
     result["timing_ms"] = _ENCODER.encode(

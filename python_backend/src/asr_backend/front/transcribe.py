@@ -134,6 +134,7 @@ class Transcribe:
             encode_result,
             transcription=transcription,
             duration_s=recognition.duration_s,
+            warnings=recognition.warnings,
             timestamps=options.timestamps,
             model=self._model,
             timing_ms={stage: 1000 * value for stage, value in seconds.items()},

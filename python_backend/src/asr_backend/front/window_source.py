@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Generator
 
-from asr_backend.audio.format import Samples
+from asr_backend.audio.source import Block, Silence
 from asr_backend.segmentation.windower import Window, Windower
 
 
@@ -17,11 +17,12 @@ class WindowSource:
     sets a flag: the pull ends at the decoder's next block and closes the decoder.
 
     Args:
-        blocks: the decoder: float32 [any number] each, mono, 16 kHz; closed with this object.
+        blocks: the decoder: float32 [any number] each, mono, 16 kHz, or silence; closed with this
+            object.
         windower: cuts them into windows.
     """
 
-    def __init__(self, blocks: Generator[Samples, None, None], windower: Windower) -> None:
+    def __init__(self, blocks: Generator[Block, None, None], windower: Windower) -> None:
         self._blocks = blocks
         self._windower = windower
         self._ready: deque[Window] = deque()
@@ -70,5 +71,8 @@ class WindowSource:
                 return None
             if block is None:
                 return self._windower.finish()
-            self._ready.extend(self._windower.push(block))
+            if isinstance(block, Silence):
+                self._ready.extend(self._windower.skip(block.samples))
+            else:
+                self._ready.extend(self._windower.push(block))
         return self._ready.popleft()

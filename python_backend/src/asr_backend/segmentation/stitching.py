@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +14,8 @@ MARGIN_FRAMES = 4
 """Preferred number of quiet frames on each side of a cut. With so many, two windows may place a
 symbol up to three frames apart (60 ms at a stride of 320 samples), and it is neither lost nor
 doubled."""
+FILL_FRAMES = 1000
+"""Maximum number of frames that `fill` makes at a time."""
 IMPOSSIBLE = -100.0
 """A log-probability so low that no decoder chooses the symbol."""
 
@@ -36,6 +40,17 @@ class Stitcher:
         # Frames of the last window from the last cut on, and the number of the first one.
         self._open: Emissions = np.zeros((0, len(checkpoint.vocabulary)), np.float32)
         self._open_start = 0
+
+    def fill(self, window_start_sample: int) -> Iterator[Emissions]:
+        """Yield final frames of long silence before the next window, which begins in a pause.
+
+        `push` adds such frames all at once, and silence that is in no window may last for hours.
+        """
+        start = window_start_sample // self._stride_samples
+        while start > self._open_start + len(self._open) + FILL_FRAMES:
+            yield self._open
+            self._open_start += len(self._open)
+            self._open = np.repeat(self._pause, FILL_FRAMES, axis=0)
 
     def push(
         self, window_start_sample: int, emissions: Emissions, *, after_pause: bool = False

@@ -15,6 +15,9 @@ The normalisation of a window over less audio is poor."""
 PAUSE_CONTEXT_S = 0.1
 """Silence of a pause that each neighbouring window keeps, to within a frame of 20 ms: a frame with
 a few samples of speech may count as silent."""
+MIN_SKIP_S = 1.0
+"""Minimum length of silence that is in no window. A cut costs the windows beside it context, and a
+shorter silence is cheap."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,8 @@ class Windower:
     Starts are multiples of the stride, so frame k of a window is frame k + start_sample / stride of
     the audio. Cuts depend on the samples alone, not on the sizes of the blocks. At most two windows
     of samples and one block are held.
+
+    Silence of which the caller knows costs nothing, whatever its length: there is a cut in it.
 
     Args:
         max_window_s: maximum length of a window, in seconds; rounded down to whole strides.
@@ -100,21 +105,52 @@ class Windower:
             windows.append(self._cut())
         return windows
 
+    def skip(self, count: int) -> list[Window]:
+        """Take so many samples of silence; return the windows that are now complete.
+
+        None of them is the last. The windows on both sides keep PAUSE_CONTEXT_S of the silence.
+        """
+        if count < round(MIN_SKIP_S * SAMPLE_RATE_HZ):
+            return self.push(np.zeros(count, np.float32))
+        silence_end = self._end + count
+        context = round(PAUSE_CONTEXT_S * SAMPLE_RATE_HZ)
+        windows = []
+        if self._end:
+            windows = self.push(np.zeros(context, np.float32))
+            windows.append(self._cut_rest())
+        start = (silence_end - context) // self._stride * self._stride
+        self._held = np.zeros(silence_end - start, np.float32)
+        self._end, self._held_start, self._start = silence_end, start, start
+        self._after_pause = True
+        return windows
+
     def finish(self) -> Window | None:
         """Return the last window, None if there are no samples; nothing may be pushed after it."""
         if not self._end:
             return None
+        return self._rest(is_last=True)
+
+    def _cut_rest(self) -> Window:
+        """Cut the window at the end of the samples so far, which is not the last."""
+        window = self._rest(is_last=False)
+        self._cut_end = window.end_sample
+        self._index += 1
+        return window
+
+    def _rest(self, *, is_last: bool) -> Window:
+        """The window at the end of the samples so far."""
         self._join(self._held_start)
         shortest = self._shortest if self._after_pause else self._longest // 2
         latest = (self._end - shortest) // self._stride * self._stride
         start, after_pause = self._start, self._after_pause
         if self._index and start > latest:
-            start, after_pause = latest, after_pause and latest >= self._cut_end
+            start = max(latest, self._held_start)
+            after_pause = after_pause and start >= self._cut_end
         return Window(
             index=self._index,
             start_sample=start,
             samples=self._held[start - self._held_start :],
-            last=True,
+            last=is_last,
             after_pause=after_pause,
         )
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_backend.audio.containers import Container
+from asr_backend.audio.clock import Gap
 from asr_backend.audio.format import Channel, PcmFormat
+from asr_backend.audio.media import MediaFile
 from asr_backend.audio.wav import as_pcm
 from asr_backend.errors import ErrorCode
 from tests.support.backend.decoded import LIMITS, refusal, samples_of
@@ -26,8 +27,9 @@ def with_chunk(name: bytes, data: bytes, file: bytes) -> bytes:
 
 
 def by_libav(file: bytes, channel: Channel) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    with closing(Container(memoryview(file))) as container:
-        return np.concatenate([mono for _, mono in container.pieces(channel, LIMITS)])
+    with closing(MediaFile(memoryview(file))) as opened:
+        pieces = list(opened.pieces(channel, LIMITS))
+    return np.concatenate([piece[1] for piece in pieces if not isinstance(piece, Gap)])
 
 
 @given(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from asr_backend.audio.warning import AudioWarning, WarningCode
 from asr_backend.ctc.transcription import Span, Transcription, side_by_side
 from asr_backend.front import result as result_module
 from asr_backend.front.result import encode_result
@@ -47,6 +48,12 @@ def test_result_by_the_contract() -> None:
         "model": {"id": "demo", "revision": "0.1.0"},
         "timing_ms": {"decode": 1.3, "acoustic": 100.0, "ctc": 0.0, "total": 103.2},
     }
+
+
+def test_warnings_are_there_only_if_there_are_any() -> None:
+    assert "warnings" not in result()
+    warning = AudioWarning(code=WarningCode.CLIPPED, message="loud")
+    assert result(warnings=[warning])["warnings"] == [{"code": "CLIPPED", "message": "loud"}]
 
 
 def test_a_long_result_is_encoded_in_short_steps_and_loses_nothing(

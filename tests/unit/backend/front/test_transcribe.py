@@ -18,6 +18,7 @@ from asr_backend.triton_io.metrics import Metrics
 from tests.support.backend.doubles import Request
 from tests.support.backend.files import encode
 from tests.support.backend.front import PCM, STRIDE, Front, answered, levels, request, text_of
+from tests.support.backend.markers import remuxed
 
 
 async def test_a_short_clip_is_one_window_and_its_result_follows_the_contract(front: Front):
@@ -210,3 +211,36 @@ async def test_less_than_a_frame_is_silence_without_a_forward(front: Front):
     await front.answer(asked)
     assert text_of(asked) == ""
     assert front.reader.windows == []
+
+
+async def test_a_gap_moves_the_words_and_costs_no_window(front: Front):
+    samples = np.frombuffer(levels("HELLO "), "<i2")
+    flac = encode(samples, container="matroska", codec="flac", rate_hz=16_000)
+    first, gap_s = 2, 400.0
+
+    def later(index: int, packet: Any) -> int:
+        return packet.pts + round(gap_s / packet.time_base) * (index >= first)
+
+    asked = request(remuxed(flac, "matroska", later), {})
+    await front.answer(asked)
+    result = json.loads(asked.output("RESULT")[0, 0])
+    assert result["duration_s"] == pytest.approx(gap_s + len(samples) / 16_000, abs=0.01)
+    assert [one["code"] for one in result["warnings"]] == ["AUDIO_GAP"]
+    assert result["words"][0]["start_s"] < 0.1
+    assert result["words"][-1]["start_s"] > gap_s
+    assert "".join(word["text"] for word in result["words"]) == "HELLO"
+    assert len(front.reader.windows) == 2
+    assert sum(front.reader.windows) < len(samples) + 2 * 1_600 + STRIDE
+
+
+async def test_warnings_of_channels_apart_are_those_of_the_file_and_of_each_channel(front: Front):
+    spoken = np.frombuffer(levels("HELLO"), "<i2")
+    audio = np.stack([spoken, spoken * 0, spoken * 0], axis=1).tobytes()
+    options = PCM | {"channels": 3, "channel": "separate"}
+    asked = request(audio, options)
+    await front.answer(asked)
+    warnings = json.loads(asked.output("RESULT")[0, 0])["warnings"]
+    assert warnings == [
+        {"code": "VERY_QUIET", "message": "channel 1 is silent"},
+        {"code": "VERY_QUIET", "message": "channel 2 is silent"},
+    ]

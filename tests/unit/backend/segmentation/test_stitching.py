@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_backend.ctc.greedy import GreedyDecoder
-from asr_backend.segmentation.stitching import Stitcher
+from asr_backend.segmentation.stitching import FILL_FRAMES, Stitcher
 from tests.support.backend.cutting import cut_into_windows
 from tests.support.backend.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
 
@@ -136,3 +136,27 @@ def test_a_gap_elsewhere_is_a_defect() -> None:
 
 def test_nothing_pushed_gives_no_frames() -> None:
     assert Stitcher(CHECKPOINT).finish().shape == (0, len(BASE_VOCABULARY))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 3), st.integers(0, 4_000), st.integers(0, 3))
+def test_long_silence_is_filled_in_parts_as_at_once(before: int, silence: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+
+    def frames(count: int) -> npt.NDArray[np.float32]:
+        return np.log(random.dirichlet(np.ones(len(BASE_VOCABULARY)), count)).astype(np.float32)
+
+    first, second = frames(before), frames(5)
+    start = (before + silence) * STRIDE
+
+    def stitched(*, in_parts: bool) -> list[npt.NDArray[np.float32]]:
+        stitcher = Stitcher(CHECKPOINT)
+        parts = [stitcher.push(0, first)]
+        if in_parts:
+            parts += stitcher.fill(start)
+        parts += [stitcher.push(start, second, after_pause=True), stitcher.finish()]
+        return parts
+
+    parts = stitched(in_parts=True)
+    assert max(map(len, parts)) <= 2 * FILL_FRAMES
+    assert np.array_equal(np.concatenate(parts), np.concatenate(stitched(in_parts=False)))

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asr_backend.segmentation.windower import Window, Windower
@@ -148,3 +148,60 @@ def test_windows_do_not_keep_each_other_alive() -> None:
 def test_lengths_that_do_not_fit(longest_s: float, overlap_s: float) -> None:
     with pytest.raises(ValueError, match=r"overlap_s must be from 0\.02"):
         Windower(max_window_s=longest_s, overlap_s=overlap_s, stride_samples=STRIDE)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 40_000), st.integers(1, 200_000)), min_size=1, max_size=5),
+    st.integers(1, 40_000),
+    st.integers(0, 1),
+)
+def test_silence_that_is_skipped_is_in_no_window_and_all_else_is_in_one(
+    runs: list[tuple[int, int]], rest: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    windower = Windower(max_window_s=1, overlap_s=0.2, stride_samples=STRIDE)
+    whole = [EMPTY]
+    windows = []
+    for count, silence in runs:
+        sound = random.normal(size=count).astype(np.float32)
+        windows += windower.push(sound)
+        windows += windower.skip(silence)
+        whole += [sound, np.zeros(silence, np.float32)]
+    sound = random.normal(size=rest).astype(np.float32)
+    windows += windower.push(sound)
+    last = windower.finish()
+    assert last is not None
+    windows.append(last)
+    samples = np.concatenate([*whole, sound])
+
+    assert [window.index for window in windows] == list(range(len(windows)))
+    assert [window.last for window in windows] == [False] * (len(windows) - 1) + [True]
+    assert windows[-1].end_sample == len(samples)
+    covered = np.zeros(len(samples), bool)
+    end = 0
+    for window in windows:
+        assert window.start_sample % STRIDE == 0
+        assert 0 < len(window.samples) <= LONGEST
+        part = slice(window.start_sample, window.end_sample)
+        assert np.array_equal(window.samples, samples[part])
+        assert window.after_pause or window.start_sample <= end
+        covered[part] = True
+        end = window.end_sample
+    assert not samples[~covered].any()
+    # Each side of a silence keeps 0.1 s of it, and less than a second is no cut.
+    skipped = [silence for _, silence in runs if silence >= LONGEST]
+    uncovered = sum(silence - 2 * 1_600 - STRIDE for silence in skipped)
+    assert (~covered).sum() >= uncovered
+
+
+def test_a_recording_that_begins_late_is_one_window() -> None:
+    windower = Windower(max_window_s=20, overlap_s=2, stride_samples=STRIDE)
+    assert windower.skip(3_600 * 16_000 + 7) == []
+    assert windower.push(np.ones(16_000, np.float32)) == []
+    window = windower.finish()
+    assert window is not None
+    assert window.is_only
+    assert window.after_pause
+    assert window.end_sample == 3_601 * 16_000 + 7
+    assert 16_000 + 1_600 <= len(window.samples) < 16_000 + 1_600 + STRIDE

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from asr_client import AudioWarning
 from asr_client.cli.manifest import Line, read_lines
 from tests.support.client.batch_job import CARD, Job
 
@@ -39,6 +40,17 @@ def test_each_line_gets_its_result(job: Job) -> None:
     assert [word["text"] for word in results["card.wav"]["words"]] == ["seven", "of", "clubs"]
     assert len(results["chars"]["chars"]) == 12
     assert results[3]["words"] == []
+
+
+def test_a_warning_is_a_line_and_in_the_result(job: Job) -> None:
+    warning = AudioWarning(code="CLIPPED", message="loud")
+    job.server.answer(CARD, "seven of clubs", warnings=[warning])
+    job.lines({"audio": "card.wav"})
+    done = job.run()
+    assert done.exit_code == 0
+    assert done.stderr.startswith("asr: card.wav: warning: CLIPPED: loud\n")
+    (result,) = job.results()
+    assert result["warnings"] == [{"code": "CLIPPED", "message": "loud"}]
 
 
 def test_a_line_s_own_decoder_goes_before_the_command_s(job: Job) -> None:

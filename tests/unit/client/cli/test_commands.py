@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from asr_client import AudioWarning
 from asr_client.cli.commands import app
 from asr_client.testing import FakeServer, Fault
 from tests.support.recordings import FOLDER
@@ -40,6 +41,17 @@ def test_one_file_is_its_text(server: FakeServer) -> None:
     result = asr("transcribe", CARDS[0], url=server.url)
     assert (result.exit_code, result.stdout, result.stderr) == (0, "seven of clubs\n", "")
     assert json.loads(server.requests[0].options)["timestamps"] == "none"
+
+
+def test_warnings_go_to_standard_error_and_into_json(server: FakeServer) -> None:
+    warning = AudioWarning(code="AUDIO_GAP", message="no audio from 1 s to 2 s")
+    server.answer(CARDS[0], "seven of clubs", warnings=[warning])
+    result = asr("transcribe", CARDS[0], CARDS[1], "--format", "json", url=server.url)
+    assert result.exit_code == 0
+    assert result.stderr == f"asr: {CARDS[0]}: warning: AUDIO_GAP: no audio from 1 s to 2 s\n"
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert first["warnings"] == [{"code": "AUDIO_GAP", "message": "no audio from 1 s to 2 s"}]
+    assert "warnings" not in second
 
 
 def test_it_says_its_version() -> None:
