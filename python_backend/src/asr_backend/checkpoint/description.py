@@ -7,6 +7,7 @@ folder that cannot be served. They do not need the weights in memory.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -199,7 +200,7 @@ def _read_checkpoint(
         raise ValueError(f"conv_kernel {kernel}, conv_stride {stride}")
     return Checkpoint(
         path=path,
-        id=id or ("demo" if is_demo else path.resolve().name),
+        id=id or ("demo" if is_demo else _printable(path.resolve().name)),
         revision=revision or (__version__ if is_demo else "local"),
         model_type=config["model_type"],
         **vars(symbols),
@@ -211,6 +212,12 @@ def _read_checkpoint(
         conv_kernel=kernel,
         conv_stride=stride,
     )
+
+
+def _printable(name: str) -> str:
+    """A folder's name as text: RESULT and gRPC carry UTF-8, and a file's name is any bytes."""
+    text = os.fsencode(name).decode(errors="replace")
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def _check_model(path: Path, config: Mapping[str, Any]) -> None:

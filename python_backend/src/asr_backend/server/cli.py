@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from asr_backend.server.console import log, say
+from asr_backend.server.console import log, one_line, say
 from asr_backend.server.errors import StartError
 from asr_backend.server.prepare import guard, ports, tritonserver
 from asr_backend.server.prepare.addresses import is_loopback, resolved
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None, *, packaged: Path | None = None) -> 
             return 0 if say(json.dumps(describe(command_line.settings), indent=2)) else 1
         return serve(command_line.settings, packaged=packaged)
     except StartError as error:
-        print(f"asr-server: {error}", file=sys.stderr)
+        print(f"asr-server: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # Before the supervisor handles it, during a download for example.
         return 130

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -16,8 +17,10 @@ from asr_backend.server.errors import StartError
 from asr_backend.server.prepare import pbtxt
 from asr_backend.server.prepare.checkpoint_source import Source
 from asr_backend.server.settings import Settings
+from asr_backend.triton_io.paths import encode_path
 
 SHARED_MEMORY = Path("/dev/shm")
+_PLAIN = re.compile(r"[\w/.+=:@,-]+", re.ASCII)
 NOT_READY = "not-ready"
 """A model that cannot load: while it is in the repository, Triton reports not ready."""
 _NOT_READY_CONFIG = f"""name: "{NOT_READY}"
@@ -51,6 +54,7 @@ class RunDirectory:
         """
         try:
             under = Path(parent or tempfile.gettempdir()).expanduser().absolute()
+            _check_name(under)
             under.mkdir(parents=True, exist_ok=True)
             self.path = Path(tempfile.mkdtemp(prefix="asr-server-", dir=under))
         except OSError as error:
@@ -136,6 +140,20 @@ class RunDirectory:
                 region.unlink()
 
 
+def _check_name(under: Path) -> None:
+    """Refuse a folder from which Triton cannot start a model's process.
+
+    It does so with a shell command in which the path is not quoted, and the process reads file
+    names as ASCII.
+    """
+    if not _PLAIN.fullmatch(str(under)):
+        raise StartError(
+            f"--run-dir {str(under)!a}: Triton can start processes only from a folder whose path "
+            "has letters of ASCII, digits and the marks / . _ - + = : @ , alone; name such a one, "
+            "or set TMPDIR"
+        )
+
+
 def render_configs(
     packaged: Path, settings: Settings, source: Source, *, gpus: Sequence[int]
 ) -> dict[str, str]:
@@ -148,8 +166,7 @@ def render_configs(
         gpus: those that wav2vec2 will run on, by CUDA's count; none for the CPU.
     """
     shared = {
-        # A hub checkpoint that is not fetched yet, under --print-config, has no folder.
-        "model": str(source.path or settings.model) if settings.model else "",
+        "model": _model(settings, source),
         "model_id": source.id if settings.model else "",
         "model_revision": source.revision if settings.model else "",
         "blank_id": str(settings.blank_id) if settings.blank_id >= 0 else "",
@@ -184,7 +201,7 @@ def render_configs(
         front,
         shared
         | {
-            "lm": str(Path(settings.lm).expanduser().absolute()) if settings.lm else "",
+            "lm": encode_path(Path(settings.lm).expanduser().absolute()) if settings.lm else "",
             "max_audio_s": f"{settings.max_audio_s:.10g}",
             "max_audio_bytes": str(settings.max_audio_bytes),
             "max_audio_samples": str(settings.max_audio_samples),
@@ -195,6 +212,14 @@ def render_configs(
         },
     )
     return {"wav2vec2": pbtxt.dumps(acoustic), "transcribe": pbtxt.dumps(front)}
+
+
+def _model(settings: Settings, source: Source) -> str:
+    """The checkpoint's folder; "" for the demo."""
+    if not settings.model:
+        return ""
+    # A hub checkpoint that is not fetched yet, under --print-config, has no folder.
+    return encode_path(source.path) if source.path else settings.model
 
 
 def _queue_delay_us(settings: Settings, gpus: int) -> int:
