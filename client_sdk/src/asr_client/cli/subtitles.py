@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 from asr_client._types import Transcript, Word
 
@@ -110,16 +109,6 @@ FORMATS: Mapping[str, Callable[[Transcript], str]] = {
     "vtt": as_vtt,
     "tsv": as_tsv,
 }
-
-
-def fields(transcript: Transcript) -> dict[str, Any]:
-    """The transcript as a dictionary, without the channels of words that have none."""
-    return asdict(
-        transcript,
-        dict_factory=lambda items: {
-            key: value for key, value in items if not (key == "channel" and value is None)
-        },
-    )
 
 
 def _clock(time_s: float, point: str) -> str:

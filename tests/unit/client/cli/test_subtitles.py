@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import dataclasses
 import itertools
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,10 +93,3 @@ def test_no_word_is_lost_and_no_cue_is_unreadable(texts: list[str], step_s: floa
         assert cue.end_s - cue.start_s <= subtitles.MAX_CUE_S + 1e-9 or alone
     for cue, following in itertools.pairwise(cues):
         assert cue.end_s <= following.start_s + 1e-9
-
-
-@pytest.mark.parametrize("channel", [None, 1])
-def test_fields_leave_out_channels_that_are_not_there(channel: int | None) -> None:
-    word = dataclasses.replace(WORDS[0], channel=channel)
-    document = subtitles.fields(transcript((word,)))
-    assert ("channel" in document["words"][0]) == (channel is not None)

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from asr_backend.ctc.decoders import can_search
 from asr_backend.server.console import log, say
 from asr_backend.server.errors import StartError
 from asr_backend.server.models import MODELS
@@ -258,7 +259,7 @@ class Supervisor:
             f"health http://{admin_host}:{ports.health}/readyz\n"
             f"try: {_command()} transcribe FILE "
             f"--url {bracketed(reachable(self._settings.host))}:{ports.grpc}"
-            f"{client_flags(self._settings)}"
+            f"{client_flags(self._settings)}{' --decoder beam' if can_search() else ''}"
         )
 
     def _drain(self, process: TritonProcess, run: RunDirectory, ends: Callable[[], str]) -> int:
