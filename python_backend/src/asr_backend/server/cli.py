@@ -22,6 +22,7 @@ from asr_backend.server.prepare.credentials import Access, read_access, warnings
 from asr_backend.server.prepare.devices import Gpus, find_gpus
 from asr_backend.server.prepare.run_directory import (
     SHARED_MEMORY,
+    check_run_dir,
     packaged_repository,
     render_configs,
 )
@@ -68,6 +69,7 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
     settings = resolved(settings)
     server = tritonserver.find(settings.triton_root)
     access = read_access(settings)
+    check_run_dir(settings.run_dir)
     gpus = _gpus(settings, server)
     # Report a taken port before minutes of downloading a checkpoint.
     with ports.reserve(settings):
@@ -117,8 +119,10 @@ def describe(settings: Settings) -> dict[str, object]:
     settings = resolved(settings)
     server = tritonserver.find(settings.triton_root)
     access = read_access(settings)
+    check_run_dir(settings.run_dir)
     gpus = _gpus(settings, server)
-    source = locate(settings, fetch=False)
+    with ports.reserve(settings):
+        source = locate(settings, fetch=False)
     run_dir = Path(settings.run_dir or "RUN_DIR").expanduser()
     argv = tritonserver.command_line(
         server,
@@ -132,12 +136,15 @@ def describe(settings: Settings) -> dict[str, object]:
     )
     env = tritonserver.environment(server, os.environ) | {"TMPDIR": str(run_dir)}
     return {
-        "settings": vars(settings),
+        # 0 means that the server chooses.
+        "settings": vars(settings)
+        | {"frontends": settings.effective_frontends, "threads": settings.effective_threads},
         "checkpoint": {
             "path": str(source.path) if source.path else "to be fetched from the hub",
             "id": source.id,
             "revision": source.revision,
         },
+        "warnings": [*source.warnings, *([gpus.note] if gpus.note else [])],
         "gpus": vars(gpus),
         "argv": argv,
         "env": {key: value for key, value in env.items() if os.environ.get(key) != value},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -53,8 +54,7 @@ class RunDirectory:
             StartError: when it cannot be made.
         """
         try:
-            under = Path(parent or tempfile.gettempdir()).expanduser().absolute()
-            _check_name(under)
+            under = _under(parent)
             under.mkdir(parents=True, exist_ok=True)
             self.path = Path(tempfile.mkdtemp(prefix="asr-server-", dir=under))
         except OSError as error:
@@ -138,6 +138,27 @@ class RunDirectory:
         for region in SHARED_MEMORY.glob(f"{self.region_prefix}*"):
             with contextlib.suppress(FileNotFoundError):
                 region.unlink()
+
+
+def check_run_dir(parent: str) -> None:
+    """Check that a RunDirectory can be made under `parent`; it makes nothing.
+
+    Raises:
+        StartError: it cannot.
+    """
+    under = _under(parent)
+    # Folders that are missing are made.
+    there = next(folder for folder in (under, *under.parents) if folder.exists())
+    if not there.is_dir():
+        raise StartError(f"--run-dir {parent}: {os.strerror(errno.ENOTDIR)}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StartError(f"--run-dir {parent or 'is needed'}: {os.strerror(errno.EACCES)}")
+
+
+def _under(parent: str) -> Path:
+    under = Path(parent or tempfile.gettempdir()).expanduser().absolute()
+    _check_name(under)
+    return under
 
 
 def _check_name(under: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -31,7 +32,7 @@ from asr_backend.server.supervise.hang_detector import Unchanged
 from asr_backend.server.supervise.health import Health, HealthServer
 from asr_backend.server.supervise.model_state import State
 from asr_backend.server.supervise.model_supervisor import ModelSupervisor
-from asr_backend.server.supervise.process import TritonProcess
+from asr_backend.server.supervise.process import OF_NO_GPU, TritonProcess
 from asr_backend.server.supervise.stubs import Stub, find_stubs
 from asr_backend.triton_io.progress import HANG_S, PREFIX_VARIABLE
 from asr_backend.triton_io.start_failure import read_reason
@@ -168,7 +169,7 @@ class Supervisor:
         }
         admin_host = reachable(address_of("metrics", self._settings))
         with (
-            TritonProcess(argv, env, run) as process,
+            TritonProcess(argv, env, run, hidden=self._hidden()) as process,
             contextlib.closing(Canary(admin_host, self._ports.metrics)) as canary,
         ):
             for model in self._models:
@@ -179,6 +180,11 @@ class Supervisor:
         if status and self._state == "starting":
             self._say_why(process, run)
         return status
+
+    def _hidden(self) -> re.Pattern[bytes] | None:
+        """The lines of Triton's log that mean nothing here: those of no GPU, on a CPU."""
+        on_gpu = any("KIND_GPU" in config for config in self._configs.values())
+        return None if on_gpu else OF_NO_GPU
 
     def _say_why(self, process: TritonProcess, run: RunDirectory) -> None:
         """Logs why the server could not start, as far as that is known."""
