@@ -112,7 +112,13 @@ def transcribe(
     Without --output-dir the transcripts go to standard output, in the files' order.
     The exit status is 1 if a file failed; the other files are still transcribed.
     """
-    times: dict[Format, Timestamps] = {Format.TEXT: "none", Format.JSON: timestamps.value}
+    times: dict[Format, Timestamps] = {
+        Format.TEXT: "none",
+        Format.JSON: timestamps.value,
+        # A word as long as a cue is cut between letters.
+        Format.SRT: "char",
+        Format.VTT: "char",
+    }
     options: TranscribeOptions = {
         "timestamps": times.get(format, "word"),
         "channel": _channel(channel),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 
-from asr_client import Decoder
+from asr_client import Decoder, Timestamps
 from asr_gateway.errors import bad_field
 from asr_gateway.openai import languages
 from asr_gateway.recognition import Options
@@ -39,6 +39,16 @@ class Asked:
     options: Options
 
 
+_TIMESTAMPS: dict[str, Timestamps] = {
+    "json": "none",
+    "text": "none",
+    # A word as long as a subtitle is cut between letters.
+    "srt": "char",
+    "vtt": "char",
+    "verbose_json": "word",
+}
+
+
 def check(fields: Iterable[tuple[str, str]], *, own_language: str, decoder: str) -> Asked:
     """The request that the fields make.
 
@@ -67,7 +77,7 @@ def check(fields: Iterable[tuple[str, str]], *, own_language: str, decoder: str)
     keywords = _keywords(lists.get("keywords", []), decoder)
     language = languages.resolve(scalars.get("language"), own=own_language)
     options = Options(
-        timestamps="none" if format in ("json", "text") else "word",
+        timestamps=_TIMESTAMPS[format],
         decoder=_decoder(decoder, keywords),
         hotwords=keywords or None,
         language=language.adapter,
