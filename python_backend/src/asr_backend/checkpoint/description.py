@@ -189,10 +189,12 @@ def _read_checkpoint(
     config = read_json(path / "config.json")
     _check_model(path, config)
     extractor = _feature_extractor(path)
-    _check_outputs(path, config, _check_weights(path))
+    tensors = _check_weights(path)
     tokenizer = Tokenizer(path, config)
     read = _SymbolReader(path, config, tokenizer, blank_id)
     symbols, language, languages = _read_languages(path, config, read)
+    if language is None or not adapter_file(path, language).exists():
+        _check_outputs(path, config, tensors)
     is_demo = path.resolve() == demo_checkpoint().resolve()
     kernel = tuple(config.get("conv_kernel", _CONV_KERNEL))
     stride = tuple(config.get("conv_stride", _CONV_STRIDE))
