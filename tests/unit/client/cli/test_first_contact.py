@@ -203,3 +203,23 @@ def test_shells_complete_it() -> None:
         timeout=60,
     )
     assert done.stdout.split() == ["transcribe"]
+
+
+def test_a_manifest_in_a_folder_of_any_name(server: FakeServer, tmp_path: Path) -> None:
+    folder = tmp_path / 'm\udcff "ö\n'
+    folder.mkdir()
+    (folder / "dième \u2660.wav").write_bytes(CARDS[0].read_bytes())
+    lines = [{"audio": "dième \u2660.wav"}, {"audio": "absent \u2660.wav"}]
+    manifest = folder / "manifest.jsonl"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    output = folder / "results.jsonl"
+    done = subprocess.run(
+        [*ASR, "batch", manifest, "--output", output, "--url", server.url],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 1, done.stderr
+    assert b"Traceback" not in done.stderr
+    results = [json.loads(line) for line in output.read_text().splitlines()]
+    assert {one["audio"] for one in results} == {line["audio"] for line in lines}
