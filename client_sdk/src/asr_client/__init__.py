@@ -29,6 +29,7 @@ from asr_client._errors import (
     ServerUnavailable,
 )
 from asr_client._recording import Item, Outcome, Recording
+from asr_client._subtitles import Cue, as_srt, as_vtt, cues
 from asr_client._telemetry import Attempt, OnAttempt
 from asr_client._tls import Pem, TlsConfig
 from asr_client._transport.retry import RetryPolicy
@@ -68,6 +69,7 @@ __all__ = [
     "Char",
     "Client",
     "Compression",
+    "Cue",
     "DeadlineExceeded",
     "Decoder",
     "Encoding",
@@ -102,4 +104,7 @@ __all__ = [
     "TlsConfig",
     "Transcript",
     "Word",
+    "as_srt",
+    "as_vtt",
+    "cues",
 ]

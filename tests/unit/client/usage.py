@@ -95,11 +95,14 @@ def describe(transcript: Transcript) -> str:
     timing: asr_client.Timing = transcript.timing_ms
     warnings: tuple[asr_client.AudioWarning, ...] = transcript.warnings
     codes: list[str] = [f"{one.code}: {one.message}" for one in warnings]
+    cues: tuple[asr_client.Cue, ...] = asr_client.cues(transcript.words, transcript.chars)
+    shown_s: list[float] = [cue.end_s - cue.start_s for cue in cues if cue.channel is None]
+    subtitles: str = asr_client.as_srt(transcript.words) + asr_client.as_vtt(transcript.words)
     milliseconds: float = timing.decode + timing.acoustic + timing.ctc + timing.total
     return (
         f"{transcript.text} {times} {by_channel} {model.id} {model.revision} {milliseconds} "
         f"{model.precision} {model.fingerprint} {codes} "
-        f"{transcript.duration_s} {transcript.request_id}"
+        f"{transcript.duration_s} {transcript.request_id} {shown_s} {subtitles}"
     )
 
 

@@ -271,3 +271,24 @@ def test_a_full_disk_is_reported_in_a_line(monkeypatch, flag):
     assert re.fullmatch(
         r"asr-server [\d:]+ standard output: No space left on device\n", ended.stderr
     )
+
+
+def test_print_config_refuses_what_the_start_would_refuse(capsys, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for flags, words in [
+            (("--run-dir", str(file)), "Not a directory"),
+            (("--run-dir", str(tmp_path / "ü")), "letters of ASCII"),
+            (("--grpc-port", str(port)), str(port)),
+        ]:
+            assert words in refusal(capsys, "--print-config", *flags)
+            assert words in refusal(capsys, *flags)
+
+
+def test_print_config_shows_what_0_stands_for(capsys):
+    assert cli.main([*FREE, "--print-config"]) == 0
+    shown = json.loads(capsys.readouterr().out)["settings"]
+    assert shown["frontends"] >= 2
+    assert shown["threads"] >= 1

@@ -15,4 +15,7 @@ def main() -> None:
             raise
         print(f"asr: {package} is not installed; pip install 'asr-client[cli]'", file=sys.stderr)
         sys.exit(2)
+    from asr_client.cli.screen import show_any_letter
+
+    show_any_letter()
     app(prog_name="asr")

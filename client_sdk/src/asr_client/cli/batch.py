@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +23,8 @@ from asr_client._errors import (
 from asr_client._options import TranscribeOptions
 from asr_client._recording import Outcome
 from asr_client._transport.retry import RetryPolicy
-from asr_client.cli import subtitles
+from asr_client._types import Timestamps
+from asr_client.cli import documents
 from asr_client.cli.manifest import Line, read_keys, read_lines
 from asr_client.cli.results import Results, ResultsError
 from asr_client.cli.screen import Screen, describe, warnings
@@ -32,6 +34,11 @@ PATIENT = RetryPolicy(
     max_attempts=1_000_000, initial_backoff_s=0.5, max_backoff_s=15.0, budgeted=False
 )
 """Retries until the time limit of the recording, so that a restart of the server loses none."""
+
+FIRST_CONTACT_S = 10.0
+"""How long to look for a server before the first recording."""
+_STATUS_S = 5.0
+_PAUSE_S = 0.5
 
 _EVERY_LINE_ALIKE = (ServerUnavailable, AuthenticationError, ModelNotFound, Cancelled)
 _THIS_LINE_PERHAPS = (OutOfMemory, EngineRestarting)
@@ -67,6 +74,8 @@ def transcribe_manifest(
             strangers = len(results.done - keys)
             del keys
             try:
+                if total > before:
+                    _reach(client)
                 with Screen(total, done=before) as screen:
                     _run(client, manifest, results, screen, tally, concurrency, options)
             finally:
@@ -78,6 +87,27 @@ def transcribe_manifest(
     if failed_before:
         _say(f"{failed_before} lines failed before; --retry-failed tries them again")
     return not (tally.failed or failed_before)
+
+
+def _reach(client: Client) -> None:
+    """Return once a server answers; later ones may restart for as long as a recording may take.
+
+    Raises:
+        Stopped: none does: the address is probably wrong.
+    """
+    ends_s = time.monotonic() + FIRST_CONTACT_S
+    said = False
+    while True:
+        try:
+            client.status(timeout_s=_STATUS_S)
+            return
+        except AsrError as error:
+            if time.monotonic() >= ends_s:
+                raise Stopped(describe(error)) from error
+            if not said:
+                _say(f"no server answers, trying for {FIRST_CONTACT_S:g} s")
+                said = True
+        time.sleep(_PAUSE_S)
 
 
 def _run(
@@ -96,7 +126,8 @@ def _run(
             if outcome.error is not None and _hits_every_line(outcome.error):
                 raise Stopped(describe(outcome.error)) from outcome.error
             line = outcome.item
-            results.write(line.key, {"audio": line.name, **_fields(outcome)})
+            fields = _fields(outcome, line.timestamps or options.get("timestamps", "word"))
+            results.write(line.key, {"audio": line.name, **fields})
             if remaining.ended:
                 results.sync()
             if outcome.transcript is not None:
@@ -144,9 +175,9 @@ class _Remaining(Iterator[Line]):
         raise StopIteration
 
 
-def _fields(outcome: Outcome[Line]) -> dict[str, Any]:
+def _fields(outcome: Outcome[Line], timestamps: Timestamps) -> dict[str, Any]:
     try:
-        return subtitles.fields(outcome.result())
+        return documents.result(outcome.result(), timestamps)
     except (AsrError, OSError, TypeError, ValueError) as failure:
         error = failure
     # Every other error is a defect of this program, and is raised.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,59 +15,41 @@ from asr_client._options import TranscribeOptions
 from asr_client._types import Channel, Timestamps
 from asr_client.cli.auth import Tls, TlsCa, TlsCert, TlsKey, TokenFile, credentials
 from asr_client.cli.batch import Stopped, transcribe_manifest
-from asr_client.cli.files import Format, target_paths, transcribe_files
+from asr_client.cli.files import Format, transcribe_files
+from asr_client.cli.flags import (
+    DEFAULT_URL,
+    BeamWidth,
+    ChannelName,
+    Channels,
+    Concurrency,
+    DecoderName,
+    Decoding,
+    Detail,
+    Encoded,
+    EncodingName,
+    Hotwords,
+    Language,
+    MaxAudioBytes,
+    SampleRate,
+    Timeout,
+    Url,
+)
+from asr_client.cli.inputs import read_inputs, target_paths
 from asr_client.cli.manifest import ManifestError
 from asr_client.cli.results import ResultsError
 from asr_client.cli.screen import WaitingNotice
 from asr_client.cli.status import StatusReport
 
-DEFAULT_URL = "localhost:8001"
 ON_STDOUT_TOGETHER = ("text", "json")
 """Formats in which several transcripts may follow each other on standard output."""
 GO_ON = "run the same command again to go on"
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    # Plain help: the one with frames names Python's types.
+    rich_markup_mode=None,
 )
-
-
-class Detail(str, Enum):
-    """The times in JSON."""
-
-    NONE = "none"
-    WORD = "word"
-    CHAR = "char"
-
-
-class DecoderName(str, Enum):
-    """The decoder of the server."""
-
-    GREEDY = "greedy"
-    BEAM = "beam"
-
-
-Url = Annotated[
-    str, typer.Option(metavar="HOST:PORT", help="The server's gRPC address.", envvar="ASR_URL")
-]
-Concurrency = Annotated[int, typer.Option(min=1, help="Maximum number of recordings in flight.")]
-Timeout = Annotated[float, typer.Option(help="Time limit of each recording, in seconds.")]
-MaxAudioBytes = Annotated[
-    int,
-    typer.Option(
-        min=1,
-        help="Larger recordings are not sent; for servers with another limit than the default.",
-        envvar="ASR_MAX_AUDIO_BYTES",
-    ),
-]
-ChannelName = Annotated[str, typer.Option(help='"mix", "separate" or the index of a channel.')]
-Decoding = Annotated[DecoderName, typer.Option(help="Decoder of the server.")]
-Hotwords = Annotated[
-    list[str] | None,
-    typer.Option("--hotword", help="A word that --decoder beam prefers; may be repeated."),
-]
-Language = Annotated[str | None, typer.Option(help="For checkpoints with language adapters.")]
 
 
 def _say_version(wanted: bool) -> None:
@@ -91,18 +72,31 @@ def command(
 
 @app.command()
 def transcribe(
-    files: Annotated[list[Path], typer.Argument(help="Audio files.")],
-    url: Url = DEFAULT_URL,
-    format: Annotated[Format, typer.Option(help="Output format.")] = Format.TEXT,
+    files: Annotated[
+        list[Path],
+        # Named in the text above the options: typer would show its Python type here.
+        typer.Argument(metavar="FILES", hidden=True),
+    ],
+    url: Url = (DEFAULT_URL,),  # type: ignore[assignment]
+    format: Annotated[
+        Format, typer.Option(metavar="text|json|srt|vtt|tsv", help="Output format.")
+    ] = Format.TEXT,
     output_dir: Annotated[
-        Path | None, typer.Option(help="Folder for one output file per recording.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder for one output file per recording."),
     ] = None,
     concurrency: Concurrency = 4,
     timeout: Timeout = 600.0,
     max_audio_bytes: MaxAudioBytes = DEFAULT_MAX_AUDIO_BYTES,
-    timestamps: Annotated[Detail, typer.Option(help="Times in JSON.")] = Detail.WORD,
+    timestamps: Annotated[
+        Detail, typer.Option(metavar="none|word|char", help="Times in JSON.")
+    ] = Detail.WORD,
     channel: ChannelName = "mix",
+    encoding: Encoded = EncodingName.CONTAINER,
+    sample_rate: SampleRate = None,
+    channels: Channels = None,
     decoder: Decoding = DecoderName.GREEDY,
+    beam_width: BeamWidth = None,
     hotwords: Hotwords = None,
     language: Language = None,
     token_file: TokenFile = None,
@@ -113,32 +107,44 @@ def transcribe(
 ) -> None:
     """Transcribe audio files.
 
+    FILES are audio files, folders of them, or - for standard input.
+
     Without --output-dir the transcripts go to standard output, in the files' order.
     The exit status is 1 if a file failed; the other files are still transcribed.
     """
-    if output_dir is None and len(files) > 1 and format.value not in ON_STDOUT_TOGETHER:
-        raise _usage(f"--format {format.value} of several files needs --output-dir")
-    times: dict[Format, Timestamps] = {Format.TEXT: "none", Format.JSON: timestamps.value}
+    times: dict[Format, Timestamps] = {
+        Format.TEXT: "none",
+        Format.JSON: timestamps.value,
+        # A word as long as a cue is cut between letters.
+        Format.SRT: "char",
+        Format.VTT: "char",
+    }
     options: TranscribeOptions = {
         "timestamps": times.get(format, "word"),
         "channel": _channel(channel),
-        **_decoding(decoder, hotwords, language),
+        **_samples(encoding, sample_rate, channels),
+        **_decoding(decoder, beam_width, hotwords, language),
     }
     try:
         caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
         with Client(
-            url,
+            _addresses(url),
             timeout_s=timeout,
             max_audio_bytes=max_audio_bytes,
             on_attempt=WaitingNotice(),
             **caller,
         ) as client:
+            raw = encoding is not EncodingName.CONTAINER
+            inputs = read_inputs(files, raw=raw, max_bytes=max_audio_bytes)
+            if output_dir is None and len(inputs) > 1 and format.value not in ON_STDOUT_TOGETHER:
+                raise _usage(f"--format {format.value} of several files needs --output-dir")
             targets = None
             if output_dir is not None:
-                targets = target_paths(files, output_dir, format)
+                suffix = "txt" if format is Format.TEXT else format.value
+                targets = target_paths(inputs, output_dir, suffix)
                 _make(output_dir)
             failed = transcribe_files(
-                client, files, targets, format=format, concurrency=concurrency, options=options
+                client, inputs, targets, format=format, concurrency=concurrency, options=options
             )
     except ValueError as error:
         raise _usage(str(error)) from error
@@ -151,16 +157,22 @@ def transcribe(
 def batch(
     manifest: Annotated[
         Path,
-        typer.Argument(metavar="MANIFEST.jsonl", help="JSON objects, one per line: audio, id, ..."),
+        typer.Argument(metavar="MANIFEST.jsonl", hidden=True),
     ],
     output: Annotated[Path, typer.Option(metavar="RESULTS.jsonl", help="The results file.")],
-    url: Url = DEFAULT_URL,
+    url: Url = (DEFAULT_URL,),  # type: ignore[assignment]
     concurrency: Concurrency = 8,
     timeout: Timeout = 600.0,
     max_audio_bytes: MaxAudioBytes = DEFAULT_MAX_AUDIO_BYTES,
-    timestamps: Annotated[Detail, typer.Option(help="Times in the results.")] = Detail.WORD,
+    timestamps: Annotated[
+        Detail, typer.Option(metavar="none|word|char", help="Times in the results.")
+    ] = Detail.WORD,
     channel: ChannelName = "mix",
+    encoding: Encoded = EncodingName.CONTAINER,
+    sample_rate: SampleRate = None,
+    channels: Channels = None,
     decoder: Decoding = DecoderName.GREEDY,
+    beam_width: BeamWidth = None,
     hotwords: Hotwords = None,
     language: Language = None,
     retry_failed: Annotated[
@@ -174,8 +186,9 @@ def batch(
 ) -> None:
     """Transcribe the recordings of a manifest, and continue where an earlier run stopped.
 
-    Each line of the manifest has "audio", a path relative to the manifest, and may have "id" and
-    its own options. Each gets one line in the results, in the order in which they finish.
+    Each line of MANIFEST.jsonl is a JSON object. It has "audio", a path relative to the manifest,
+    and may have "id" and its own options. Each gets one line in the results, in the order in
+    which they finish.
 
     The exit status is 0 if every line has a transcript, 1 if lines failed, 3 if the server or the
     disk stopped the work, and 130 after Ctrl-C. After 3 and 130, the same command continues.
@@ -183,12 +196,13 @@ def batch(
     options: TranscribeOptions = {
         "timestamps": timestamps.value,
         "channel": _channel(channel),
-        **_decoding(decoder, hotwords, language),
+        **_samples(encoding, sample_rate, channels),
+        **_decoding(decoder, beam_width, hotwords, language),
     }
     try:
         caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
         with Client(
-            url,
+            _addresses(url),
             timeout_s=timeout,
             max_audio_bytes=max_audio_bytes,
             on_attempt=WaitingNotice(),
@@ -211,7 +225,7 @@ def batch(
 
 @app.command()
 def status(
-    url: Url = DEFAULT_URL,
+    url: Url = (DEFAULT_URL,),  # type: ignore[assignment]
     health_url: Annotated[
         str | None,
         typer.Option(
@@ -219,7 +233,9 @@ def status(
             help="Health address of asr-server; by default port 8003 of the same host.",
         ),
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Maximum wait for answers, in seconds.")] = 5.0,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Maximum wait for answers.")
+    ] = 5.0,
     token_file: TokenFile = None,
     tls: Tls = False,
     tls_ca: TlsCa = None,
@@ -232,12 +248,19 @@ def status(
     """
     try:
         caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
-        report = StatusReport(url, health_url=health_url, timeout_s=timeout, caller=caller)
+        addresses = _addresses(url)
+        if len(addresses) > 1 and health_url is not None:
+            raise ValueError("--health-url is for one --url")
+        reports = [
+            StatusReport(address, health_url=health_url, timeout_s=timeout, caller=caller)
+            for address in addresses
+        ]
     except ValueError as error:
         raise _usage(str(error)) from error
-    for line in report.lines():
-        print(line)
-    raise typer.Exit(0 if report.ready else 1)
+    for report in reports:
+        for line in report.lines():
+            print(line)
+    raise typer.Exit(0 if all(report.ready for report in reports) else 1)
 
 
 def _make(folder: Path) -> None:
@@ -256,10 +279,28 @@ def _channel(text: str) -> Channel:
     return int(text)
 
 
-def _decoding(
-    decoder: DecoderName, hotwords: list[str] | None, language: str | None
+def _addresses(urls: list[str]) -> list[str]:
+    return [address.strip() for url in urls for address in url.split(",")]
+
+
+def _samples(
+    encoding: EncodingName, sample_rate: int | None, channels: int | None
 ) -> TranscribeOptions:
-    return {"decoder": decoder.value, "hotwords": hotwords or None, "language": language}
+    return {"encoding": encoding.value, "sample_rate": sample_rate, "channels": channels}
+
+
+def _decoding(
+    decoder: DecoderName,
+    beam_width: int | None,
+    hotwords: list[str] | None,
+    language: str | None,
+) -> TranscribeOptions:
+    return {
+        "decoder": decoder.value,
+        "beam_width": beam_width,
+        "hotwords": hotwords or None,
+        "language": language,
+    }
 
 
 def _usage(message: str) -> typer.Exit:

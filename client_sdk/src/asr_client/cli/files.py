@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
@@ -14,8 +13,9 @@ from asr_client._client import Client
 from asr_client._errors import AsrError
 from asr_client._options import TranscribeOptions
 from asr_client._recording import Recording
-from asr_client._types import Transcript
-from asr_client.cli import subtitles
+from asr_client._types import Timestamps, Transcript
+from asr_client.cli import documents, subtitles
+from asr_client.cli.inputs import Input
 from asr_client.cli.screen import Screen, describe, warnings
 from asr_client.cli.tally import Tally
 
@@ -40,7 +40,7 @@ class File(Recording):
 
 def transcribe_files(
     client: Client,
-    files: list[Path],
+    inputs: Sequence[Input],
     targets: list[Path] | None,
     *,
     format: Format,
@@ -48,20 +48,21 @@ def transcribe_files(
     options: TranscribeOptions,
 ) -> int:
     """Transcribe and write all files; returns the number of failed ones."""
-    prefixed = format is Format.TEXT and len(files) > 1
+    prefixed = format is Format.TEXT and len(inputs) > 1
+    timestamps = options.get("timestamps", "word")
     unwritten: dict[int, str] = {}
     following = 0
     tally = Tally()
-    recordings = [File(file, position=position) for position, file in enumerate(files)]
+    recordings = [File(one.audio, position=position) for position, one in enumerate(inputs)]
     outcomes = client.transcribe_many(recordings, concurrency=concurrency, **options)
-    with Screen(len(files)) as screen, closing(outcomes):
+    with Screen(len(inputs)) as screen, closing(outcomes):
         for outcome in outcomes:
             position = outcome.item.position
-            file = files[position]
+            file = inputs[position].name
             unwritten[position] = ""
             try:
                 transcript = outcome.result()
-                text = _written(file, transcript, format)
+                text = _written(file, transcript, format, timestamps)
                 if targets is None:
                     unwritten[position] = f"{file}: {text}" if prefixed else text
                 else:
@@ -79,25 +80,9 @@ def transcribe_files(
     return tally.failed
 
 
-def target_paths(files: list[Path], folder: Path, format: Format) -> list[Path]:
-    """The output file of each recording.
-
-    Raises:
-        ValueError: two of them are the same, or one is a recording.
-    """
-    suffix = "txt" if format is Format.TEXT else format.value
-    targets = [folder / f"{file.stem}.{suffix}" for file in files]
-    target, count = Counter(targets).most_common(1)[0]
-    if count > 1:
-        raise ValueError(f"{count} of the files would be written to {target}")
-    for file, target in zip(files, targets, strict=True):
-        if file.resolve() == target.resolve():
-            raise ValueError(f"{file} would be overwritten by its transcript")
-    return targets
-
-
 def _replace(target: Path, text: str) -> None:
     """Write a file completely or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         partial.write_text(text, encoding="utf-8")
@@ -106,9 +91,8 @@ def _replace(target: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _written(file: Path, transcript: Transcript, format: Format) -> str:
+def _written(name: str, transcript: Transcript, format: Format, timestamps: Timestamps) -> str:
     if format is Format.JSON:
         # JSON needs no prefix: each line has the name of its file.
-        document = {"file": str(file), **subtitles.fields(transcript)}
-        return json.dumps(document, ensure_ascii=False) + "\n"
+        return documents.line({"file": name, **documents.result(transcript, timestamps)})
     return subtitles.FORMATS[format.value](transcript)

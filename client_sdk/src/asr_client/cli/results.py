@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from asr_client.cli import documents
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -81,8 +83,7 @@ class Results:
 
     def write(self, key: str | int, fields: Mapping[str, Any]) -> None:
         """Append a result; raises OSError, for example when the disk is full."""
-        text = json.dumps({"id": key, **fields}, ensure_ascii=False) + "\n"
-        rest = memoryview(text.encode())
+        rest = memoryview(documents.line({"id": key, **fields}).encode())
         size = len(rest)
         self._dirty = True
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import sys
 from types import TracebackType
 
@@ -20,6 +22,21 @@ from asr_client._telemetry import Attempt
 from asr_client._transport.retry import DEFAULT_RECONNECT_S
 from asr_client._transport.statuses import may_come_back
 from asr_client._types import Transcript
+
+
+def show_any_letter() -> None:
+    """Let both outputs show any text, so that no result is lost to its display.
+
+    ASCII, as of LANG=C, becomes UTF-8; another encoding gets `?` for what it lacks. The bytes of a
+    file's name that are not UTF-8 are written as they are.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        if codecs.lookup(stream.encoding).name in ("ascii", "utf-8"):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+        else:
+            stream.reconfigure(errors="replace")
 
 
 class Screen:

@@ -52,8 +52,11 @@ class StatusReport:
                 server = self._client.status(timeout_s=self._timeout_s)
             except AsrError as error:
                 yield f"server      {self._url}  {describe(error)}"
-            else:
-                yield from self._server_lines(server)
+                # The usual port beside an address where nobody answers is another server's.
+                if self._health_url is not None:
+                    yield from self._supervisor_lines()
+                return
+            yield from self._server_lines(server)
             yield from self._supervisor_lines()
             # The recording is last: it may take long while a process is replaced.
             if self._takes_recordings:

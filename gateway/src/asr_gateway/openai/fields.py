@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 
-from asr_client import Decoder, ServerInfo
+from asr_client import Decoder, ServerInfo, Timestamps
 from asr_gateway.errors import bad_field
 from asr_gateway.openai import languages
 from asr_gateway.recognition import Options
@@ -37,6 +37,16 @@ class Asked:
     stream: bool
     language: languages.Language
     options: Options
+
+
+_TIMESTAMPS: dict[str, Timestamps] = {
+    "json": "none",
+    "text": "none",
+    # A word as long as a subtitle is cut between letters.
+    "srt": "char",
+    "vtt": "char",
+    "verbose_json": "word",
+}
 
 
 def check(
@@ -74,7 +84,7 @@ def check(
     keywords = _keywords(lists.get("keywords", []), decoder, served)
     language = languages.resolve(scalars.get("language"), own=own_language, served=served)
     options = Options(
-        timestamps="none" if format in ("json", "text") else "word",
+        timestamps=_TIMESTAMPS[format],
         decoder=_decoder(decoder, keywords, language, served),
         hotwords=keywords or None,
         language=language.adapter,

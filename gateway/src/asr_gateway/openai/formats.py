@@ -24,10 +24,10 @@ def response(transcript: Transcript, asked: Asked) -> Response:
     if asked.format == "text":
         return PlainTextResponse(transcript.text + "\n")
     if asked.format == "srt":
-        return PlainTextResponse(subtitles.srt(transcript.words))
+        return PlainTextResponse(subtitles.srt(transcript.words, transcript.chars))
     if asked.format == "vtt":
         return PlainTextResponse(
-            subtitles.vtt(transcript.words), media_type="text/vtt; charset=utf-8"
+            subtitles.vtt(transcript.words, transcript.chars), media_type="text/vtt; charset=utf-8"
         )
     if asked.format == "verbose_json":
         return JSONResponse(verbose(transcript, asked))

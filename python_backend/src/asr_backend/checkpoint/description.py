@@ -7,6 +7,7 @@ folder that cannot be served. They do not need the weights in memory.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -188,10 +189,12 @@ def _read_checkpoint(
     config = read_json(path / "config.json")
     _check_model(path, config)
     extractor = _feature_extractor(path)
-    _check_outputs(path, config, _check_weights(path))
+    tensors = _check_weights(path)
     tokenizer = Tokenizer(path, config)
     read = _SymbolReader(path, config, tokenizer, blank_id)
     symbols, language, languages = _read_languages(path, config, read)
+    if language is None or not adapter_file(path, language).exists():
+        _check_outputs(path, config, tensors)
     is_demo = path.resolve() == demo_checkpoint().resolve()
     kernel = tuple(config.get("conv_kernel", _CONV_KERNEL))
     stride = tuple(config.get("conv_stride", _CONV_STRIDE))
@@ -199,7 +202,7 @@ def _read_checkpoint(
         raise ValueError(f"conv_kernel {kernel}, conv_stride {stride}")
     return Checkpoint(
         path=path,
-        id=id or ("demo" if is_demo else path.resolve().name),
+        id=id or ("demo" if is_demo else _printable(path.resolve().name)),
         revision=revision or (__version__ if is_demo else "local"),
         model_type=config["model_type"],
         **vars(symbols),
@@ -211,6 +214,12 @@ def _read_checkpoint(
         conv_kernel=kernel,
         conv_stride=stride,
     )
+
+
+def _printable(name: str) -> str:
+    """A folder's name as text: RESULT and gRPC carry UTF-8, and a file's name is any bytes."""
+    text = os.fsencode(name).decode(errors="replace")
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def _check_model(path: Path, config: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from asr_backend.front.recognition import Recognizer
 from asr_backend.front.window_budget import WindowBudget
 from asr_backend.front.work_limits import WorkLimits
 from asr_backend.triton_io.metrics import Metrics
+from asr_backend.triton_io.paths import decode_path
 from asr_backend.triton_io.values import model_parameters, served_checkpoint
 
 OVERLAP_S = 2.0
@@ -37,10 +38,11 @@ def build_recognizer(args: dict[str, str], pb_utils: Any, metrics: Metrics) -> R
     checkpoint = served_checkpoint(parameters)
     max_window_s = float(parameters["max_window_s"])
     long_audio_s = float(parameters["long_audio_s"]) / int(parameters["frontends"])
+    language_model = str(decode_path(parameters["lm"])) if "lm" in parameters else ""
     return Recognizer(
         checkpoint=checkpoint,
         acoustic=BlsAcousticClient(pb_utils, metrics=metrics, front=args["model_instance_name"]),
-        decoders=Decoders(checkpoint, find_ngrams(checkpoint, parameters.get("lm", ""))),
+        decoders=Decoders(checkpoint, find_ngrams(checkpoint, language_model)),
         limits=AudioLimits(
             max_audio_s=float(parameters["max_audio_s"]),
             max_audio_bytes=int(parameters["max_audio_bytes"]),

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from asr_backend.server.console import log, say
+from asr_backend.server.console import log, one_line, say
 from asr_backend.server.errors import StartError
 from asr_backend.server.prepare import guard, ports, tritonserver
 from asr_backend.server.prepare.addresses import is_loopback, resolved
@@ -23,6 +23,7 @@ from asr_backend.server.prepare.devices import Gpus, find_gpus, resolved_precisi
 from asr_backend.server.prepare.identity import Identity, identify
 from asr_backend.server.prepare.run_directory import (
     SHARED_MEMORY,
+    check_run_dir,
     packaged_repository,
     render_configs,
 )
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None, *, packaged: Path | None = None) -> 
             return 0 if say(json.dumps(describe(command_line.settings), indent=2)) else 1
         return serve(command_line.settings, packaged=packaged)
     except StartError as error:
-        print(f"asr-server: {error}", file=sys.stderr)
+        print(f"asr-server: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # Before the supervisor handles it, during a download for example.
         return 130
@@ -70,6 +71,7 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
     settings = resolved(settings)
     server = tritonserver.find(settings.triton_root)
     access = read_access(settings)
+    check_run_dir(settings.run_dir)
     gpus = _gpus(settings, server)
     # Report a taken port before minutes of downloading a checkpoint.
     with ports.reserve(settings):
@@ -139,8 +141,10 @@ def describe(settings: Settings) -> dict[str, object]:
     settings = resolved(settings)
     server = tritonserver.find(settings.triton_root)
     access = read_access(settings)
+    check_run_dir(settings.run_dir)
     gpus = _gpus(settings, server)
-    source, identity = _identified(locate(settings, fetch=False), settings, gpus)
+    with ports.reserve(settings):
+        source, identity = _identified(locate(settings, fetch=False), settings, gpus)
     run_dir = Path(settings.run_dir or "RUN_DIR").expanduser()
     argv = tritonserver.command_line(
         server,
@@ -154,12 +158,15 @@ def describe(settings: Settings) -> dict[str, object]:
     )
     env = tritonserver.environment(server, os.environ) | {"TMPDIR": str(run_dir)}
     return {
-        "settings": vars(settings),
+        # 0 means that the server chooses.
+        "settings": vars(settings)
+        | {"frontends": settings.effective_frontends, "threads": settings.effective_threads},
         "checkpoint": {
             "path": str(source.path) if source.path else "to be fetched from the hub",
             "id": source.id,
             "revision": source.revision,
         },
+        "warnings": [*source.warnings, *([gpus.note] if gpus.note else [])],
         "gpus": vars(gpus),
         "argv": argv,
         "env": {key: value for key, value in env.items() if os.environ.get(key) != value},

@@ -24,4 +24,10 @@ def say(text: str) -> bool:
 def log(message: str) -> None:
     """Writes one log line to standard error; errors are ignored, so that a stop always goes on."""
     with contextlib.suppress(OSError):
-        print(f"asr-server {time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
+        stamp = time.strftime("%H:%M:%S")
+        print(f"asr-server {stamp} {one_line(message)}", file=sys.stderr, flush=True)
+
+
+def one_line(text: str) -> str:
+    """A message with escapes for the control characters that a file's name may have."""
+    return "".join(letter if letter >= " " else repr(letter)[1:-1] for letter in text)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from asr_backend.checkpoint.description import Checkpoint, demo_checkpoint, load_checkpoint
 from asr_backend.errors import AsrError, ErrorCode
+from asr_backend.triton_io.paths import decode_path
 
 
 def model_parameters(args: dict[str, str]) -> dict[str, str]:
@@ -28,7 +28,7 @@ def served_checkpoint(parameters: Mapping[str, str]) -> Checkpoint:
         CheckpointError: it cannot be served.
     """
     return load_checkpoint(
-        Path(parameters["model"]) if "model" in parameters else demo_checkpoint(),
+        decode_path(parameters["model"]) if "model" in parameters else demo_checkpoint(),
         id=parameters.get("model_id"),
         revision=parameters.get("model_revision"),
         blank_id=int(parameters["blank_id"]) if "blank_id" in parameters else None,

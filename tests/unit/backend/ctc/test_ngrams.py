@@ -173,3 +173,25 @@ def test_what_is_no_language_model_is_one_line(model: Path, tmp_path: Path) -> N
     (tmp_path.parent / "alphabet.json").unlink()
     model.write_text(arpa({"buds": 0.5, "MAY": 0.1, "of": 0.1}, {}))
     assert "2 of its first 3 words have letters" in refusal(served, model)
+
+
+@pytest.mark.parametrize(
+    ("cut", "reason"),
+    [
+        ("\\2-grams:", r"KenLM cannot read it: FormatLoadException\. Was expecting n-gram header"),
+        ("\\end\\", r"KenLM cannot read it: .*End of file"),
+    ],
+)
+def test_a_model_that_kenlm_cannot_read_is_one_line(model: Path, cut: str, reason: str) -> None:
+    text = model.read_text()
+    model.write_text(text[: text.index(cut)] + ("\\end\\\n" if "2" in cut else ""))
+    with pytest.raises(CheckpointError, match=reason) as caught:
+        Ngrams(NgramFiles(model=model))
+    assert str(caught.value).startswith(f"{model}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_was_cut_is_found_before_it_is_loaded(model: Path) -> None:
+    model.write_text(model.read_text()[:-20])
+    with pytest.raises(CheckpointError, match="was the file cut short"):
+        find_ngrams(checkpoint(), str(model))

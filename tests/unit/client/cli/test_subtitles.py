@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import dataclasses
 import itertools
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_client import ModelInfo, Timing, Transcript, Word
+from asr_client import Char, ModelInfo, Timing, Transcript, Word
 from asr_client.cli import subtitles
 
 
@@ -97,8 +96,96 @@ def test_no_word_is_lost_and_no_cue_is_unreadable(texts: list[str], step_s: floa
         assert cue.end_s <= following.start_s + 1e-9
 
 
-@pytest.mark.parametrize("channel", [None, 1])
-def test_fields_leave_out_channels_that_are_not_there(channel: int | None) -> None:
-    word = dataclasses.replace(WORDS[0], channel=channel)
-    document = subtitles.fields(transcript((word,)))
-    assert ("channel" in document["words"][0]) == (channel is not None)
+def columns(line: str) -> float:
+    return sum(42 / 16 if letter >= "\u2e80" else 1 for letter in line)
+
+
+@pytest.mark.parametrize("letter", ["字", "a", "ก"])
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_language_without_spaces_is_cut_between_letters(letter: str, exact: bool) -> None:
+    """562 letters of one word in 58 s, with two pauses."""
+    letters, now = [], 0.0
+    for place in range(562):
+        now += 1.0 if exact and place in (100, 300) else 0.0
+        letters.append(Char(text=letter, start_s=now, end_s=now + 0.08, confidence=0.9))
+        now += 0.1
+    word = Word(text=letter * 562, start_s=0.0, end_s=now, confidence=0.9)
+    found = subtitles.cues((word,), tuple(letters) if exact else ())
+    assert "".join(cue.text.replace("\n", "") for cue in found) == word.text
+    for cue, following in itertools.pairwise(found):
+        assert cue.end_s <= following.start_s + 1e-9
+    for cue in found:
+        lines = cue.text.split("\n")
+        assert len(lines) <= 2
+        assert all(columns(line) <= subtitles.MAX_LINE_CHARS for line in lines)
+        assert cue.end_s - cue.start_s <= subtitles.MAX_CUE_S + 1e-9
+    if exact:
+        starts = [cue.start_s for cue in found]
+        assert letters[100].start_s in starts
+        assert letters[300].start_s in starts
+
+
+def test_marks_stay_with_their_letters() -> None:
+    word = Word(text="กี่" * 60, start_s=0.0, end_s=30.0, confidence=0.9)
+    found = subtitles.cues((word,))
+    assert len(found) > 1
+    for cue in found:
+        for line in cue.text.split("\n"):
+            assert len(line) % 3 == 0
+
+
+def test_separate_channels_have_speakers_and_do_not_cut_each_other() -> None:
+    left = said(*((f"l{n}", n * 0.5, n * 0.5 + 0.4) for n in range(10)), channel=0)
+    right = said(*((f"r{n}", n * 0.5 + 0.2, n * 0.5 + 0.6) for n in range(10)), channel=1)
+    both = tuple(sorted(left + right, key=lambda word: word.start_s))
+    found = subtitles.cues(both)
+    assert [(cue.channel, cue.text) for cue in found] == [
+        (0, " ".join(f"l{n}" for n in range(10))),
+        (1, " ".join(f"r{n}" for n in range(10))),
+    ]
+    assert "\nSpeaker 1: l0 l1" in subtitles.as_srt(transcript(both))
+    assert "\n<v Speaker 2>r0 r1" in subtitles.as_vtt(transcript(both))
+
+
+timeline = st.lists(
+    st.tuples(st.text("abc.,字", min_size=1, max_size=200), st.floats(0, 3), st.floats(0, 12)),
+    max_size=40,
+)
+
+
+@given(timeline, timeline)
+def test_any_speech_of_two_speakers(
+    left: list[tuple[str, float, float]], right: list[tuple[str, float, float]]
+) -> None:
+    words: list[Word] = []
+    for channel, drawn in enumerate((left, right)):
+        now = 0.0
+        for text, pause, length in drawn:
+            words += said((text, now + pause, now + pause + length), channel=channel)
+            now += pause + length
+    words.sort(key=lambda word: word.start_s)
+    found = subtitles.cues(words)
+    assert [cue.start_s for cue in found] == sorted(cue.start_s for cue in found)
+    for channel in (0, 1):
+        own = [cue for cue in found if cue.channel == channel]
+        shown = "".join("".join(cue.text.split()) for cue in own)
+        assert shown == "".join(word.text for word in words if word.channel == channel)
+        for cue, following in itertools.pairwise(own):
+            assert cue.end_s <= following.start_s + 1e-9
+        for cue in own:
+            assert cue.text.count("\n") <= 1
+            # One letter may last as long as it likes.
+            assert cue.end_s - cue.start_s <= subtitles.MAX_CUE_S + 1e-9 or len(cue.text) == 1
+
+
+def test_a_cue_stays_as_long_as_it_takes_to_read() -> None:
+    words = said(("a" * 34, 0, 0.5), ("b" * 34, 3.0, 3.5), ("c", 4.6, 4.7))
+    assert [cue.end_s for cue in subtitles.cues(words)] == [2.0, 4.6, 5.6]
+
+
+def test_a_sentence_ends_a_cue_and_no_word_is_left_alone() -> None:
+    text = "the first sentence of the speech is quite long already. then another one goes on and on"
+    words = evenly(text.split(), step_s=0.3)
+    assert subtitles.cues(words)[0].text.endswith("already.")
+    words = evenly([*["abcdefgh"] * 9, "end"], step_s=0.3)
+    assert all(len(cue.text.split()) > 1 for cue in subtitles.cues(words))

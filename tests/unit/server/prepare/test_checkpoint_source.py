@@ -169,3 +169,13 @@ def test_the_flag_for_the_blank_reaches_both_models(capsys, tmp_path):
     shown = json.loads(capsys.readouterr().out)["config.pbtxt"]
     for config in shown.values():
         assert 'key: "blank_id"\n  value {\n    string_value: "3"' in config
+
+
+def test_a_path_that_is_not_utf_8_is_refused_in_a_line(capsys, tmp_path):
+    folder = copy_of_demo(tmp_path / "b\udcff\nb")
+    assert "takes paths in UTF-8 only" in refusal(capsys, "--model", str(folder))
+
+
+def test_a_name_with_a_new_line_is_refused_in_a_line(capsys, tmp_path):
+    (tmp_path / "a\nb").mkdir()
+    assert r"a\nb: has no config.json" in refusal(capsys, "--model", str(tmp_path / "a\nb"))

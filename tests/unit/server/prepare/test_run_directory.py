@@ -274,3 +274,13 @@ def test_a_home_folder_is_found(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     with RunDirectory("~/run") as run:
         assert run.path.parent == tmp_path / "run"
+
+
+@pytest.mark.parametrize("name", ["rün", "a b", 'q"', "$(touch x)", "l\udcff", "new\nline"])
+def test_a_folder_from_which_triton_cannot_start_processes_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(StartError, match=r"^--run-dir '.*': Triton can start processes only") as e:
+        RunDirectory(str(tmp_path / name))
+    assert "\n" not in str(e.value)
+    assert not (tmp_path / name).exists()

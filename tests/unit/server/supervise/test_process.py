@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from asr_backend.server.prepare.run_directory import RunDirectory
-from asr_backend.server.supervise.process import TritonProcess
+from asr_backend.server.supervise.process import OF_NO_GPU, TritonProcess
 
 IMPATIENT = """
 import sys
@@ -78,3 +78,35 @@ def test_a_tritonserver_that_hangs_in_its_crash_ends_the_server(tmp_path: Path) 
     ended = subprocess.run([*command, *ports], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
     assert ended.stderr.endswith("tritonserver crashed and hangs\n")
+
+
+NO_GPU = """
+W1130 15:56:51.718645 9 pinned_memory_manager.cc:273] "Unable to allocate pinned system memory, \
+pinned memory pool will not be available: CUDA driver version is insufficient for CUDA runtime \
+version"
+I1130 15:56:51.718707 9 cuda_memory_manager.cc:117] "CUDA memory pool disabled"
+E1130 15:56:51.718775 9 server.cc:241] "CudaDriverHelper has not been initialized."
+W1130 15:57:06.520267 9 pinned_memory_manager.cc:170] "failed to allocate pinned system memory: \
+no pinned memory pool, falling back to non-pinned system memory"
+Error: Failed to initialize NVML
+W1130 15:57:06.614170 9 metrics.cc:798] "DCGM unable to start: DCGM initialization error"
+"""
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_lines_about_no_gpu_are_left_out_on_a_cpu(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path, on_cpu: bool
+) -> None:
+    log = tmp_path / "log"
+    log.write_text(f'first{NO_GPU}E1 server.cc:1] "another error of CUDA"\n')
+    hidden = OF_NO_GPU if on_cpu else None
+    with (
+        RunDirectory(str(tmp_path)) as run,
+        TritonProcess(["cat", str(log)], os.environ, run, hidden=hidden),
+    ):
+        (listener,) = (one for one in threading.enumerate() if one.name == "triton's output")
+        listener.join(timeout=20)
+    shown = capfdbinary.readouterr().err.decode().splitlines()
+    assert (len(shown) == 2) == on_cpu, shown
+    assert shown[0] == "first"
+    assert "another error of CUDA" in shown[-1]

@@ -59,6 +59,12 @@ class Adapters:
         return {name: weights[name].to(default) for name, default in self._default.items()}
 
 
+def has_default_adapter(checkpoint: Checkpoint) -> bool:
+    """Whether the folder has an adapter file of the default language."""
+    language = checkpoint.language
+    return language is not None and adapter_file(checkpoint.path, language).exists()
+
+
 def use_default_adapter(checkpoint: Checkpoint, model: Any) -> None:
     """Put the adapter of the default language into a network, where the folder has its file.
 
@@ -68,11 +74,9 @@ def use_default_adapter(checkpoint: Checkpoint, model: Any) -> None:
     Raises:
         CheckpointError: the adapter does not fit the network.
     """
-    if checkpoint.language is None:
+    if checkpoint.language is None or not has_default_adapter(checkpoint):
         return
     path = adapter_file(checkpoint.path, checkpoint.language)
-    if not path.exists():
-        return
     parameters = adapted_parameters(model)
     _check(
         checkpoint,

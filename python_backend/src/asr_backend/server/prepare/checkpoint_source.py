@@ -52,6 +52,7 @@ def locate(settings: Settings, *, fetch: bool) -> Source:
                 raise StartError(
                     f"--revision {settings.revision}: only for a hub checkpoint, not for {folder}"
                 )
+            _check_name(folder.absolute())
             checkpoint = load_checkpoint(folder.absolute(), blank_id=blank_id)
         elif not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", settings.model):
             raise StartError(f"--model {settings.model}: no such folder")
@@ -73,6 +74,15 @@ def locate(settings: Settings, *, fetch: bool) -> Source:
         ngrams=_find_language_model(checkpoint, settings.lm),
         warnings=checkpoint.warnings,
     )
+
+
+def _check_name(folder: Path) -> None:
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise StartError(
+            f"--model {str(folder)!a}: the library that reads the weights takes paths in UTF-8 only"
+        ) from None
 
 
 def _find_language_model(checkpoint: Checkpoint, lm: str) -> NgramFiles | None:

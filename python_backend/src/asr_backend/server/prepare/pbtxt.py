@@ -94,8 +94,11 @@ def dumps(message: Message, indent: str = "") -> str:
 
 
 def quote(text: str) -> str:
-    """A string as a scalar."""
-    return json.dumps(text, ensure_ascii=False)
+    """A string as a scalar, in ASCII: letters beyond it are octal escapes of their UTF-8."""
+    return "".join(
+        letter if letter.isascii() else "".join(f"\\{byte:03o}" for byte in letter.encode())
+        for letter in json.dumps(text, ensure_ascii=False)
+    )
 
 
 def put(message: Message, name: str, value: Value) -> None:

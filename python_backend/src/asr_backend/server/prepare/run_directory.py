@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -17,8 +19,10 @@ from asr_backend.server.prepare import pbtxt
 from asr_backend.server.prepare.checkpoint_source import Source
 from asr_backend.server.prepare.identity import Identity
 from asr_backend.server.settings import Settings
+from asr_backend.triton_io.paths import encode_path
 
 SHARED_MEMORY = Path("/dev/shm")
+_PLAIN = re.compile(r"[\w/.+=:@,-]+", re.ASCII)
 NOT_READY = "not-ready"
 """A model that cannot load: while it is in the repository, Triton reports not ready."""
 _NOT_READY_CONFIG = f"""name: "{NOT_READY}"
@@ -51,7 +55,7 @@ class RunDirectory:
             StartError: when it cannot be made.
         """
         try:
-            under = Path(parent or tempfile.gettempdir()).expanduser().absolute()
+            under = _under(parent)
             under.mkdir(parents=True, exist_ok=True)
             self.path = Path(tempfile.mkdtemp(prefix="asr-server-", dir=under))
         except OSError as error:
@@ -137,6 +141,41 @@ class RunDirectory:
                 region.unlink()
 
 
+def check_run_dir(parent: str) -> None:
+    """Check that a RunDirectory can be made under `parent`; it makes nothing.
+
+    Raises:
+        StartError: it cannot.
+    """
+    under = _under(parent)
+    # Folders that are missing are made.
+    there = next(folder for folder in (under, *under.parents) if folder.exists())
+    if not there.is_dir():
+        raise StartError(f"--run-dir {parent}: {os.strerror(errno.ENOTDIR)}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StartError(f"--run-dir {parent or 'is needed'}: {os.strerror(errno.EACCES)}")
+
+
+def _under(parent: str) -> Path:
+    under = Path(parent or tempfile.gettempdir()).expanduser().absolute()
+    _check_name(under)
+    return under
+
+
+def _check_name(under: Path) -> None:
+    """Refuse a folder from which Triton cannot start a model's process.
+
+    It does so with a shell command in which the path is not quoted, and the process reads file
+    names as ASCII.
+    """
+    if not _PLAIN.fullmatch(str(under)):
+        raise StartError(
+            f"--run-dir {str(under)!a}: Triton can start processes only from a folder whose path "
+            "has letters of ASCII, digits and the marks / . _ - + = : @ , alone; name such a one, "
+            "or set TMPDIR"
+        )
+
+
 def render_configs(
     packaged: Path,
     settings: Settings,
@@ -158,8 +197,7 @@ def render_configs(
         identity: of the model; None for a checkpoint that is not fetched yet.
     """
     shared = {
-        # A hub checkpoint that is not fetched yet, under --print-config, has no folder.
-        "model": str(source.path or settings.model) if settings.model else "",
+        "model": _model(settings, source),
         "model_id": source.id if settings.model else "",
         "model_revision": source.revision if settings.model else "",
         "blank_id": str(settings.blank_id) if settings.blank_id >= 0 else "",
@@ -187,7 +225,7 @@ def render_configs(
     )
 
     of_fronts = shared | {
-        "lm": str(Path(settings.lm).expanduser().absolute()) if settings.lm else "",
+        "lm": encode_path(Path(settings.lm).expanduser().absolute()) if settings.lm else "",
         "max_audio_bytes": str(settings.max_audio_bytes),
         "max_audio_samples": str(settings.max_audio_samples),
         "max_channels_audio_s": f"{settings.max_channels_audio_s:.10g}",
@@ -214,6 +252,14 @@ def _front(model: Path, settings: Settings, count: int, parameters: Mapping[str,
     _put_instances(front, count)
     _put_parameters(front, {**parameters, "frontends": str(count)})
     return pbtxt.dumps(front)
+
+
+def _model(settings: Settings, source: Source) -> str:
+    """The checkpoint's folder; "" for the demo."""
+    if not settings.model:
+        return ""
+    # A hub checkpoint that is not fetched yet, under --print-config, has no folder.
+    return encode_path(source.path) if source.path else settings.model
 
 
 def _queue_delay_us(settings: Settings, gpus: int) -> int:

@@ -35,6 +35,14 @@ _WHY = re.compile(rb"\] \"?failed to load '(?:[^']+)' version \d+: (.*)")
 _NOT_READY = f"failed to load model '{NOT_READY}'".encode()
 
 
+OF_NO_GPU = re.compile(
+    rb"^Error: Failed to initialize NVML|CudaDriverHelper has not been initialized|"
+    rb"pinned system memory.*(?:CUDA driver version|no pinned memory pool)|"
+    rb"CUDA memory pool disabled|DCGM unable to start"
+)
+"""What Triton logs, some of it as errors, on every machine without a GPU."""
+
+
 class PrecisionRefusedError(StartError):
     """The checkpoint is too inexact in the precision that was chosen.
 
@@ -58,8 +66,23 @@ class TritonProcess:
             of its own crash.
     """
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], run: RunDirectory) -> None:
-        """Starts it; call from the main thread: the kernel kills it when this thread ends."""
+    def __init__(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        run: RunDirectory,
+        *,
+        hidden: re.Pattern[bytes] | None = None,
+    ) -> None:
+        """Starts it; call from the main thread: the kernel kills it when this thread ends.
+
+        Args:
+            argv: its command line.
+            env: its variables.
+            run: its folder.
+            hidden: lines of its log that are not passed on.
+        """
+        self._hidden = hidden
         self.loads: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.why_failed = ""
@@ -153,7 +176,7 @@ class TritonProcess:
                     self._exacter = match[1].decode()
                 elif _CRASHED.match(line):
                     self.crashed_s = time.monotonic()
-                if _NOT_READY in line:
+                if _NOT_READY in line or (self._hidden and self._hidden.search(line)):
                     continue
                 # The reader may be gone, the disk full, or sys.stderr None because it was closed at
                 # the start. Go on reading all the same: Triton must not block on a full pipe.

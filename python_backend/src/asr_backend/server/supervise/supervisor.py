@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from asr_backend.ctc.decoders import why_no_search
 from asr_backend.server.console import log, say
 from asr_backend.server.errors import StartError
 from asr_backend.server.models import MODELS
@@ -30,7 +32,11 @@ from asr_backend.server.supervise.hang_detector import Unchanged
 from asr_backend.server.supervise.health import Health, HealthServer
 from asr_backend.server.supervise.model_state import State
 from asr_backend.server.supervise.model_supervisor import ModelSupervisor
-from asr_backend.server.supervise.process import PrecisionRefusedError, TritonProcess
+from asr_backend.server.supervise.process import (
+    OF_NO_GPU,
+    PrecisionRefusedError,
+    TritonProcess,
+)
 from asr_backend.server.supervise.stubs import Stub, find_stubs
 from asr_backend.triton_io.progress import HANG_S, PREFIX_VARIABLE
 from asr_backend.triton_io.start_failure import read_reason
@@ -168,7 +174,7 @@ class Supervisor:
         }
         admin_host = reachable(address_of("metrics", self._settings))
         with (
-            TritonProcess(argv, env, run) as process,
+            TritonProcess(argv, env, run, hidden=self._hidden()) as process,
             contextlib.closing(Canary(admin_host, self._ports.metrics)) as canary,
         ):
             for model in self._models:
@@ -179,6 +185,11 @@ class Supervisor:
         if status and self._state == "starting":
             self._say_why(process, run)
         return status
+
+    def _hidden(self) -> re.Pattern[bytes] | None:
+        """The lines of Triton's log that mean nothing here: those of no GPU, on a CPU."""
+        on_gpu = any("KIND_GPU" in config for config in self._configs.values())
+        return None if on_gpu else OF_NO_GPU
 
     def _say_why(self, process: TritonProcess, run: RunDirectory) -> None:
         """Logs why the server could not start, as far as that is known."""
@@ -261,7 +272,7 @@ class Supervisor:
             f"health http://{admin_host}:{ports.health}/readyz\n"
             f"try: {_command()} transcribe FILE "
             f"--url {bracketed(reachable(self._settings.host))}:{ports.grpc}"
-            f"{client_flags(self._settings)}"
+            f"{client_flags(self._settings)}{'' if why_no_search(None) else ' --decoder beam'}"
         )
 
     def _drain(self, process: TritonProcess, run: RunDirectory, ends: Callable[[], str]) -> int:
