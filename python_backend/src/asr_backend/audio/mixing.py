@@ -1,4 +1,4 @@
-"""Takes one channel of interleaved samples, or the mean of all."""
+"""Mixes channels to mono."""
 
 from __future__ import annotations
 
@@ -75,9 +75,11 @@ class Mixer:
         """
         if not len(samples):
             return np.zeros(0, np.float32)
-        if self._channel != "mix" and self._channel >= samples.shape[1]:
+        channel = self._channel
+        if channel != "mix" and channel >= samples.shape[1]:
             return np.zeros(len(samples), np.float32)
-        floats, mono = _mixed(samples, self._channel)
+        floats = _floats(samples, channel)
+        mono = _mean(floats)
         self._levels.push(floats, mono, rate_hz)
         return mono
 
@@ -87,7 +89,7 @@ class Mixer:
 
 
 def to_mono(samples: npt.NDArray[Any], channel: Channel) -> Samples:
-    """Take one channel, or the mean of all, as Mixer does.
+    """Take one channel, or the mean of all.
 
     Args:
         samples: [frames, channels] of uint8, int16, int32, int64, float32 or float64.
@@ -100,11 +102,11 @@ def to_mono(samples: npt.NDArray[Any], channel: Channel) -> Samples:
         AsrError: BAD_OPTIONS for a channel that the audio does not have.
     """
     check_channel(channel, samples.shape[1])
-    return _mixed(samples, channel)[1]
+    return _mean(_floats(samples, channel))
 
 
-def _mixed(samples: npt.NDArray[Any], channel: Channel) -> tuple[npt.NDArray[np.float32], Samples]:
-    """The channels that are mixed, as float32 [frames, channels], and their mean."""
+def _floats(samples: npt.NDArray[Any], channel: Channel) -> npt.NDArray[np.float32]:
+    """One channel or all of them, float32 [frames, channels], full scale 1."""
     if channel != "mix":
         samples = samples[:, channel : channel + 1]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -113,8 +115,14 @@ def _mixed(samples: npt.NDArray[Any], channel: Channel) -> tuple[npt.NDArray[np.
             floats -= 128
         if samples.dtype.kind in "iu":
             floats *= np.float32(0.5 ** (8 * samples.dtype.itemsize - 1))
-        # A mean over one channel would copy.
-        return floats, floats[:, 0] if floats.shape[1] == 1 else floats.mean(axis=1)
+    return floats
+
+
+def _mean(floats: npt.NDArray[np.float32]) -> Samples:
+    # A mean over one channel would copy.
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean: Samples = floats[:, 0] if floats.shape[1] == 1 else floats.mean(axis=1)
+    return mean
 
 
 def _are_alike(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
