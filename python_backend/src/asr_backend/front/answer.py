@@ -105,7 +105,7 @@ class Answer:
         elif error is not None:
             return False
         self._send(failed)
-        self._count(failed)
+        self._count(failed, self.stages.seconds()["total"])
         return True
 
     def _send(self, failed: Failure | None) -> None:
@@ -121,11 +121,13 @@ class Answer:
             # The sender is closed all the same: Triton would refuse a second response.
             _log(f"An answer cannot be sent, its caller gets none.\n{traceback.format_exc()}")
 
-    def _count(self, failed: Failure | None) -> None:
+    def _count(self, failed: Failure | None, took_s: float) -> None:
         """Count the call. The answer comes first: each metric is a round trip to Triton."""
         if failed is not None and failed.log:
             _log(failed.log)
+        outcome = "ok" if failed is None else failed.outcome
         try:
+            self._shared.metrics.observe("asr_call_seconds", took_s, outcome=outcome)
             if failed is None:
                 for stage, value in self._seconds.items():
                     self._shared.metrics.observe("asr_stage_seconds", value, stage=stage)

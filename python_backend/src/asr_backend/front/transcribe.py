@@ -24,7 +24,7 @@ from asr_backend.triton_io.metrics import Metrics
 from asr_backend.triton_io.progress import Progress
 from asr_backend.triton_io.shared_memory import SharedMemory
 from asr_backend.triton_io.start_failure import reported
-from asr_backend.triton_io.values import element, model_parameters
+from asr_backend.triton_io.values import element, model_parameters, queue_capacity
 
 MAX_UNFINISHED_WORK = 4.0
 """Maximum unfinished work of one front, in units of one recording of maximum length or size."""
@@ -77,6 +77,7 @@ class Transcribe:
         """Build a front from the arguments of Triton's `initialize`."""
         with reported("transcribe", pb_utils):
             metrics = Metrics(pb_utils)
+            metrics.set("asr_queue_capacity", queue_capacity(args))
             recognizer = build_recognizer(args, pb_utils, metrics)
             return cls(
                 recognizer=recognizer,
