@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -30,6 +29,7 @@ import yaml
 from asr_client import AsrError, Client
 from tools.command import count, make_parser, run_main
 from tools.dashboard_panels import DASHBOARDS, Dashboard, Panel
+from tools.local_gateway import local_gateway, upload, wait_until_ready
 from tools.local_server import LocalServer, free_ports, local_server
 from tools.recordings import transcripts
 
@@ -45,7 +45,6 @@ WINDOW_S = 8
 """Stands for Grafana's $__rate_interval."""
 _COLUMNS = 3
 _MAX_SERIES = 10
-_READY_S = 60.0
 _UNITS = {
     "short": "",
     "s": "s",
@@ -81,51 +80,10 @@ def prometheus(targets: dict[str, str], folder: Path) -> Iterator[str]:
     command.append(f"--web.listen-address=127.0.0.1:{port}")
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
-            _wait_until_ready(f"{url}/-/ready")
+            wait_until_ready(f"{url}/-/ready", process)
             yield url
         finally:
             process.terminate()
-
-
-def _wait_until_ready(url: str) -> None:
-    deadline = time.monotonic() + _READY_S
-    while True:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
-            return
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{url} was not ready within {_READY_S:.0f} s")
-        time.sleep(0.1)
-
-
-@contextlib.contextmanager
-def gateway(server: LocalServer, folder: Path) -> Iterator[str]:
-    """asr-gateway in front of a server; yields its HOST:PORT."""
-    (port,) = free_ports(1)
-    program = Path(sys.executable).with_name("asr-gateway")
-    command = [program, f"--server={server.url}", f"--http-port={port}"]
-    command.append(f"--store=sqlite:///{folder}/store.sqlite3")
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            _wait_until_ready(f"http://127.0.0.1:{port}/readyz")
-            yield f"127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-def upload(address: str, audio: bytes) -> None:
-    """One transcription over HTTP; a refusal of the gateway is an answer like any other."""
-    boundary = "a-line-that-no-recording-has"
-    parts = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n'
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
-    )
-    request = urllib.request.Request(
-        f"http://{address}/v1/audio/transcriptions",
-        data=parts.encode() + audio + f"\r\n--{boundary}--\r\n".encode(),
-        headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
-    )
-    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=60) as answer:
-        answer.read()
 
 
 def load(server: LocalServer, address: str, seconds: int) -> None:
@@ -218,16 +176,16 @@ def main() -> int:
         tempfile.TemporaryDirectory() as name,
         open(os.devnull, "wb") as log,
         local_server("--frontends=2", log=log) as server,
-        gateway(server, Path(name)) as address,
+        local_gateway(server.url, Path(name)) as gateway,
     ):
         targets = {
             "triton": f"127.0.0.1:{server.metrics_port}",
             "supervisor": f"127.0.0.1:{server.health_port}",
-            "gateway": address,
+            "gateway": gateway.address,
         }
         with prometheus(targets, Path(name)) as url:
             begin_s = time.time()
-            load(server, address, seconds)
+            load(server, gateway.address, seconds)
             end_s = time.time()
             for dashboard in DASHBOARDS:
                 path = draw(url, dashboard, begin_s, end_s)

@@ -4,7 +4,7 @@
 
 A case runs an asr-server with the demo checkpoint, scrapes its two pages once a second as
 Prometheus does, makes the fault, and writes `monitoring/prometheus/tests/CASE.yml` for promtool:
-the series that the rules ask for, and the alerts that must be firing at the end; no others may. A
+the series that the rules ask for, and the alerts that must fire at some moment; no others may. A
 second of the recording is replayed as 15 s, because alerts wait for minutes. So a rate is a
 fifteenth of the real one there; ratios, quantiles and increases are the same. Times of expiry are
 written relative to the recording's start, because promtool's clock begins at 0.
@@ -22,8 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -34,9 +33,11 @@ import yaml
 
 from asr_client import AsrError, Client, RetryPolicy, TlsConfig
 from tools.command import make_parser, run_main
+from tools.local_gateway import LocalGateway, local_gateway, upload
 from tools.local_server import LocalServer, local_server
 from tools.promql import Selector, selectors
 from tools.promtool_series import Scrape, input_series, scrape
+from tools.recorded_faults import CASES, KEY, Case, Run, gateway_flags
 from tools.recordings import read_pcm, transcripts, wav
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,168 +47,13 @@ INTERVAL_S = 15
 """A second of a recording is replayed as so many."""
 TRITON = {"instance": "asr-server:8002", "job": "triton"}
 SUPERVISOR = {"instance": "asr-server:8003", "job": "supervisor"}
-FIRING = 'group by (alertname) (ALERTS{alertstate="firing"})'
+GATEWAY = {"instance": "gateway:8080", "job": "gateway"}
+FIRING = 'group by (alertname) (max_over_time(ALERTS{alertstate="firing"}[1d]))'
 _OWN_SHM = "RECORD_SERIES_HAS_ITS_OWN_SHM"
 _SHM_MIB = 256
 _POLL_S = 0.05
 _AFTER_A_FAILURE_S = 0.2
-
-
-@dataclass
-class Run:
-    """A server on which a case makes its fault, until `over` is set."""
-
-    server: LocalServer
-    over: threading.Event = field(default_factory=threading.Event)
-
-    def sleep(self, seconds: float) -> bool:
-        """Wait; returns False if the recording is over."""
-        return not self.over.wait(seconds)
-
-    def newest(self, model: str) -> psutil.Process | None:
-        """The process of a model that was started last; None if there is none."""
-        with contextlib.suppress(psutil.Error):
-            return max(self.server.stubs(model), key=psutil.Process.create_time, default=None)
-        return None
-
-    def heals(self) -> int:
-        """Times that dead processes were replaced."""
-        models = self.server.health()[1].get("models", {})
-        return sum(int(model["heals"]) for model in models.values())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """A fault.
-
-    Attributes:
-        about: the fault, in words.
-        fires: the alerts that fire in it; no others do.
-        fault: makes it, from a thread.
-        flags: more flags for the server.
-        callers: calls in flight from start to end.
-        clip_s: length of their recordings, seconds; 0 for those of tests/data.
-        samples: scrapes; the fault begins after the first ten.
-        certificate_days: days for which the server's certificate is valid; 0 for no TLS.
-        own_shm: whether /dev/shm is a small one of its own.
-    """
-
-    about: str
-    fires: tuple[str, ...]
-    fault: Callable[[Run], None] = lambda run: None
-    flags: tuple[str, ...] = ("--frontends=2",)
-    callers: int = 0
-    clip_s: int = 0
-    samples: int = 60
-    certificate_days: int = 0
-    own_shm: bool = False
-
-
-def stop_server(run: Run) -> None:
-    """The whole server ends."""
-    run.server.stop(at_once=True)
-
-
-def kill_again_and_again(run: Run) -> None:
-    """Kill wav2vec2 whenever it serves; the fourth replacement waits for half a minute."""
-    while run.sleep(0):
-        before, process = run.heals(), run.newest("wav2vec2")
-        if process is not None:
-            process.kill()
-        while run.heals() == before and run.sleep(_POLL_S):
-            pass
-        run.sleep(1)
-
-
-def kill_fronts(run: Run) -> None:
-    """Kill all fronts twice: the calls that they work on are lost."""
-    for _ in range(2):
-        if run.sleep(18):
-            for process in run.server.stubs("transcribe"):
-                process.kill()
-
-
-def hang(run: Run) -> None:
-    """A process of wav2vec2 stands still until it is killed."""
-    process = run.newest("wav2vec2")
-    assert process is not None, "a server that is ready has one"
-    process.suspend()
-
-
-def stall(run: Run) -> None:
-    """Wav2vec2 stands still for 6 s at a time, too short for a hang, as where a machine swaps."""
-    while run.sleep(0):
-        process = run.newest("wav2vec2")
-        if process is not None:
-            with contextlib.suppress(psutil.Error):
-                process.suspend()
-                run.sleep(6)
-                process.resume()
-        run.sleep(0.5)
-
-
-def fill_shared_memory(run: Run) -> None:
-    """Another program takes all of /dev/shm."""
-    file = Path("/dev/shm/filled")
-    with contextlib.suppress(OSError), file.open("wb", buffering=0) as taken:
-        while True:
-            taken.write(bytes(2**16))
-    run.over.wait()
-    file.unlink()
-
-
-CASES: Mapping[str, Case] = {
-    "healthy": Case(
-        about="Four callers, and a certificate that is valid for 90 days.",
-        fires=(),
-        callers=4,
-        certificate_days=90,
-    ),
-    "down": Case(about="The server ends.", fires=("AsrTargetDown",), fault=stop_server, samples=24),
-    "certificate": Case(
-        about="The certificate is valid for five more days.",
-        fires=("AsrCertificateExpires",),
-        samples=12,
-        certificate_days=5,
-    ),
-    "full-queue": Case(
-        about="24 callers; each front takes five recordings, and four may wait.",
-        fires=("AsrQueueNearlyFull",),
-        flags=("--frontends=2", "--max-audio-s=20", "--max-queue-size=4"),
-        callers=24,
-        clip_s=20,
-    ),
-    "stalls": Case(
-        about="wav2vec2 stands still for 6 s at a time.",
-        fires=("AsrSlow",),
-        fault=stall,
-        callers=8,
-    ),
-    "heal-loop": Case(
-        about="wav2vec2 is killed whenever it serves.",
-        fires=("AsrHealLoop", "AsrNoProgress", "AsrNotReady"),
-        fault=kill_again_and_again,
-        callers=8,
-        samples=90,
-    ),
-    "lost-calls": Case(
-        about="All fronts are killed twice, with the calls that they work on.",
-        fires=("AsrErrorBudgetBurnsFast", "AsrErrorBudgetBurnsSlowly"),
-        fault=kill_fronts,
-        callers=8,
-        clip_s=60,
-    ),
-    "hang": Case(
-        about="wav2vec2 stands still until it is killed.", fires=("AsrHang",), fault=hang, callers=2
-    ),
-    "shared-memory": Case(
-        about="Another program fills /dev/shm.",
-        fires=("AsrMemoryNearlyFull",),
-        fault=fill_shared_memory,
-        callers=4,
-        own_shm=True,
-    ),
-}
+_BETWEEN_UPLOADS_S = 0.2
 
 
 @contextlib.contextmanager
@@ -241,15 +87,44 @@ def callers(url: str, case: Case, tls: TlsConfig | None = None) -> Iterator[None
                 thread.join()
 
 
+@contextlib.contextmanager
+def uploads(server: LocalServer, case: Case) -> Iterator[LocalGateway]:
+    """A gateway, and two callers of it."""
+    over = threading.Event()
+    clip = transcripts()[0][0].read_bytes()
+
+    def upload_on(address: str) -> None:
+        while not over.wait(_BETWEEN_UPLOADS_S):
+            upload(address, clip, key=KEY)
+
+    place = "/dev/shm" if case.own_shm else None
+    with tempfile.TemporaryDirectory(dir=place) as name:
+        flags = gateway_flags(Path(name))
+        with local_gateway(server.url, Path(name), "--timeout-s=5", *flags) as gateway:
+            threads = [threading.Thread(target=upload_on, args=(gateway.address,)) for _ in "ab"]
+            for thread in threads:
+                thread.start()
+            try:
+                yield gateway
+            finally:
+                over.set()
+                for thread in threads:
+                    thread.join()
+
+
 def record(case: Case) -> tuple[list[Scrape], float]:
     """Run a case; returns its scrapes, and when they began, Unix time in seconds."""
     with tempfile.TemporaryDirectory() as name, open(os.devnull, "wb") as log:
         flags, tls = certificate(Path(name), case.certificate_days)
-        with local_server(*case.flags, *flags, log=log) as server:
-            run = Run(server)
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(local_server(*case.flags, *flags, log=log))
+            pages = [(server.metrics_url, TRITON), (_health_url(server), SUPERVISOR)]
+            gateway = stack.enter_context(uploads(server, case)) if case.gateway else None
+            if gateway is not None:
+                pages.append((f"http://{gateway.address}/metrics", GATEWAY))
+            run = Run(server, gateway)
             fault = threading.Thread(target=case.fault, args=(run,))
             scrapes, began_s = [], time.time()
-            pages = ((server.metrics_url, TRITON), (_health_url(server), SUPERVISOR))
             with callers(server.url, case, tls):
                 for number in range(case.samples):
                     time.sleep(max(0.0, began_s + number - time.time()))
@@ -305,6 +180,14 @@ def test_of(name: str, series: list[dict[str, str]]) -> dict[str, Any]:
     }
 
 
+def write(name: str, series: list[dict[str, str]]) -> None:
+    """Write the test of a case."""
+    about = f"# {CASES[name].about} Written by `python -m tools.record_series {name}`.\n"
+    text = yaml.safe_dump(test_of(name, series), sort_keys=False, width=10**6)
+    TESTS.joinpath(f"{name}.yml").write_text(about + text, encoding="utf-8")
+    print(f"{name}: {len(about + text)} bytes", flush=True)
+
+
 def asked() -> set[Selector]:
     """What the rules ask the server for."""
     files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in RULES.glob("*.yml")]
@@ -331,18 +214,22 @@ def main() -> int:
     """Record the cases; returns the exit status."""
     parser = make_parser("tools.record_series", __doc__)
     parser.add_argument("cases", nargs="*", choices=[[], *CASES], metavar="CASE", help="or all")
-    for name in parser.parse_args().cases or CASES:
+    parser.add_argument(
+        "--rewrite", action="store_true", help="keep the recordings, write all around them anew"
+    )
+    arguments = parser.parse_args()
+    for name in arguments.cases or CASES:
         case = CASES[name]
+        if arguments.rewrite:
+            kept = yaml.safe_load(TESTS.joinpath(f"{name}.yml").read_text(encoding="utf-8"))
+            write(name, kept["tests"][0]["input_series"])
+            continue
         if case.own_shm and _OWN_SHM not in os.environ:
             _with_its_own_shm(name)
             continue
         scrapes, began_s = record(case)
         shifted = {"asr_certificate_expiry_timestamp_seconds": began_s}
-        test = test_of(name, input_series(scrapes, asked(), shifted))
-        about = f"# {case.about} Written by `python -m tools.record_series {name}`.\n"
-        text = yaml.safe_dump(test, sort_keys=False, width=10**6)
-        TESTS.joinpath(f"{name}.yml").write_text(about + text, encoding="utf-8")
-        print(f"{name}: {len(about + text)} bytes", flush=True)
+        write(name, input_series(scrapes, asked(), shifted))
     return 0
 
 
