@@ -25,12 +25,16 @@ class Answers:
         pb_utils: Triton's module.
         metrics: counters that Triton exports.
         shared_memory: the memory that answers need room in.
+        timed: the histogram that gets the seconds of each call by its outcome; "" for none.
     """
 
-    def __init__(self, pb_utils: Any, metrics: Metrics, shared_memory: SharedMemory) -> None:
+    def __init__(
+        self, pb_utils: Any, metrics: Metrics, shared_memory: SharedMemory, *, timed: str = ""
+    ) -> None:
         self.pb_utils = pb_utils
         self.metrics = metrics
         self.shared_memory = shared_memory
+        self.timed = timed
 
     def to(self, request: Any, call: Call) -> Answer:
         """The answer to a request; to be entered at once."""
@@ -127,7 +131,8 @@ class Answer:
             _log(failed.log)
         outcome = "ok" if failed is None else failed.outcome
         try:
-            self._shared.metrics.observe("asr_call_seconds", took_s, outcome=outcome)
+            if self._shared.timed:
+                self._shared.metrics.observe(self._shared.timed, took_s, outcome=outcome)
             if failed is None:
                 for stage, value in self._seconds.items():
                     self._shared.metrics.observe("asr_stage_seconds", value, stage=stage)

@@ -67,7 +67,9 @@ class Transcribe:
         self._pb_utils = pb_utils
         checkpoint = recognizer.checkpoint
         self._model = model or {"id": checkpoint.id, "revision": checkpoint.revision}
-        self._answers = Answers(pb_utils, metrics, shared_memory or SharedMemory(pb_utils))
+        self._answers = Answers(
+            pb_utils, metrics, shared_memory or SharedMemory(pb_utils), timed="asr_call_seconds"
+        )
         self._progress = progress or Progress(None)
         self._admission = Admission(max_calls=MAX_UNFINISHED_CALLS, max_share=max_unfinished)
         self._call_threads = ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="bls")
