@@ -67,7 +67,7 @@ $(PROGRAMS): tests/conformance/environment.py tests/conformance/schemathesis.txt
 	$(BIN)/python -m tests.conformance.environment gateway
 	touch $@
 
-conformance: $(PROGRAMS) ## programs that others wrote against the gateway; needs Debian's chromium
+conformance: $(PROGRAMS) ## programs that others wrote; needs Debian's chromium, prometheus, prometheus-alertmanager
 	@$(BIN)/python -m pytest -m "not server" tests/conformance tests/unit/gateway/test_openai_package.py
 
 # Older packages warn of what newer ones changed: warnings are no failures there. The gateway's tests

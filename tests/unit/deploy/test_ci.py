@@ -17,8 +17,9 @@ def test_it_runs_the_three_targets_in_order():
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
 
 
-def test_the_browser_is_there_before_it_is_needed():
+def test_debians_programs_are_there_before_they_are_needed():
     script = RUN.read_text(encoding="utf-8")
-    assert script.index("apt-get install --yes --no-install-recommends chromium") < script.index(
-        "make conformance"
+    packages = "chromium prometheus prometheus-alertmanager"
+    assert script.index(f"apt-get install --yes --no-install-recommends {packages}\n") < (
+        script.index("make conformance")
     )

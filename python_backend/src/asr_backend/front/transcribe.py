@@ -24,7 +24,7 @@ from asr_backend.triton_io.metrics import Metrics
 from asr_backend.triton_io.progress import Progress
 from asr_backend.triton_io.shared_memory import SharedMemory
 from asr_backend.triton_io.start_failure import reported
-from asr_backend.triton_io.values import element, model_parameters
+from asr_backend.triton_io.values import element, model_parameters, queue_capacity
 
 MAX_UNFINISHED_WORK = 4.0
 """Maximum unfinished work of one front, in units of one recording of maximum length or size."""
@@ -67,7 +67,9 @@ class Transcribe:
         self._pb_utils = pb_utils
         checkpoint = recognizer.checkpoint
         self._model = model or {"id": checkpoint.id, "revision": checkpoint.revision}
-        self._answers = Answers(pb_utils, metrics, shared_memory or SharedMemory(pb_utils))
+        self._answers = Answers(
+            pb_utils, metrics, shared_memory or SharedMemory(pb_utils), timed="asr_call_seconds"
+        )
         self._progress = progress or Progress(None)
         self._admission = Admission(max_calls=MAX_UNFINISHED_CALLS, max_share=max_unfinished)
         self._call_threads = ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="bls")
@@ -77,6 +79,7 @@ class Transcribe:
         """Build a front from the arguments of Triton's `initialize`."""
         with reported("transcribe", pb_utils):
             metrics = Metrics(pb_utils)
+            metrics.set("asr_queue_capacity", queue_capacity(args))
             recognizer = build_recognizer(args, pb_utils, metrics)
             return cls(
                 recognizer=recognizer,

@@ -39,6 +39,8 @@ class Failure:
     counter: str | None = None
     """The metric that counts it."""
     labels: dict[str, str] = field(default_factory=dict)
+    outcome: str = "UPSTREAM"
+    """The code of the error, `CANCELLED`, or `UPSTREAM` for an error of Triton's."""
     log: str = ""
     """Text for the server's log: the traceback of a defect of the service."""
 
@@ -53,6 +55,7 @@ def failure(pb_utils: Any, error: BaseException) -> Failure:
                 "the caller cancelled, or its deadline passed", pb_utils.TritonError.CANCELLED
             ),
             counter="asr_cancelled_total",
+            outcome="CANCELLED",
         )
     log = ""
     if not isinstance(error, AsrError):
@@ -62,6 +65,7 @@ def failure(pb_utils: Any, error: BaseException) -> Failure:
         error=triton_error(pb_utils, error),
         counter="asr_errors_total",
         labels={"code": error.code.value},
+        outcome=error.code.value,
         log=log,
     )
 

@@ -21,6 +21,7 @@ _COUNTERS = {
 }
 _GAUGES = {
     "asr_windows_in_flight": "Windows handed to the network and not yet answered, by front",
+    "asr_queue_capacity": "Recordings that may wait in the queue of transcribe",
 }
 _HISTOGRAMS = {
     "asr_forward_windows": ("Windows in one forward", (1.0, 2.0, 4.0, 6.0, 8.0, 16.0, 32.0, 64.0)),
@@ -29,9 +30,11 @@ _HISTOGRAMS = {
         (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0),
     ),
     "asr_stage_seconds": ("Seconds that a stage of the work took, by stage", _SECONDS),
+    "asr_call_seconds": ("Seconds of a call in its front, by outcome", _SECONDS),
     "asr_stream_look_seconds": ("Seconds of a look inside the server, by what it found", _SECONDS),
 }
 _LABELLED = {
+    "asr_call_seconds",
     "asr_errors_total",
     "asr_stage_seconds",
     "asr_stream_look_seconds",

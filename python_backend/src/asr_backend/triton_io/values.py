@@ -21,6 +21,12 @@ def model_parameters(args: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in values.items() if value}
 
 
+def queue_capacity(args: dict[str, str]) -> int:
+    """Requests that may wait for the model; 0 means any number."""
+    batching = json.loads(args["model_config"]).get("dynamic_batching", {})
+    return int(batching.get("default_queue_policy", {}).get("max_queue_size", 0))
+
+
 def served_checkpoint(parameters: Mapping[str, str]) -> Checkpoint:
     """Load the checkpoint that the `parameters` name; the demo if they name none.
 

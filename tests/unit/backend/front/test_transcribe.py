@@ -143,6 +143,8 @@ async def test_a_bad_request_fails_alone(front: Front):
         assert message.startswith(f"{code}: ")
         assert status == "INVALID_ARG"
         assert front.pb_utils.metric("asr_errors_total", code=code).value == 1
+        assert len(front.pb_utils.metric("asr_call_seconds", outcome=code).observed) == 1
+    assert len(front.pb_utils.metric("asr_call_seconds", outcome="ok").observed) == 1
 
 
 async def test_too_long_is_noticed_while_it_decodes():
@@ -162,6 +164,7 @@ async def test_a_caller_that_has_gone_stops_the_work(front: Front):
     assert asked.failure()[1] == "CANCELLED"
     assert len(front.reader.windows) <= 4
     assert front.pb_utils.metric("asr_cancelled_total").value == 1
+    assert len(front.pb_utils.metric("asr_call_seconds", outcome="CANCELLED").observed) == 1
 
 
 async def test_an_answered_caller_is_not_asked_whether_it_has_gone(front: Front):

@@ -14,6 +14,8 @@ NAMES = {
     "asr_forward_windows",
     "asr_forward_audio_seconds",
     "asr_stage_seconds",
+    "asr_call_seconds",
+    "asr_queue_capacity",
     "asr_windows_in_flight",
     "asr_errors_total",
     "asr_oom_splits_total",
@@ -31,7 +33,17 @@ def test_the_names_of_the_contract() -> None:
     assert pb_utils.MetricFamily.families.keys() == NAMES
 
 
-SUPERVISOR = {"asr_heals_total", "asr_hangs_total", "asr_restarts_total"}
+SUPERVISOR = {
+    "asr_heals_total": "counter",
+    "asr_hangs_total": "counter",
+    "asr_restarts_total": "counter",
+    "asr_ready": "gauge",
+    "asr_memory_limit_bytes": "gauge",
+    "asr_memory_available_bytes": "gauge",
+    "asr_certificate_expiry_timestamp_seconds": "gauge",
+}
+OF_MODELS = {"asr_heals_total", "asr_hangs_total"}
+BY_KIND = {"asr_memory_limit_bytes", "asr_memory_available_bytes"}
 
 
 def test_the_page_of_the_metrics_has_all_of_them_and_asks_for_no_others() -> None:
@@ -41,11 +53,11 @@ def test_the_page_of_the_metrics_has_all_of_them_and_asks_for_no_others() -> Non
     Metrics(pb_utils)
     kinds = {name: family.kind for name, family in pb_utils.MetricFamily.families.items()}
     # The supervisor's metrics are not exported by Triton.
-    kinds |= dict.fromkeys(SUPERVISOR, "counter")
+    kinds |= SUPERVISOR
     assert {name: kind for name, kind, _ in described} == kinds
     labelled = {name for name, _, label in described if label}
-    assert labelled == {"asr_heals_total", "asr_hangs_total", *_LABELLED}
-    asked = set(re.findall(r"asr_\w+", page)) - SUPERVISOR
+    assert labelled == OF_MODELS | BY_KIND | _LABELLED
+    asked = set(re.findall(r"asr_(?!gateway_)\w+", page)) - SUPERVISOR.keys()
     assert {re.sub("_(sum|count|bucket)$", "", name) for name in asked} == NAMES
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from asr_backend.server.supervise.health import Health, HealthServer
+from tests.support.server.metrics_page import value
 
 
 @pytest.fixture
@@ -61,3 +62,23 @@ def test_a_probe_that_hangs_up_is_not_worth_a_traceback(
     for handler in set(threading.enumerate()) - before:
         handler.join(10)
     assert capfd.readouterr().err == ""
+
+
+def test_the_metrics_page_has_what_alerts_need() -> None:
+    health = Health(ready=True, state="ready", models={}, certificate_expires=1.9e9)
+    number = free_port()
+    with contextlib.closing(HealthServer("127.0.0.1", number, lambda: health)):
+        page = ask(number, "GET", "/metrics")[2].decode()
+    assert value(page, "asr_ready") == 1
+    assert value(page, "asr_certificate_expiry_timestamp_seconds") == 1.9e9
+    for kind in ("memory", "shared_memory"):
+        limit = value(page, "asr_memory_limit_bytes", kind=kind)
+        assert 0 <= value(page, "asr_memory_available_bytes", kind=kind) <= limit
+    typed = [line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")]
+    assert len(typed) == len(set(typed)), "each metric's type once"
+
+
+def test_without_tls_no_certificate_expires(port: int) -> None:
+    page = ask(port, "GET", "/metrics")[2].decode()
+    assert "certificate" not in page
+    assert value(page, "asr_ready") == 0

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from asr_backend.server.errors import StartError
 from asr_backend.server.prepare.addresses import is_loopback
+from asr_backend.server.prepare.certificate_expiry import first_expiry
 from asr_backend.server.settings import Settings
 
 TOKEN_KEY = "authorization"
@@ -33,11 +34,14 @@ class Tls:
         certificate: the server's, with the intermediate ones up to its authority.
         key: its private key.
         client_ca: the authorities that sign callers' certificates; None requires none.
+        expires: when the first certificate of `certificate` expires, Unix time in seconds; None if
+            it is not known.
     """
 
     certificate: Path
     key: Path
     client_ca: Path | None = None
+    expires: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +133,12 @@ def _read_tls(settings: Settings) -> Tls | None:
             path.read_bytes()
         except OSError as error:
             raise StartError(f"{_flag(name)} {path}: {error.strerror}") from None
-    tls = Tls(certificate=paths["tls_cert"], key=paths["tls_key"], client_ca=paths.get("tls_ca"))
+    tls = Tls(
+        certificate=paths["tls_cert"],
+        key=paths["tls_key"],
+        client_ca=paths.get("tls_ca"),
+        expires=first_expiry(paths["tls_cert"].read_text(encoding="ascii", errors="replace")),
+    )
     for name in ("tls_cert", "tls_ca"):
         if name in paths:
             _check_certificates(name, paths[name])

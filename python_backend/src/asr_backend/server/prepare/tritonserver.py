@@ -247,6 +247,8 @@ def command_line(
         "grpc-port": ports.grpc,
         "metrics-address": for_triton_http(settings.admin_host),
         "metrics-port": ports.metrics,
+        # Without it Triton's page has sums of times alone, whose quotients are means.
+        "metrics-config": "summary_latencies=true",
         "allow-http": "true" if ports.http else "false",
     }
     if ports.http:

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from asr_backend.server.prepare.addresses import family
+from asr_backend.server.supervise.memory import rooms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +23,15 @@ class Health:
         state: "starting", "ready", "healing", "restarting" or "draining".
         models: by name, `{"state", "instances", "dead", "heals", "hangs"}`.
         restarts: times that tritonserver was replaced.
+        certificate_expires: when the first certificate of --tls-cert expires, Unix time in seconds;
+            None without TLS.
     """
 
     ready: bool
     state: str
     models: Mapping[str, Mapping[str, str | int]]
     restarts: int = 0
+    certificate_expires: float | None = None
 
 
 class _Server(ThreadingHTTPServer):
@@ -92,6 +96,9 @@ def _metrics(health: Health) -> str:
         "# HELP asr_restarts_total Times that tritonserver was replaced by a new one.",
         "# TYPE asr_restarts_total counter",
         f"asr_restarts_total {health.restarts}",
+        "# HELP asr_ready 1 while every model has a process that serves, else 0.",
+        "# TYPE asr_ready gauge",
+        f"asr_ready {int(health.ready)}",
     ]
     for key, text in (
         ("heals", "Times that dead instances of a model were replaced."),
@@ -100,4 +107,18 @@ def _metrics(health: Health) -> str:
         lines += [f"# HELP asr_{key}_total {text}", f"# TYPE asr_{key}_total counter"]
         for name, model in health.models.items():
             lines.append(f'asr_{key}_total{{model="{name}"}} {model[key]}')
+    found = rooms()
+    for key, text in (
+        ("limit", "Bytes that the server may take, by kind."),
+        ("available", "Bytes that the server can still take, by kind."),
+    ):
+        lines += [f"# HELP asr_memory_{key}_bytes {text}", f"# TYPE asr_memory_{key}_bytes gauge"]
+        for kind, room in found.items():
+            lines.append(f'asr_memory_{key}_bytes{{kind="{kind}"}} {getattr(room, key)}')
+    if health.certificate_expires is not None:
+        lines += [
+            "# HELP asr_certificate_expiry_timestamp_seconds When the certificate expires.",
+            "# TYPE asr_certificate_expiry_timestamp_seconds gauge",
+            f"asr_certificate_expiry_timestamp_seconds {health.certificate_expires:.0f}",
+        ]
     return "\n".join(lines) + "\n"

@@ -149,7 +149,13 @@ class Supervisor:
             if ready and (model.state is not State.READY or model.dead):
                 state = "healing"
         ready = ready and all(model.serves for model in self._models if model.spec.is_required)
-        return Health(ready=ready, state=state, models=models, restarts=self._restarts)
+        return Health(
+            ready=ready,
+            state=state,
+            models=models,
+            restarts=self._restarts,
+            certificate_expires=self._access.tls.expires if self._access.tls else None,
+        )
 
     def _life(self, run: RunDirectory, backends: Path) -> int | None:
         """One tritonserver from its start to its end.

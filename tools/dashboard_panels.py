@@ -1,0 +1,315 @@
+"""What the dashboards show: panels, their queries, and where the panels stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Query = tuple[str, str]
+"""PromQL, and the legend of its series with `{{label}}` for a label."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture.
+
+    Attributes:
+        title: its title.
+        queries: what it draws.
+        unit: Grafana's name of the unit.
+        about: shown where the pointer is on the panel's corner.
+        most: the upper end of the axis; None leaves it to the values.
+        stacked: whether the series are stacked.
+    """
+
+    title: str
+    queries: Sequence[Query]
+    unit: str = "short"
+    about: str = ""
+    most: float | None = None
+    stacked: bool = False
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """Rows of panels by their titles, for the servers or gateways that a variable chooses."""
+
+    uid: str
+    title: str
+    variable: str
+    variable_query: str
+    rows: Sequence[tuple[str, Sequence[Panel]]]
+
+
+_S = 'server=~"$server"'
+_G = 'instance=~"$gateway"'
+_R = "[$__rate_interval]"
+
+
+def _rate(metric: str, legend: str, labels: str = _S) -> Query:
+    """A counter's rate; a legend `{{label}}` at the beginning sums by that label."""
+    by = f" by ({legend[2 : legend.index('}}')]}) " if legend.startswith("{{") else ""
+    return f"sum{by}(rate({metric}{{{labels}}}{_R}))", legend
+
+
+def _increase(metric: str, legend: str, by: str = "") -> Query:
+    return f"sum{by}(increase({metric}{{{_S}}}[5m]))", legend
+
+
+def _quantile(share: float, metric: str, labels: str, by: str = "") -> str:
+    grouped = f"le, {by}" if by else "le"
+    return (
+        f"histogram_quantile({share}, sum by ({grouped}) (rate({metric}_bucket{{{labels}}}{_R})))"
+    )
+
+
+def _quantiles(metric: str, labels: str) -> list[Query]:
+    return [(_quantile(q, metric, labels), f"p{q * 100:.0f}") for q in (0.5, 0.95, 0.99)]
+
+
+def _ratio(above: str, below: str) -> str:
+    return f"sum(rate({above}{{{_S}}}{_R})) / sum(rate({below}{{{_S}}}{_R}))"
+
+
+_CALLS = Panel(
+    "Calls by outcome",
+    [_rate("asr_call_seconds_count", "{{outcome}}")],
+    "reqps",
+    "Calls that a front answered; those that Triton refused are not among them.",
+    stacked=True,
+)
+_LATENCY = Panel(
+    "Time of an answered call",
+    _quantiles("asr_call_seconds", f'outcome="ok",{_S}'),
+    "s",
+    "In the front, without the wait in Triton's queue.",
+)
+_QUEUE_WAIT = Panel(
+    "Wait in Triton's queue, p95 of a minute",
+    [
+        (
+            f'max by (model) (nv_inference_queue_summary_us{{quantile="0.95",{_S}}}) / 1e6',
+            "{{model}}",
+        )
+    ],
+    "s",
+    "Of the server that is worst.",
+)
+_QUEUE = Panel(
+    "Recordings in the queue",
+    [
+        (f'sum(nv_inference_pending_request_count{{model="transcribe",{_S}}})', "wait"),
+        (f"sum(asr_queue_capacity{{{_S}}})", "may wait"),
+    ],
+)
+_SPEED = Panel(
+    "Seconds of audio a second",
+    [
+        _rate("asr_audio_seconds_total", "audio"),
+        _rate("asr_padded_seconds_total", "audio and padding"),
+    ],
+    about="The real-time factor RTFx; overlaps of windows count twice.",
+)
+_WINDOWS = Panel(
+    "Windows a forward",
+    [(_ratio("asr_forward_windows_sum", "asr_forward_windows_count"), "mean")],
+    about="How well calls share forwards.",
+)
+_PADDING = Panel(
+    "Share of padding",
+    [(f"1 - {_ratio('asr_audio_seconds_total', 'asr_padded_seconds_total')}", "padding")],
+    "percentunit",
+    most=1,
+)
+_IN_FLIGHT = Panel(
+    "Windows in flight",
+    [(f"sum by (server) (asr_windows_in_flight{{{_S}}})", "{{server}}")],
+    about="Sent to the network and not answered yet.",
+)
+_BUSY = Panel(
+    "Processes that compute",
+    [_rate("asr_stage_seconds_sum", "{{server}}", f'stage="forward",{_S}')],
+    about="Saturated when it reaches the number of wav2vec2 processes.",
+)
+_DEVICES = Panel(
+    "Use of processors",
+    [
+        (f"avg by (server) (nv_cpu_utilization{{{_S}}})", "CPUs, {{server}}"),
+        (f"avg by (server, gpu_uuid) (nv_gpu_utilization{{{_S}}})", "GPU {{gpu_uuid}}"),
+    ],
+    "percentunit",
+    "Of the whole machine, other programs included.",
+    most=1,
+)
+_MEMORY = Panel(
+    "Memory left",
+    [
+        (
+            f"min by (kind) (asr_memory_available_bytes{{{_S}}} / asr_memory_limit_bytes{{{_S}}})",
+            "{{kind}}",
+        ),
+        (f"1 - max(nv_gpu_memory_used_bytes{{{_S}}} / nv_gpu_memory_total_bytes{{{_S}}})", "GPU"),
+    ],
+    "percentunit",
+    "Of the server that is worst.",
+    most=1,
+)
+_REFUSED = Panel(
+    "Calls that Triton lost, by reason",
+    [_rate("nv_inference_request_failure", "{{reason}}", f'model="transcribe",{_S}')],
+    "reqps",
+    "BACKEND: the call was lost with its front. A full queue's refusals are not counted.",
+)
+_FAULTS = Panel(
+    "Share of calls that the service failed",
+    [(f"asr:faults:rate{w} / asr:calls:rate{w}", w) for w in ("5m", "1h", "6h")],
+    "percentunit",
+    "Of all servers. The objective allows 0.5 %.",
+)
+_STAGES = Panel(
+    "p95 by stage",
+    [(_quantile(0.95, "asr_stage_seconds", _S, "stage"), "{{stage}}")],
+    "s",
+    "`forward` is one forward of the network; the others are of one recording.",
+)
+_REPLACED = Panel(
+    "Replaced, hung and split, in 5 minutes",
+    [
+        _increase("asr_heals_total", "heals of {{model}}", " by (model) "),
+        _increase("asr_hangs_total", "hangs of {{model}}", " by (model) "),
+        _increase("asr_restarts_total", "restarts of tritonserver"),
+        _increase("asr_oom_splits_total", "split forwards"),
+    ],
+)
+_ERRORS = Panel("Errors by code", [_rate("asr_errors_total", "{{code}}")], "reqps")
+_GONE = Panel("Callers that went away", [_rate("asr_cancelled_total", "calls, windows")], "reqps")
+_READY = Panel("Ready", [(f"asr_ready{{{_S}}}", "{{server}}")], most=1)
+
+SERVICE = Dashboard(
+    "asr-service",
+    "ASR: the service",
+    "server",
+    'label_values(up{job=~"triton|supervisor"}, server)',
+    [
+        ("Traffic", [_CALLS, _REFUSED, _ERRORS, _FAULTS, _SPEED, _GONE]),
+        ("Latency", [_LATENCY, _STAGES, _QUEUE_WAIT]),
+        ("Saturation", [_QUEUE, _IN_FLIGHT, _BUSY, _WINDOWS, _PADDING, _DEVICES]),
+        ("Health", [_MEMORY, _REPLACED, _READY]),
+    ],
+)
+
+LOAD_TEST = Dashboard(
+    "asr-load-test",
+    "ASR: a load test",
+    "server",
+    'label_values(up{job="triton"}, server)',
+    [
+        ("Answered", [_CALLS, _SPEED, _LATENCY]),
+        ("Where it waits", [_QUEUE_WAIT, _QUEUE, _IN_FLIGHT]),
+        ("What limits it", [_BUSY, _WINDOWS, _PADDING, _DEVICES, _MEMORY, _REFUSED]),
+    ],
+)
+
+
+def _gateway_rate(title: str, *queries: Query, unit: str = "reqps", about: str = "") -> Panel:
+    """Rates of the gateway's counters: the rest of the metric's name, and the legend."""
+    return Panel(
+        title,
+        [_rate(f"asr_gateway_{metric}", legend, _G) for metric, legend in queries],
+        unit,
+        about,
+    )
+
+
+def _gateway_gauge(title: str, *queries: tuple[str, str, str], unit: str = "short") -> Panel:
+    """Gauges: how gateways are put together, the rest of the metric's name, the legend."""
+    return Panel(
+        title, [(f"{how}(asr_gateway_{name}{{{_G}}})", words) for how, name, words in queries], unit
+    )
+
+
+GATEWAY = Dashboard(
+    "asr-gateway",
+    "ASR: the gateway",
+    "gateway",
+    'label_values(up{job="gateway"}, instance)',
+    [
+        (
+            "Requests",
+            [
+                _gateway_rate(
+                    "Requests by status",
+                    ("requests_total", "{{status}}"),
+                    about="499 is a caller that went away.",
+                ),
+                Panel(
+                    "p95 by route",
+                    [(_quantile(0.95, "asr_gateway_request_seconds", _G, "route"), "{{route}}")],
+                    "s",
+                ),
+                _gateway_gauge(
+                    "Requests in flight",
+                    ("sum", "requests_in_flight", "in flight"),
+                    ("sum", "recognitions_waiting", "wait for others"),
+                ),
+                _gateway_rate("Uploads", ("upload_bytes_total", "bytes"), unit="Bps"),
+                _gateway_rate("Refused by a limit of a key", ("limited_total", "{{limit}}")),
+                _gateway_rate(
+                    "Lost",
+                    ("connections_refused_total", "connections refused"),
+                    ("log_failures_total", "entries of the log not written"),
+                    unit="cps",
+                ),
+            ],
+        ),
+        (
+            "Recognitions",
+            [
+                _gateway_rate("Recognitions by outcome", ("recognitions_total", "{{outcome}}")),
+                Panel(
+                    "Time of a recognition",
+                    _quantiles("asr_gateway_recognition_seconds", _G),
+                    "s",
+                    "Calls to asr-server, retries included.",
+                ),
+                _gateway_rate(
+                    "Calls to asr-server by status",
+                    ("server_attempts_total", "{{status}}"),
+                    about="Retries count one each.",
+                ),
+                _gateway_rate(
+                    "Seconds of audio a second", ("audio_seconds_total", "audio"), unit="short"
+                ),
+            ],
+        ),
+        (
+            "Jobs",
+            [
+                _gateway_gauge(
+                    "Jobs", ("max", "jobs_queued", "wait"), ("sum", "jobs_running", "run")
+                ),
+                _gateway_rate(
+                    "Jobs that ended or went back",
+                    ("jobs_ended_total", "{{status}}"),
+                    ("jobs_returned_total", "back into the queue"),
+                    ("jobs_leases_lost_total", "lease lost"),
+                    unit="cps",
+                ),
+                _gateway_rate(
+                    "Webhooks",
+                    ("jobs_webhook_attempts_total", "{{outcome}}"),
+                    ("jobs_webhooks_dead_total", "given up"),
+                    unit="cps",
+                ),
+                _gateway_gauge(
+                    "Room for jobs",
+                    ("max", "jobs_store_bytes", "taken"),
+                    ("min", "jobs_store_free_bytes", "free"),
+                    unit="bytes",
+                ),
+            ],
+        ),
+    ],
+)
+
+DASHBOARDS = (SERVICE, GATEWAY, LOAD_TEST)

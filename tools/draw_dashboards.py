@@ -1,0 +1,197 @@
+"""Draws the dashboards: a real load, a real Prometheus, and each panel's queries as a picture.
+
+    python -m tools.draw_dashboards [--seconds 60]
+
+Grafana is not needed. Starts asr-server with the demo checkpoint, asr-gateway and Debian's
+`prometheus` on this machine, calls both for a while, kills a process in between, and writes
+`docs/monitoring/UID.png` for each dashboard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import yaml
+
+from asr_client import AsrError, Client
+from tools.command import count, make_parser, run_main
+from tools.dashboard_panels import DASHBOARDS, Dashboard, Panel
+from tools.local_gateway import local_gateway, upload, wait_until_ready
+from tools.local_server import LocalServer, free_ports, local_server
+from tools.recordings import transcripts
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTPUT = ROOT / "docs" / "monitoring"
+SCRAPE_S = 1
+WINDOW_S = 8
+"""Stands for Grafana's $__rate_interval."""
+_COLUMNS = 3
+_MAX_SERIES = 10
+_UNITS = {
+    "short": "",
+    "s": "s",
+    "reqps": "a second",
+    "cps": "a second",
+    "Bps": "bytes a second",
+    "bytes": "bytes",
+    "percentunit": "share",
+}
+
+
+@contextlib.contextmanager
+def prometheus(targets: dict[str, str], folder: Path) -> Iterator[str]:
+    """Debian's Prometheus on the tree's configuration, for these targets by job; yields its URL."""
+    program = shutil.which("prometheus")
+    if program is None:
+        raise RuntimeError("there is no prometheus: apt-get install prometheus")
+    source = ROOT / "monitoring" / "prometheus"
+    config = yaml.safe_load((source / "prometheus.yml").read_text(encoding="utf-8"))
+    config["global"] = {"scrape_interval": f"{SCRAPE_S}s", "evaluation_interval": f"{SCRAPE_S}s"}
+    config["rule_files"] = [str(path) for path in (source / "rules").glob("*.yml")]
+    config["alerting"] = {}
+    known = {job["job_name"]: job for job in config["scrape_configs"]}
+    config["scrape_configs"] = [
+        {**known.get(job, {}), "job_name": job, "static_configs": [{"targets": [target]}]}
+        for job, target in targets.items()
+    ]
+    path = folder / "prometheus.yml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    command = [program, f"--config.file={path}", f"--storage.tsdb.path={folder}/data"]
+    command.append(f"--web.listen-address=127.0.0.1:{port}")
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until_ready(f"{url}/-/ready", process)
+            yield url
+        finally:
+            process.terminate()
+
+
+def load(server: LocalServer, address: str, seconds: int) -> None:
+    """Callers of both; halfway, a front is killed."""
+    over = threading.Event()
+    clips = [path.read_bytes() for path, _ in transcripts()]
+    clips.append(b"no audio" * 10)
+
+    def call_on(client: Client, number: int) -> None:
+        while not over.is_set():
+            number += 1
+            with contextlib.suppress(AsrError):
+                client.transcribe(clips[number % len(clips)])
+
+    def upload_on(number: int) -> None:
+        while not over.is_set():
+            number += 1
+            upload(address, clips[number % len(clips)])
+
+    with Client(server.url, timeout_s=60) as client:
+        threads = [threading.Thread(target=call_on, args=(client, n)) for n in range(6)]
+        threads += [threading.Thread(target=upload_on, args=(n,)) for n in range(2)]
+        for thread in threads:
+            thread.start()
+        time.sleep(seconds / 2)
+        server.stubs("transcribe")[0].kill()
+        time.sleep(seconds / 2)
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def series(url: str, query: str, begin_s: float, end_s: float) -> list[dict[str, Any]]:
+    """The answer to a query over a time, as Prometheus writes it."""
+    asked = {"query": query, "start": begin_s, "end": end_s, "step": SCRAPE_S}
+    address = f"{url}/api/v1/query_range?{urllib.parse.urlencode(asked)}"
+    with urllib.request.urlopen(address, timeout=60) as answer:
+        found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+    return found
+
+
+def draw(url: str, dashboard: Dashboard, begin_s: float, end_s: float) -> Path:
+    """One picture of all panels of a dashboard; returns its path."""
+    panels = [panel for _, row in dashboard.rows for panel in row]
+    rows = -(-len(panels) // _COLUMNS)
+    figure, axes = plt.subplots(
+        rows, _COLUMNS, figsize=(12, 2.5 * rows), dpi=72, squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(panels) :]:
+        axis.axis("off")
+    for axis, panel in zip(axes.flat, panels, strict=False):
+        lines = []
+        for query, legend in panel.queries:
+            text = query.replace("$__rate_interval", f"{WINDOW_S}s")
+            text = text.replace(f"${dashboard.variable}", ".*")
+            lines += [(legend, found) for found in series(url, text, begin_s, end_s)]
+        _draw_panel(axis, panel, lines, begin_s)
+    path = OUTPUT / f"{dashboard.uid}.png"
+    figure.savefig(path)
+    plt.close(figure)
+    return path
+
+
+def _draw_panel(
+    axis: Axes, panel: Panel, lines: Sequence[tuple[str, dict[str, Any]]], begin_s: float
+) -> None:
+    for legend, found in lines[:_MAX_SERIES]:
+        for label, value in found["metric"].items():
+            legend = legend.replace(f"{{{{{label}}}}}", value)
+        points = [(float(time_s) - begin_s, float(value)) for time_s, value in found["values"]]
+        axis.plot(*zip(*points, strict=True), label=legend, linewidth=1.2)
+    unit = _UNITS[panel.unit]
+    axis.set_title(f"{panel.title}{unit and f', {unit}'}", fontsize=9, loc="left")
+    axis.tick_params(labelsize=7)
+    axis.set_ylim(bottom=0, top=panel.most and panel.most * 1.05)
+    axis.grid(alpha=0.3)
+    if lines:
+        axis.legend(fontsize=6.5, loc="best", framealpha=0.6)
+    else:
+        axis.text(0.5, 0.5, "no data", transform=axis.transAxes, ha="center", color="grey")
+
+
+def main() -> int:
+    """Make the load and draw; returns the exit status."""
+    parser = make_parser("tools.draw_dashboards", __doc__)
+    parser.add_argument("--seconds", type=count, default=60, help="of load")
+    seconds = parser.parse_args().seconds
+    OUTPUT.mkdir(exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        open(os.devnull, "wb") as log,
+        local_server("--frontends=2", log=log) as server,
+        local_gateway(server.url, Path(name)) as gateway,
+    ):
+        targets = {
+            "triton": f"127.0.0.1:{server.metrics_port}",
+            "supervisor": f"127.0.0.1:{server.health_port}",
+            "gateway": gateway.address,
+        }
+        with prometheus(targets, Path(name)) as url:
+            begin_s = time.time()
+            load(server, gateway.address, seconds)
+            end_s = time.time()
+            for dashboard in DASHBOARDS:
+                path = draw(url, dashboard, begin_s, end_s)
+                print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main, "stopped")
