@@ -35,8 +35,11 @@ MIN_CUT_PAUSE_FRAMES = FRAMES_A_SECOND // 5
 word."""
 UNKNOWN = round(10 * STEPS_A_DB * (-75.0 - LOWEST_DB))
 """The threshold before speech and silence have both been heard: only digital silence is quiet."""
+STEADY_RANGE = round(6.0 * STEPS_A_DB)
+"""Levels within 6 dB for a second and more are noise: those of speech change more."""
+MIN_STEADY_FRAMES = FRAMES_A_SECOND
 NOISE_MARGIN = round(6.0 * STEPS_A_DB)
-"""Audio without words teaches that levels up to this much above its own, 6 dB, are silence."""
+"""Of noise, levels up to 6 dB above its own are quiet."""
 
 Reason = Literal["pause", "length", "end"]
 
@@ -137,7 +140,8 @@ class Endpointer:
         self._floors, self._tops = ranges(
             self._history, levels, first=self._ranges_first - self._first
         )
-        self._has_range = False
+        # Whether the levels up to the last frame tell what is quiet.
+        self._is_known = False
         if self._ranges_first < self._next:
             self._learn(self._next - 1)
 
@@ -197,11 +201,12 @@ class Endpointer:
             has_words: whether words were recognised in it.
         """
         self._earliest = end
-        self._is_unsure = False
         self._start = cut.next_start
         if cut.in_speech and has_words:
             self._start = end
-        elif not has_words and not self._has_range:
+            return
+        self._is_unsure = False
+        if not has_words and not self._is_known:
             frames = self._levels[frame_from(cut.start, self._rate_hz) - self._first :]
             frames = frames[: self._next - frame_from(cut.start, self._rate_hz)]
             if frames:
@@ -230,13 +235,15 @@ class Endpointer:
         return frame_from(self.start, self._rate_hz)
 
     def _learn(self, frame: int) -> None:
-        """Take the threshold at a frame; the last one stays if the levels' range is too small."""
-        floor, top = (
-            self._floors[frame - self._ranges_first],
-            self._tops[frame - self._ranges_first],
-        )
-        self._has_range = top - floor >= MIN_RANGE
-        if self._has_range:
+        """Take the threshold at a frame; the last one stays if the levels do not tell."""
+        place = frame - self._ranges_first
+        floor, top = self._floors[place], self._tops[place]
+        counted = len(self._history) + frame + 1 - self._first
+        is_steady = top - floor < STEADY_RANGE and counted >= MIN_STEADY_FRAMES
+        self._is_known = is_steady or top - floor >= MIN_RANGE
+        if is_steady:
+            self._threshold = max(UNKNOWN, 10 * (top + NOISE_MARGIN))
+        elif self._is_known:
             self._threshold = threshold(floor, top)
 
     def _is_quiet(self, frame: int) -> bool:
@@ -245,12 +252,12 @@ class Endpointer:
     def _open(self, frame: int) -> None:
         start = first_sample(frame - CONTEXT_FRAMES, self._rate_hz)
         self._start = max(start, self._earliest)
-        self._is_unsure = not self._has_range and self._threshold == UNKNOWN
+        self._is_unsure = not self._is_known and self._threshold == UNKNOWN
 
     def _cut(self, frame: int) -> Cut | None:
         """The end of the open segment, if this frame ends it."""
-        if self._is_unsure and self._has_range:
-            self._drop_leading_noise(frame)
+        if self._is_unsure and self._is_known and not self._drop_leading_noise(frame):
+            return None
         end_frame, start_frame = frame + 1, self._start_frame
         pause = self._settings.pause_frames
         last = self._levels[max(start_frame, end_frame - pause) - self._first :]
@@ -270,14 +277,20 @@ class Endpointer:
         """The frame in which the open segment begins."""
         return frames_until(self.start, self._rate_hz)
 
-    def _drop_leading_noise(self, frame: int) -> None:
-        """Let a segment that was opened too early begin before its first loud frame."""
+    def _drop_leading_noise(self, frame: int) -> bool:
+        """Let a segment that was opened too early begin before its first loud frame.
+
+        Returns:
+            Whether there is such a frame; if not, no segment is open any more.
+        """
+        self._is_unsure = False
         for loud in range(self._start_frame, frame + 1):
             if not self._is_quiet(loud):
                 if loud - self._start_frame >= self._settings.pause_frames:
                     self._start = first_sample(loud - CONTEXT_FRAMES, self._rate_hz)
-                self._is_unsure = False
-                return
+                return True
+        self._earliest, self._start = self.start, None
+        return False
 
     def _longest(self, end_frame: int) -> Cut:
         """The end of a segment of maximum length: its best pause, else somewhere in speech."""
