@@ -19,7 +19,7 @@ hypothesis.settings.load_profile("no deadline")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One of the processes of `make test` runs all tests on real servers: they share servers."""
     for item in items:
-        if item.get_closest_marker("server"):
+        if item.get_closest_marker("server") and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group("server"))
 
 

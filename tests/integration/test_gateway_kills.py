@@ -8,8 +8,12 @@ from tools import gateway_kills
 
 KILLS = 10
 
-# Without a tritonserver, but for minutes, as the tests beside it.
-pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
+# Minutes, as the tests beside it, but without a tritonserver: any process of `make test` may run it.
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("gateway kills"),
+]
 
 
 @pytest.mark.parametrize("store", ["sqlite", "postgresql"])
