@@ -62,12 +62,12 @@ test: JOBS ?= 2
 test: check $(CONFORMANCE) ## check, then every test, those on the real server too
 	@$(BIN)/python -m pytest -m "not conformance" --numprocesses $(JOBS) --dist loadgroup
 
-$(PROGRAMS): tests/conformance/environment.py tests/conformance/schemathesis.txt tests/conformance/browser.txt examples/gateway/package-lock.json $(INSTALLED)
-	@echo "==> installing Schemathesis, what drives Chromium, and OpenAI's npm package into build/conformance"
-	$(BIN)/python -m tests.conformance.environment gateway
+$(PROGRAMS): tests/conformance/environment.py $(wildcard tests/conformance/*.txt) examples/gateway/package-lock.json $(INSTALLED)
+	@echo "==> installing Schemathesis, Kubernetes' schemas, what drives Chromium, and OpenAI's npm package"
+	$(BIN)/python -m tests.conformance.environment others
 	touch $@
 
-conformance: $(PROGRAMS) ## programs that others wrote; needs Debian's chromium, prometheus, prometheus-alertmanager
+conformance: $(PROGRAMS) ## programs that others wrote; needs packages of Debian that .ci/run installs
 	@$(BIN)/python -m pytest -m "not server" tests/conformance tests/unit/gateway/test_openai_package.py
 
 # Older packages warn of what newer ones changed: warnings are no failures there. The gateway's tests

@@ -1,7 +1,7 @@
 """Makes the environments of the programs that others wrote, all in build/conformance.
 
 `make test` first runs `python -m tests.conformance.environment kserve`, and `make conformance` the
-same with `gateway`, so that the tests find them there.
+same with `others`, so that the tests find them there.
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ def kserve_python() -> Path:
 def schemathesis_python() -> Path:
     """The Python that has Schemathesis."""
     return _python("schemathesis.txt")
+
+
+def kubernetes_python() -> Path:
+    """The Python that has the schemas of Kubernetes."""
+    return _python("kubernetes.txt")
 
 
 def browser_packages() -> Path:
@@ -80,4 +85,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "kserve":
         print(kserve_python())
     else:
-        print(schemathesis_python(), browser_packages(), node_folder(), sep="\n")
+        print(
+            schemathesis_python(), kubernetes_python(), browser_packages(), node_folder(), sep="\n"
+        )
