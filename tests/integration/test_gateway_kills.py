@@ -8,7 +8,7 @@ from tools import gateway_kills
 
 KILLS = 10
 
-# Minutes, as the tests beside it, but without a tritonserver: any process of `make test` may run it.
+# It takes minutes, as the tests beside it, but has no tritonserver: it may run beside them.
 pytestmark = [
     pytest.mark.server,
     pytest.mark.timeout(600),
