@@ -94,7 +94,8 @@ _MEMORY = Panel(
             "{{kind}}",
         ),
         (
-            f"1 - max(nv_gpu_memory_used_bytes{{{SERVERS}}} / nv_gpu_memory_total_bytes{{{SERVERS}}})",
+            f"1 - max(nv_gpu_memory_used_bytes{{{SERVERS}}} "
+            f"/ nv_gpu_memory_total_bytes{{{SERVERS}}})",
             "GPU",
         ),
     ],

@@ -166,7 +166,7 @@ def draw(url: str, dashboard: Dashboard, begin_s: float, end_s: float) -> Path:
     plt.close(figure)
     # A palette makes the file a third as large.
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(48).save(path, optimize=True)
+        picture.convert("RGB").quantize(200).save(path, optimize=True)
     return path
 
 
