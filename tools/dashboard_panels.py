@@ -1,86 +1,30 @@
-"""What the dashboards show: panels, their queries, and where the panels stand."""
+"""What the dashboards show, and where the panels stand."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-Query = tuple[str, str]
-"""PromQL, and the legend of its series with `{{label}}` for a label."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One picture.
-
-    Attributes:
-        title: its title.
-        queries: what it draws.
-        unit: Grafana's name of the unit.
-        about: shown where the pointer is on the panel's corner.
-        most: the upper end of the axis; None leaves it to the values.
-        stacked: whether the series are stacked.
-    """
-
-    title: str
-    queries: Sequence[Query]
-    unit: str = "short"
-    about: str = ""
-    most: float | None = None
-    stacked: bool = False
-
-
-@dataclass(frozen=True)
-class Dashboard:
-    """Rows of panels by their titles, for the servers or gateways that a variable chooses."""
-
-    uid: str
-    title: str
-    variable: str
-    variable_query: str
-    rows: Sequence[tuple[str, Sequence[Panel]]]
-
-
-_S = 'server=~"$server"'
-_G = 'instance=~"$gateway"'
-_R = "[$__rate_interval]"
-
-
-def _rate(metric: str, legend: str, labels: str = _S) -> Query:
-    """A counter's rate; a legend `{{label}}` at the beginning sums by that label."""
-    by = f" by ({legend[2 : legend.index('}}')]}) " if legend.startswith("{{") else ""
-    return f"sum{by}(rate({metric}{{{labels}}}{_R}))", legend
-
-
-def _increase(metric: str, legend: str, by: str = "") -> Query:
-    return f"sum{by}(increase({metric}{{{_S}}}[5m]))", legend
-
-
-def _quantile(share: float, metric: str, labels: str, by: str = "") -> str:
-    grouped = f"le, {by}" if by else "le"
-    return (
-        f"histogram_quantile({share}, sum by ({grouped}) (rate({metric}_bucket{{{labels}}}{_R})))"
-    )
-
-
-def _quantiles(metric: str, labels: str) -> list[Query]:
-    return [(_quantile(q, metric, labels), f"p{q * 100:.0f}") for q in (0.5, 0.95, 0.99)]
-
-
-def _ratio(above: str, below: str) -> str:
-    return f"sum(rate({above}{{{_S}}}{_R})) / sum(rate({below}{{{_S}}}{_R}))"
-
+from tools.dashboard_queries import (
+    GATEWAYS,
+    SERVERS,
+    Dashboard,
+    Panel,
+    Query,
+    increase,
+    quantile,
+    quantiles,
+    rate,
+    ratio,
+)
 
 _CALLS = Panel(
     "Calls by outcome",
-    [_rate("asr_call_seconds_count", "{{outcome}}")],
+    [rate("asr_call_seconds_count", "{{outcome}}")],
     "reqps",
     "Calls that a front answered; those that Triton refused are not among them.",
     stacked=True,
 )
 _LATENCY = Panel(
     "Time of an answered call",
-    _quantiles("asr_call_seconds", f'outcome="ok",{_S}'),
+    quantiles("asr_call_seconds", f'outcome="ok",{SERVERS}'),
     "s",
     "In the front, without the wait in Triton's queue.",
 )
@@ -88,7 +32,7 @@ _QUEUE_WAIT = Panel(
     "Wait in Triton's queue, p95 of a minute",
     [
         (
-            f'max by (model) (nv_inference_queue_summary_us{{quantile="0.95",{_S}}}) / 1e6',
+            f'max by (model) (nv_inference_queue_summary_us{{quantile="0.95",{SERVERS}}}) / 1e6',
             "{{model}}",
         )
     ],
@@ -98,44 +42,44 @@ _QUEUE_WAIT = Panel(
 _QUEUE = Panel(
     "Recordings in the queue",
     [
-        (f'sum(nv_inference_pending_request_count{{model="transcribe",{_S}}})', "wait"),
-        (f"sum(asr_queue_capacity{{{_S}}})", "may wait"),
+        (f'sum(nv_inference_pending_request_count{{model="transcribe",{SERVERS}}})', "wait"),
+        (f"sum(asr_queue_capacity{{{SERVERS}}})", "may wait"),
     ],
 )
 _SPEED = Panel(
     "Seconds of audio a second",
     [
-        _rate("asr_audio_seconds_total", "audio"),
-        _rate("asr_padded_seconds_total", "audio and padding"),
+        rate("asr_audio_seconds_total", "audio"),
+        rate("asr_padded_seconds_total", "audio and padding"),
     ],
     about="The real-time factor RTFx; overlaps of windows count twice.",
 )
 _WINDOWS = Panel(
     "Windows a forward",
-    [(_ratio("asr_forward_windows_sum", "asr_forward_windows_count"), "mean")],
+    [(ratio("asr_forward_windows_sum", "asr_forward_windows_count"), "mean")],
     about="How well calls share forwards.",
 )
 _PADDING = Panel(
     "Share of padding",
-    [(f"1 - {_ratio('asr_audio_seconds_total', 'asr_padded_seconds_total')}", "padding")],
+    [(f"1 - {ratio('asr_audio_seconds_total', 'asr_padded_seconds_total')}", "padding")],
     "percentunit",
     most=1,
 )
 _IN_FLIGHT = Panel(
     "Windows in flight",
-    [(f"sum by (server) (asr_windows_in_flight{{{_S}}})", "{{server}}")],
+    [(f"sum by (server) (asr_windows_in_flight{{{SERVERS}}})", "{{server}}")],
     about="Sent to the network and not answered yet.",
 )
 _BUSY = Panel(
     "Processes that compute",
-    [_rate("asr_stage_seconds_sum", "{{server}}", f'stage="forward",{_S}')],
+    [rate("asr_stage_seconds_sum", "{{server}}", f'stage="forward",{SERVERS}')],
     about="Saturated when it reaches the number of wav2vec2 processes.",
 )
 _DEVICES = Panel(
     "Use of processors",
     [
-        (f"avg by (server) (nv_cpu_utilization{{{_S}}})", "CPUs, {{server}}"),
-        (f"avg by (server, gpu_uuid) (nv_gpu_utilization{{{_S}}})", "GPU {{gpu_uuid}}"),
+        (f"avg by (server) (nv_cpu_utilization{{{SERVERS}}})", "CPUs, {{server}}"),
+        (f"avg by (server, gpu_uuid) (nv_gpu_utilization{{{SERVERS}}})", "GPU {{gpu_uuid}}"),
     ],
     "percentunit",
     "Of the whole machine, other programs included.",
@@ -145,10 +89,15 @@ _MEMORY = Panel(
     "Memory left",
     [
         (
-            f"min by (kind) (asr_memory_available_bytes{{{_S}}} / asr_memory_limit_bytes{{{_S}}})",
+            f"min by (kind) (asr_memory_available_bytes{{{SERVERS}}} "
+            f"/ asr_memory_limit_bytes{{{SERVERS}}})",
             "{{kind}}",
         ),
-        (f"1 - max(nv_gpu_memory_used_bytes{{{_S}}} / nv_gpu_memory_total_bytes{{{_S}}})", "GPU"),
+        (
+            f"1 - max(nv_gpu_memory_used_bytes{{{SERVERS}}} "
+            f"/ nv_gpu_memory_total_bytes{{{SERVERS}}})",
+            "GPU",
+        ),
     ],
     "percentunit",
     "Of the server that is worst.",
@@ -156,7 +105,7 @@ _MEMORY = Panel(
 )
 _REFUSED = Panel(
     "Calls that Triton lost, by reason",
-    [_rate("nv_inference_request_failure", "{{reason}}", f'model="transcribe",{_S}')],
+    [rate("nv_inference_request_failure", "{{reason}}", f'model="transcribe",{SERVERS}')],
     "reqps",
     "BACKEND: the call was lost with its front. A full queue's refusals are not counted.",
 )
@@ -168,22 +117,42 @@ _FAULTS = Panel(
 )
 _STAGES = Panel(
     "p95 by stage",
-    [(_quantile(0.95, "asr_stage_seconds", _S, "stage"), "{{stage}}")],
+    [(quantile(0.95, "asr_stage_seconds", SERVERS, "stage"), "{{stage}}")],
     "s",
     "`forward` is one forward of the network; the others are of one recording.",
 )
 _REPLACED = Panel(
     "Replaced, hung and split, in 5 minutes",
     [
-        _increase("asr_heals_total", "heals of {{model}}", " by (model) "),
-        _increase("asr_hangs_total", "hangs of {{model}}", " by (model) "),
-        _increase("asr_restarts_total", "restarts of tritonserver"),
-        _increase("asr_oom_splits_total", "split forwards"),
+        increase("asr_heals_total", "heals of {{model}}", " by (model) "),
+        increase("asr_hangs_total", "hangs of {{model}}", " by (model) "),
+        increase("asr_restarts_total", "restarts of tritonserver"),
+        increase("asr_oom_splits_total", "split forwards"),
     ],
 )
-_ERRORS = Panel("Errors by code", [_rate("asr_errors_total", "{{code}}")], "reqps")
-_GONE = Panel("Callers that went away", [_rate("asr_cancelled_total", "calls, windows")], "reqps")
-_READY = Panel("Ready", [(f"asr_ready{{{_S}}}", "{{server}}")], most=1)
+_LIVE = (
+    Panel(
+        "Seconds of live audio a second",
+        [
+            rate("asr_stream_audio_seconds_total", "heard"),
+            rate("asr_stream_computed_seconds_total", "computed"),
+        ],
+        about="Interims compute the same audio again.",
+    ),
+    Panel(
+        "Time of a look, p95",
+        [(quantile(0.95, "asr_stream_look_seconds", SERVERS, "kind"), "{{kind}}")],
+        "s",
+    ),
+    Panel(
+        "Segments that became final",
+        [rate("asr_stream_segments_total", "{{reason}}")],
+        "cps",
+    ),
+)
+_ERRORS = Panel("Errors by code", [rate("asr_errors_total", "{{code}}")], "reqps")
+_GONE = Panel("Callers that went away", [rate("asr_cancelled_total", "calls, windows")], "reqps")
+_READY = Panel("Ready", [(f"asr_ready{{{SERVERS}}}", "{{server}}")], most=1)
 
 SERVICE = Dashboard(
     "asr-service",
@@ -193,6 +162,7 @@ SERVICE = Dashboard(
     [
         ("Traffic", [_CALLS, _REFUSED, _ERRORS, _FAULTS, _SPEED, _GONE]),
         ("Latency", [_LATENCY, _STAGES, _QUEUE_WAIT]),
+        ("Live", _LIVE),
         ("Saturation", [_QUEUE, _IN_FLIGHT, _BUSY, _WINDOWS, _PADDING, _DEVICES]),
         ("Health", [_MEMORY, _REPLACED, _READY]),
     ],
@@ -215,7 +185,7 @@ def _gateway_rate(title: str, *queries: Query, unit: str = "reqps", about: str =
     """Rates of the gateway's counters: the rest of the metric's name, and the legend."""
     return Panel(
         title,
-        [_rate(f"asr_gateway_{metric}", legend, _G) for metric, legend in queries],
+        [rate(f"asr_gateway_{metric}", legend, GATEWAYS) for metric, legend in queries],
         unit,
         about,
     )
@@ -224,7 +194,9 @@ def _gateway_rate(title: str, *queries: Query, unit: str = "reqps", about: str =
 def _gateway_gauge(title: str, *queries: tuple[str, str, str], unit: str = "short") -> Panel:
     """Gauges: how gateways are put together, the rest of the metric's name, the legend."""
     return Panel(
-        title, [(f"{how}(asr_gateway_{name}{{{_G}}})", words) for how, name, words in queries], unit
+        title,
+        [(f"{how}(asr_gateway_{name}{{{GATEWAYS}}})", words) for how, name, words in queries],
+        unit,
     )
 
 
@@ -244,7 +216,12 @@ GATEWAY = Dashboard(
                 ),
                 Panel(
                     "p95 by route",
-                    [(_quantile(0.95, "asr_gateway_request_seconds", _G, "route"), "{{route}}")],
+                    [
+                        (
+                            quantile(0.95, "asr_gateway_request_seconds", GATEWAYS, "route"),
+                            "{{route}}",
+                        )
+                    ],
                     "s",
                 ),
                 _gateway_gauge(
@@ -268,7 +245,7 @@ GATEWAY = Dashboard(
                 _gateway_rate("Recognitions by outcome", ("recognitions_total", "{{outcome}}")),
                 Panel(
                     "Time of a recognition",
-                    _quantiles("asr_gateway_recognition_seconds", _G),
+                    quantiles("asr_gateway_recognition_seconds", GATEWAYS),
                     "s",
                     "Calls to asr-server, retries included.",
                 ),

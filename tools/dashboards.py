@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tools.dashboard_panels import DASHBOARDS, Dashboard, Panel
+from tools.dashboard_panels import DASHBOARDS
+from tools.dashboard_queries import Dashboard, Panel
 
 FOLDER = Path(__file__).resolve().parents[1] / "monitoring" / "grafana" / "dashboards"
 DATASOURCE = {"type": "prometheus", "uid": "asr-prometheus"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tools.dashboard_panels import Dashboard
+from tools.dashboard_queries import Dashboard
 
 RULES = Path(__file__).resolve().parents[2] / "monitoring" / "prometheus" / "rules"
 

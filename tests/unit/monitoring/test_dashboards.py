@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from tests.support.monitoring import expressions
-from tools.dashboard_panels import DASHBOARDS, Dashboard
+from tools.dashboard_panels import DASHBOARDS
+from tools.dashboard_queries import Dashboard
 from tools.dashboards import DATASOURCE, FOLDER, as_json, path_of
 from tools.promql import selectors
 
