@@ -10,23 +10,17 @@ Grafana is not needed. Starts asr-server with the demo checkpoint, asr-gateway a
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
-import shutil
-import subprocess
 import tempfile
 import threading
 import time
-import urllib.parse
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
 import matplotlib
-import yaml
 
 from asr_client import AsrError, Client
 from tests.support import recordings
@@ -34,8 +28,9 @@ from tests.support.live import LiveStream, connect, encoded, talk
 from tools.command import count, make_parser, run_main
 from tools.dashboard_panels import DASHBOARDS
 from tools.dashboard_queries import Dashboard, Panel
-from tools.local_gateway import local_gateway, upload, wait_until_ready
-from tools.local_server import LocalServer, free_ports, local_server
+from tools.local_gateway import local_gateway, upload
+from tools.local_prometheus import local_prometheus, series
+from tools.local_server import LocalServer, local_server
 from tools.recordings import transcripts
 
 matplotlib.use("Agg")
@@ -46,7 +41,6 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "docs" / "monitoring"
-SCRAPE_S = 1
 WINDOW_S = 8
 """Stands for Grafana's $__rate_interval."""
 _COLUMNS = 3
@@ -60,36 +54,6 @@ _UNITS = {
     "bytes": "bytes",
     "percentunit": "",
 }
-
-
-@contextlib.contextmanager
-def prometheus(targets: dict[str, str], folder: Path) -> Iterator[str]:
-    """Debian's Prometheus on the tree's configuration, for these targets by job; yields its URL."""
-    program = shutil.which("prometheus")
-    if program is None:
-        raise RuntimeError("there is no prometheus: apt-get install prometheus")
-    source = ROOT / "monitoring" / "prometheus"
-    config = yaml.safe_load((source / "prometheus.yml").read_text(encoding="utf-8"))
-    config["global"] = {"scrape_interval": f"{SCRAPE_S}s", "evaluation_interval": f"{SCRAPE_S}s"}
-    config["rule_files"] = [str(path) for path in (source / "rules").glob("*.yml")]
-    config["alerting"] = {}
-    known = {job["job_name"]: job for job in config["scrape_configs"]}
-    config["scrape_configs"] = [
-        {**known.get(job, {}), "job_name": job, "static_configs": [{"targets": [target]}]}
-        for job, target in targets.items()
-    ]
-    path = folder / "prometheus.yml"
-    path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    (port,) = free_ports(1)
-    url = f"http://127.0.0.1:{port}"
-    command = [program, f"--config.file={path}", f"--storage.tsdb.path={folder}/data"]
-    command.append(f"--web.listen-address=127.0.0.1:{port}")
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_until_ready(f"{url}/-/ready", process)
-            yield url
-        finally:
-            process.terminate()
 
 
 def load(server: LocalServer, address: str, seconds: int) -> None:
@@ -133,15 +97,6 @@ def load(server: LocalServer, address: str, seconds: int) -> None:
         over.set()
         for thread in threads:
             thread.join()
-
-
-def series(url: str, query: str, begin_s: float, end_s: float) -> list[dict[str, Any]]:
-    """The answer to a query over a time, as Prometheus writes it."""
-    asked = {"query": query, "start": begin_s, "end": end_s, "step": SCRAPE_S}
-    address = f"{url}/api/v1/query_range?{urllib.parse.urlencode(asked)}"
-    with urllib.request.urlopen(address, timeout=60) as answer:
-        found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
-    return found
 
 
 def draw(url: str, dashboard: Dashboard, begin_s: float, end_s: float) -> Path:
@@ -206,7 +161,7 @@ def main() -> int:
             "supervisor": f"127.0.0.1:{server.health_port}",
             "gateway": gateway.address,
         }
-        with prometheus(targets, Path(name)) as url:
+        with local_prometheus(targets, Path(name)) as url:
             begin_s = time.time()
             load(server, gateway.address, seconds)
             end_s = time.time()
