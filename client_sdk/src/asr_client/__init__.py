@@ -27,8 +27,21 @@ from asr_client._errors import (
     ServerDraining,
     ServerFault,
     ServerUnavailable,
+    StreamBehind,
+    StreamLost,
 )
 from asr_client._recording import Item, Outcome, Recording
+from asr_client._stream.async_live import AsyncLiveStream
+from asr_client._stream.events import (
+    Interim,
+    InterimWord,
+    LiveTranscript,
+    Segment,
+    Skipped,
+    StreamEvent,
+)
+from asr_client._stream.live import LiveStream
+from asr_client._stream.paced import Paced, paced
 from asr_client._telemetry import Attempt, OnAttempt
 from asr_client._tls import Pem, TlsConfig
 from asr_client._transport.retry import RetryPolicy
@@ -37,6 +50,7 @@ from asr_client._types import (
     Channel,
     ChannelTranscript,
     Char,
+    Chunk,
     Compression,
     Decoder,
     Encoding,
@@ -57,6 +71,7 @@ from asr_client._types import (
 __all__ = [
     "AsrError",
     "AsyncClient",
+    "AsyncLiveStream",
     "Attempt",
     "Audio",
     "AuthenticationError",
@@ -64,17 +79,22 @@ __all__ = [
     "Channel",
     "ChannelTranscript",
     "Char",
+    "Chunk",
     "Client",
     "Compression",
     "DeadlineExceeded",
     "Decoder",
     "Encoding",
     "EngineRestarting",
+    "Interim",
+    "InterimWord",
     "InvalidAudio",
     "InvalidOptions",
     "InvalidRequest",
     "InvalidResponse",
     "Item",
+    "LiveStream",
+    "LiveTranscript",
     "MessageTooLarge",
     "ModelInfo",
     "ModelNotFound",
@@ -82,11 +102,13 @@ __all__ = [
     "OnAttempt",
     "OutOfMemory",
     "Outcome",
+    "Paced",
     "Pem",
     "ReadableFile",
     "Recording",
     "RetryPolicy",
     "Samples",
+    "Segment",
     "ServerBusy",
     "ServerDraining",
     "ServerFault",
@@ -95,9 +117,14 @@ __all__ = [
     "ServerState",
     "ServerStatus",
     "ServerUnavailable",
+    "Skipped",
+    "StreamBehind",
+    "StreamEvent",
+    "StreamLost",
     "Timestamps",
     "Timing",
     "TlsConfig",
     "Transcript",
     "Word",
+    "paced",
 ]
