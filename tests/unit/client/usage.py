@@ -253,7 +253,8 @@ def shown(event: asr_client.StreamEvent) -> str:
         case asr_client.Interim(text=text, stable_text=stable, words=words):
             first: asr_client.InterimWord = words[0]
             where = (event.index, event.start_s, event.end_s, first.stable, first.confidence)
-            return f"{text} {stable} {event.stable_text} {where} {first.text} {first.start_s} {first.end_s}"
+            times = (first.text, first.start_s, first.end_s)
+            return f"{text} {stable} {event.stable_text} {where} {times}"
         case asr_client.Segment():
             frames = (event.first_frame, event.frames, event.model, event.confidence)
             return f"{event.text} {event.words} {event.chars} {event.reason} {frames}"
