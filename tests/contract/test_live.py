@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from asr_client import AsyncClient, Client, Interim, InvalidOptions, Segment, StreamEvent, paced
+from asr_client.testing._model import STREAM_RULES
 from tests.contract.schemas import STREAM_OPTIONS
 from tests.support.live import talk
 
@@ -40,6 +42,12 @@ def check(client: Client, samples: npt.NDArray[np.int16], segment: Segment) -> N
         assert live.start_s == pytest.approx(start_s + word.start_s, abs=2e-3)
         assert live.end_s == pytest.approx(start_s + word.end_s, abs=2e-3)
         assert live.confidence == word.confidence
+
+
+def test_the_sdk_and_the_fake_know_every_key_of_the_schema() -> None:
+    keys = set(STREAM_OPTIONS["properties"])
+    assert set(STREAM_RULES) == keys
+    assert keys - {"state", "end"} <= set(inspect.signature(Client.stream).parameters)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
