@@ -244,7 +244,13 @@ def live(client: Client, lost: asr_client.StreamLost, samples: asr_client.Sample
             pushed.flush()
         told += map(shown, pushed.events(timeout_s=0.1))
         transcript: asr_client.LiveTranscript = pushed.finish()
-        end = len(pushed.pending), transcript.words, transcript.segments, transcript.skipped
+        end = (
+            len(pushed.pending),
+            transcript.words,
+            transcript.chars,
+            transcript.segments,
+            transcript.skipped,
+        )
     return f"{told} {transcript.text} {pushed.transcript == transcript} {end}"
 
 

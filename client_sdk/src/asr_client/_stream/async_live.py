@@ -31,6 +31,8 @@ class AsyncLiveStream(BaseLive):
         super().__init__(*args)
         self._changed = asyncio.Event()
         """Set, and replaced, at each change."""
+        self._feeders: set[asyncio.Task[None]] = set()
+        """Those of `run`, whose iterator may be left unclosed."""
 
     async def __aenter__(self) -> AsyncLiveStream:
         if self._opened:
@@ -48,9 +50,11 @@ class AsyncLiveStream(BaseLive):
     ) -> None:
         self._closing = True
         self._notify()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        tasks = {*self._feeders, *([self._task] if self._task is not None else [])}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def run(
         self,
@@ -58,8 +62,8 @@ class AsyncLiveStream(BaseLive):
     ) -> AsyncIterator[StreamEvent]:
         """Feed all chunks, and yield events as they come, up to the end of the stream.
 
-        A task takes the chunks, no faster than `max_behind_s` allows. Close the iterator with
-        `contextlib.aclosing` if the loop may be left early.
+        A task takes the chunks, no faster than `max_behind_s` allows; it ends with the stream's
+        block.
 
         Args:
             chunks: raw PCM as bytes, or arrays of samples as `transcribe` takes them. Use an
@@ -70,12 +74,14 @@ class AsyncLiveStream(BaseLive):
             TypeError, ValueError: a chunk is no audio, or of another form than the first.
         """
         feeder = asyncio.create_task(self._feed_all(chunks))
+        self._feeders.add(feeder)
         try:
             async for event in self.events():
                 yield event
         finally:
             feeder.cancel()
             await asyncio.wait({feeder})
+            self._feeders.discard(feeder)
 
     def feed(self, chunk: Chunk) -> None:
         """Append audio; never waits.

@@ -96,3 +96,8 @@ class LiveTranscript:
     def words(self) -> tuple[Word, ...]:
         """The words of all segments; empty with `timestamps="none"`."""
         return tuple(word for segment in self.segments for word in segment.words)
+
+    @property
+    def chars(self) -> tuple[Char, ...]:
+        """The characters of all segments; empty unless `timestamps="char"`."""
+        return tuple(char for segment in self.segments for char in segment.chars)

@@ -91,6 +91,8 @@ class Encoder:
             ValueError: it has another form than the chunks before.
         """
         if isinstance(chunk, np.ndarray):
+            if self.rest:
+                raise ValueError("an array after bytes that end within a frame")
             payload = encode(chunk, sample_rate=self._rate)
             form = self._settle(payload.encoding, payload.channels or 1)
             if (form.encoding, form.channels) != (payload.encoding, payload.channels):

@@ -65,7 +65,7 @@ def transcribe_files(
                 if targets is None:
                     unwritten[position] = f"{file}: {text}" if prefixed else text
                 else:
-                    replace(targets[position], text)
+                    _replace(targets[position], text)
                 tally.transcribed(transcript)
             except (AsrError, OSError, ValueError) as error:
                 tally.failed += 1
@@ -94,7 +94,7 @@ def target_paths(files: list[Path], folder: Path, format: Format) -> list[Path]:
     return targets
 
 
-def replace(target: Path, text: str) -> None:
+def _replace(target: Path, text: str) -> None:
     """Write a file completely or not at all."""
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:

@@ -10,7 +10,6 @@ from typing import Any
 
 from asr_client._stream.events import Interim, Segment, StreamEvent
 from asr_client.cli.screen import describe
-from asr_client.cli.subtitles import fields
 
 _CLEAR = "\r\x1b[2K"
 
@@ -65,7 +64,7 @@ def document(event: StreamEvent) -> dict[str, Any]:
     if isinstance(event, Interim):
         return {"type": "interim", **asdict(event)}
     if isinstance(event, Segment):
-        return {"type": "segment", **fields(event)}
+        return {"type": "segment", **asdict(event, dict_factory=_without_channels)}
     error = {"code": event.error.code, "kind": type(event.error).__name__}
     return {
         "type": "skipped",
@@ -75,3 +74,7 @@ def document(event: StreamEvent) -> dict[str, Any]:
         "end_s": event.end_s,
         "error": {**error, "message": describe(event.error)},
     }
+
+
+def _without_channels(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value for key, value in items if key != "channel"}

@@ -15,23 +15,12 @@ from asr_client._client import Client
 from asr_client._errors import AsrError
 from asr_client._stream.paced import paced
 from asr_client.cli.auth import Tls, TlsCa, TlsCert, TlsKey, TokenFile, credentials
-from asr_client.cli.commands import (
-    DEFAULT_URL,
-    DecoderName,
-    Decoding,
-    Hotwords,
-    Language,
-    Url,
-    _channel,
-    _decoding,
-    _usage,
-    app,
-)
-from asr_client.cli.files import replace
+from asr_client.cli.commands import _channel, _usage, app
+from asr_client.cli.files import _replace
 from asr_client.cli.live_screen import JsonScreen, TextScreen
 from asr_client.cli.live_source import CtrlC, open_source
 from asr_client.cli.screen import describe
-from asr_client.cli.subtitles import words_as_srt
+from asr_client.cli.subtitles import as_srt
 
 
 class StreamFormat(str, Enum):
@@ -39,6 +28,13 @@ class StreamFormat(str, Enum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class StreamDecoder(str, Enum):
+    """The decoder of the server."""
+
+    GREEDY = "greedy"
+    BEAM = "beam"
 
 
 class PcmEncoding(str, Enum):
@@ -51,7 +47,14 @@ class PcmEncoding(str, Enum):
 @app.command()
 def stream(
     source: Annotated[str, typer.Argument(metavar="-|FILE", help="Standard input, or a WAV file.")],
-    url: Url = DEFAULT_URL,
+    url: Annotated[
+        list[str],
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The server's gRPC address; may be repeated, or several with commas.",
+            envvar="ASR_URL",
+        ),
+    ] = ["localhost:8001"],  # noqa: B006 (typer copies it)
     format: Annotated[StreamFormat, typer.Option(help="Output format.")] = StreamFormat.TEXT,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Play the file in real time.")
@@ -63,9 +66,20 @@ def stream(
     channels: Annotated[int | None, typer.Option(min=1, help="Of raw samples; 1.")] = None,
     encoding: Annotated[PcmEncoding | None, typer.Option(help="Of raw samples; pcm_s16le.")] = None,
     channel: Annotated[str, typer.Option(help='"mix" or the index of a channel.')] = "mix",
-    decoder: Decoding = DecoderName.GREEDY,
-    hotwords: Hotwords = None,
-    language: Language = None,
+    decoder: Annotated[
+        StreamDecoder, typer.Option(help="Decoder of the server; beam is slower, and better.")
+    ] = StreamDecoder.GREEDY,
+    beam_width: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="Texts that --decoder beam keeps; 100 by default."),
+    ] = None,
+    hotwords: Annotated[
+        list[str] | None,
+        typer.Option("--hotword", help="A word that --decoder beam prefers; may be repeated."),
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="For checkpoints with language adapters.")
+    ] = None,
     interim: Annotated[
         bool, typer.Option("--interim/--no-interim", help="Also show words that may change.")
     ] = True,
@@ -91,7 +105,10 @@ def stream(
     """
     options: dict[str, Any] = {
         "channel": _channel(channel),
-        **_decoding(decoder, hotwords, language),
+        "decoder": decoder.value,
+        "beam_width": beam_width,
+        "hotwords": hotwords or None,
+        "language": language,
         "interim": interim,
         "endpoint_silence_s": endpoint_silence,
         "max_segment_s": max_segment,
@@ -103,16 +120,18 @@ def stream(
     }
     screen = JsonScreen() if format is StreamFormat.JSON else TextScreen()
     try:
+        addresses = [address.strip() for each in url for address in each.split(",")]
         caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
         with (
             CtrlC() as ctrl_c,
-            Client(url, **caller) as client,
+            Client(addresses, **caller) as client,
             _opened(source, form, ctrl_c, realtime=realtime) as (chunks, found),
         ):
             live = client.stream(**found, **options)
             whole = _show(live, chunks, screen)
         if srt is not None:
-            replace(srt, words_as_srt(live.transcript.words))
+            subtitles: Any = live.transcript
+            _replace(srt, as_srt(subtitles))
     except ValueError as error:
         raise _usage(str(error)) from error
     except BrokenPipeError:

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
-from asr_client._stream.events import Segment
 from asr_client._types import Transcript, Word
 
 MAX_LINE_CHARS = 42
@@ -80,14 +79,9 @@ def as_text(transcript: Transcript) -> str:
 
 def as_srt(transcript: Transcript) -> str:
     """SubRip."""
-    return words_as_srt(transcript.words)
-
-
-def words_as_srt(words: Sequence[Word]) -> str:
-    """SubRip of these words."""
     return "".join(
         f"{number}\n{_clock(cue.start_s, ',')} --> {_clock(cue.end_s, ',')}\n{cue.text}\n\n"
-        for number, cue in enumerate(cues(words), 1)
+        for number, cue in enumerate(cues(transcript.words), 1)
     )
 
 
@@ -118,7 +112,7 @@ FORMATS: Mapping[str, Callable[[Transcript], str]] = {
 }
 
 
-def fields(transcript: Transcript | Segment) -> dict[str, Any]:
+def fields(transcript: Transcript) -> dict[str, Any]:
     """The transcript as a dictionary, without the channels of words that have none."""
     return asdict(
         transcript,

@@ -27,6 +27,7 @@ from asr_client import (
     Skipped,
     StreamBehind,
     StreamLost,
+    _telemetry,
     paced,
 )
 from asr_client.testing import FakeServer, Fault
@@ -346,6 +347,41 @@ def test_leaving_early_cancels_and_leaves_nothing(live: Live, server: FakeServer
     if live.driver.kind is AsyncClient:
         assert not [task for task in asyncio.all_tasks(live.driver.loop) if not task.done()]
     server.hung = False
+
+
+def test_an_array_after_half_a_frame_is_refused(live: Live, server: FakeServer) -> None:
+    stream = live.client(server.url).stream(sample_rate=RATE)
+    with pytest.raises(ValueError, match="within a frame"):
+        live.events(stream, [TALK.tobytes()[:-1], TALK])
+
+
+def test_each_look_is_a_span_and_a_call(live: Live, server: FakeServer) -> None:
+    names: list[str] = []
+    client = live.client(server.url)
+
+    class Tracing(_telemetry._Tracing):
+        def call(self, request_id: str, name: str) -> Any:
+            names.append(name)
+            return super().call(request_id, name)
+
+    trace = pytest.importorskip("opentelemetry.trace")
+    propagate = pytest.importorskip("opentelemetry.propagate")
+    client._client._watcher._tracing = Tracing(trace, propagate)
+    live.events(client.stream(sample_rate=RATE), chunks())
+    assert names == ["asr.look"] * len(server.requests)
+
+
+async def test_a_loop_that_is_left_leaves_no_task(server: FakeServer) -> None:
+    async def forever() -> AsyncIterator[bytes]:
+        yield TALK.tobytes()
+        await asyncio.Event().wait()
+
+    before = asyncio.all_tasks()
+    async with AsyncClient(server.url) as client, client.stream(sample_rate=RATE) as stream:
+        iterator = stream.run(forever())
+        await iterator.__anext__()
+    assert asyncio.all_tasks() == before
+    assert len(stream.transcript.segments) >= 1
 
 
 def test_a_source_that_fails_ends_the_stream(live: Live, server: FakeServer) -> None:
