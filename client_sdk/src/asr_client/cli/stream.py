@@ -19,7 +19,7 @@ from asr_client.cli.commands import _channel, _usage, app
 from asr_client.cli.files import _replace
 from asr_client.cli.live_screen import JsonScreen, TextScreen
 from asr_client.cli.live_source import CtrlC, open_source
-from asr_client.cli.screen import describe
+from asr_client.cli.screen import WaitingNotice, describe
 from asr_client.cli.subtitles import as_srt
 
 
@@ -55,39 +55,61 @@ def stream(
             envvar="ASR_URL",
         ),
     ] = ["localhost:8001"],  # noqa: B006 (typer copies it)
-    format: Annotated[StreamFormat, typer.Option(help="Output format.")] = StreamFormat.TEXT,
+    format: Annotated[
+        StreamFormat, typer.Option(metavar="text|json", help="Output format.")
+    ] = StreamFormat.TEXT,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Play the file in real time.")
     ] = False,
     srt: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write subtitles there at the end.")
     ] = None,
-    sample_rate: Annotated[int | None, typer.Option(min=1, help="Of raw samples, in Hz.")] = None,
-    channels: Annotated[int | None, typer.Option(min=1, help="Of raw samples; 1.")] = None,
-    encoding: Annotated[PcmEncoding | None, typer.Option(help="Of raw samples; pcm_s16le.")] = None,
-    channel: Annotated[str, typer.Option(help='"mix" or the index of a channel.')] = "mix",
+    sample_rate: Annotated[
+        int | None, typer.Option(metavar="HZ", min=1, help="Sample rate of raw samples.")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Channels of raw samples; 1 by default.")
+    ] = None,
+    encoding: Annotated[
+        PcmEncoding | None,
+        typer.Option(metavar="pcm_s16le|pcm_f32le", help="What raw samples are."),
+    ] = None,
+    channel: Annotated[
+        str, typer.Option(metavar="CHANNEL", help='"mix" or the index of a channel, from 0.')
+    ] = "mix",
     decoder: Annotated[
-        StreamDecoder, typer.Option(help="Decoder of the server; beam is slower, and better.")
+        StreamDecoder,
+        typer.Option(
+            metavar="greedy|beam", help="Decoder of the server; beam is slower, and better."
+        ),
     ] = StreamDecoder.GREEDY,
     beam_width: Annotated[
         int | None,
-        typer.Option(min=1, max=1000, help="Texts that --decoder beam keeps; 100 by default."),
+        typer.Option(
+            metavar="N", min=1, max=1000, help="Texts that --decoder beam keeps; 100 by default."
+        ),
     ] = None,
     hotwords: Annotated[
         list[str] | None,
-        typer.Option("--hotword", help="A word that --decoder beam prefers; may be repeated."),
+        typer.Option(
+            "--hotword", metavar="WORD", help="A word that --decoder beam prefers; may be repeated."
+        ),
     ] = None,
     language: Annotated[
-        str | None, typer.Option(help="For checkpoints with language adapters.")
+        str | None, typer.Option(metavar="NAME", help="For checkpoints with language adapters.")
     ] = None,
     interim: Annotated[
         bool, typer.Option("--interim/--no-interim", help="Also show words that may change.")
     ] = True,
     endpoint_silence: Annotated[
-        float | None, typer.Option(help="A pause this long ends a segment, in seconds.")
+        float | None,
+        typer.Option(metavar="SECONDS", help="A pause this long ends a segment; 0.5 s by default."),
     ] = None,
     max_segment: Annotated[
-        float | None, typer.Option(help="A segment is cut here, in seconds.")
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="A segment without a pause is cut here; 15 s by default."
+        ),
     ] = None,
     token_file: TokenFile = None,
     tls: Tls = False,
@@ -124,7 +146,7 @@ def stream(
         caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
         with (
             CtrlC() as ctrl_c,
-            Client(addresses, **caller) as client,
+            Client(addresses, on_attempt=WaitingNotice(), **caller) as client,
             _opened(source, form, ctrl_c, realtime=realtime) as (chunks, found),
         ):
             live = client.stream(**found, **options)

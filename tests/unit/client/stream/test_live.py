@@ -30,6 +30,7 @@ from asr_client import (
     _telemetry,
     paced,
 )
+from asr_client._stream import core
 from asr_client.testing import FakeServer, Fault
 from tests.support.client.driver import Driver
 
@@ -274,6 +275,18 @@ def test_a_server_that_stops_amid_a_stream_costs_nothing(live: Live) -> None:
         events = live.events(stream, audio)
         assert [(s.index, s.text) for s in segments(events)] == [(0, "one"), (1, "two")]
         assert second.requests
+
+
+def test_a_server_that_hangs_amid_a_stream_costs_nothing(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "MIN_TIMEOUT_S", 0.3)
+    with FakeServer("one\ntwo") as first, FakeServer("one\ntwo") as second:
+        first.hung = True
+        stream = live.client([first.url, second.url]).stream(sample_rate=RATE)
+        events = live.events(stream, paced(TALK, sample_rate=RATE, speed=2))
+        assert [(s.index, s.text) for s in segments(events)] == [(0, "one"), (1, "two")]
+        first.hung = False
 
 
 def test_audio_that_ends_processes_of_two_servers_is_skipped(live: Live) -> None:
