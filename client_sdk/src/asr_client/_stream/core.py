@@ -9,6 +9,7 @@ from collections.abc import Callable
 from asr_client import _errors
 from asr_client._errors import AsrError, StreamBehind, StreamLost
 from asr_client._stream.events import Skipped, StreamEvent
+from asr_client._stream.failures import is_fatal, may_have_felled
 from asr_client._stream.form import Form, StreamSettings
 from asr_client._stream.look import Look, LookResult
 from asr_client._wire import ContractError
@@ -27,7 +28,6 @@ RESTART_WAIT_S = 4.0
 """Maximum first wait for the only server, after a process of it died."""
 MAX_FELLED = 3
 """A segment is skipped when its looks ended this many processes, or processes of two servers."""
-_PASSING = (_errors.ServerUnavailable, _errors.DeadlineExceeded, _errors.Cancelled)
 _SKIP_STATE = "9999"
 """A version of the state that no server has: it starts anew, and keeps position and index."""
 
@@ -73,6 +73,8 @@ class StreamCore:
         self._avoid: tuple[str, ...] = ()
         self._felled: list[tuple[int, str]] = []
         """End and server of the looks that ended a process since the last answer."""
+        self._skipped = False
+        """Whether a segment was skipped since the last answer."""
 
     @property
     def kept(self) -> bytes:
@@ -184,6 +186,7 @@ class StreamCore:
         self._speech = result.speech
         self._failures, self._avoid = 0, ()
         self._felled.clear()
+        self._skipped = False
         if consumed or look.end or self._processed > before:
             self._again = is_short
         else:
@@ -204,7 +207,7 @@ class StreamCore:
         """
         look = self._taken()
         elsewhere = several and not self._failures and isinstance(error, _errors.ModelNotFound)
-        if _is_fatal(error) and not elsewhere:
+        if is_fatal(error) and not elsewhere:
             raise error
         if look.end:
             raise self._lost(error) from error
@@ -215,12 +218,16 @@ class StreamCore:
         if isinstance(error, _errors.EngineRestarting) and not several:
             bound_s = RESTART_WAIT_S * 3.0 ** len(self._felled)
         self._wait_until_s = now + (0.5 + self._rng() / 2) * bound_s
-        if not _felled(error):
+        if not may_have_felled(error):
             return []
         self._felled.append((look.until, error.address))
         servers = {address for _, address in self._felled}
         if len(servers) < 2 and len(self._felled) < MAX_FELLED:
             return []
+        if self._skipped and isinstance(error, _errors.ServerFault):
+            # No answer since the last segment was skipped: it is not the audio.
+            raise error
+        self._skipped = True
         return [self._skip(error)]
 
     def abandoned(self) -> None:
@@ -286,14 +293,3 @@ class StreamCore:
             address=error.address,
             request_id=error.request_id,
         )
-
-
-def _felled(error: AsrError) -> bool:
-    """Whether the look may have ended a process, or met a defect that it would meet again."""
-    return isinstance(error, (_errors.EngineRestarting, _errors.ServerFault))
-
-
-def _is_fatal(error: AsrError) -> bool:
-    if isinstance(error, _errors.ServerFault):
-        return error.code is None
-    return not isinstance(error, _PASSING)

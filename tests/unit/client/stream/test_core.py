@@ -279,6 +279,21 @@ def test_a_defect_of_the_service_skips_too() -> None:
     assert len(skipped) == 1
 
 
+def test_a_server_that_only_fails_ends_the_stream() -> None:
+    stream = core()
+    skipped: list[StreamEvent] = []
+    for number in range(5):
+        stream.feed(pcm((400, 1)))
+        assert stream.next_look(100 * number) is not None
+        fault = ServerFault(status="INTERNAL", address="a", server_message="RST_STREAM")
+        skipped += stream.failed(fault, 100 * number)
+    assert len(skipped) == 1
+    stream.feed(pcm((400, 1)))
+    assert stream.next_look(1000) is not None
+    with pytest.raises(ServerFault):
+        stream.failed(fault, 1000)
+
+
 @pytest.mark.parametrize("kind", [InvalidOptions, AuthenticationError, ModelNotFound, ServerFault])
 def test_an_error_that_would_come_again_ends_the_stream(kind: type[AsrError]) -> None:
     stream = core()
