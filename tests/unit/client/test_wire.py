@@ -46,7 +46,14 @@ def test_the_queue_timeout_is_never_zero_which_would_mean_none() -> None:
 
 @pytest.mark.parametrize("lacking", ["outputs", "TEXT", "RESULT", "raw", "dtype", "shape"])
 def test_an_answer_without_its_outputs_is_refused(lacking: str) -> None:
-    response = _model.response("go", given={}, channels=1, duration=1.0, request_id="r")
+    response = _model.response(
+        "go",
+        given={},
+        channels=1,
+        duration=1.0,
+        request_id="r",
+        model={"id": "m", "revision": "0"},
+    )
     if lacking == "outputs":
         del response.outputs[:]
     elif lacking == "raw":
