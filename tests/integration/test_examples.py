@@ -95,12 +95,13 @@ def test_blocks_of_a_microphone(server_url: str, tmp_path: Path):
 
 
 @pytest.mark.server
-def test_live(server_url: str, tmp_path: Path):
+@pytest.mark.parametrize("name", ["08_live.py", "09_live_stubs.py"])
+def test_live(server_url: str, tmp_path: Path, name: str):
     words = recordings.pcm("go-forward-ten-meters.wav")
     pause = np.zeros(16_000, np.int16)
     file = tmp_path / "two.wav"
     file.write_bytes(recordings.wav(np.concatenate([words, pause, words])))
-    lines = script("08_live.py", file, url=server_url, cwd=tmp_path).splitlines()
+    lines = script(name, file, url=server_url, cwd=tmp_path).splitlines()
     finals = [line for line in lines if "…" not in line]
     assert len(finals) == 2
     assert len(lines) > 4

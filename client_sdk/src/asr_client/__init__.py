@@ -27,8 +27,21 @@ from asr_client._errors import (
     ServerDraining,
     ServerFault,
     ServerUnavailable,
+    StreamBehind,
+    StreamLost,
 )
 from asr_client._recording import Item, Outcome, Recording
+from asr_client._stream.async_live import AsyncLiveStream
+from asr_client._stream.events import (
+    Interim,
+    InterimWord,
+    LiveTranscript,
+    Segment,
+    Skipped,
+    StreamEvent,
+)
+from asr_client._stream.live import LiveStream
+from asr_client._stream.paced import Paced, paced
 from asr_client._subtitles import Cue, as_srt, as_vtt, cues
 from asr_client._telemetry import Attempt, OnAttempt
 from asr_client._tls import Pem, TlsConfig
@@ -39,6 +52,7 @@ from asr_client._types import (
     Channel,
     ChannelTranscript,
     Char,
+    Chunk,
     Compression,
     Decoder,
     Encoding,
@@ -59,6 +73,7 @@ from asr_client._types import (
 __all__ = [
     "AsrError",
     "AsyncClient",
+    "AsyncLiveStream",
     "Attempt",
     "Audio",
     "AudioWarning",
@@ -67,6 +82,7 @@ __all__ = [
     "Channel",
     "ChannelTranscript",
     "Char",
+    "Chunk",
     "Client",
     "Compression",
     "Cue",
@@ -74,11 +90,15 @@ __all__ = [
     "Decoder",
     "Encoding",
     "EngineRestarting",
+    "Interim",
+    "InterimWord",
     "InvalidAudio",
     "InvalidOptions",
     "InvalidRequest",
     "InvalidResponse",
     "Item",
+    "LiveStream",
+    "LiveTranscript",
     "MessageTooLarge",
     "ModelInfo",
     "ModelNotFound",
@@ -86,11 +106,13 @@ __all__ = [
     "OnAttempt",
     "OutOfMemory",
     "Outcome",
+    "Paced",
     "Pem",
     "ReadableFile",
     "Recording",
     "RetryPolicy",
     "Samples",
+    "Segment",
     "ServerBusy",
     "ServerDraining",
     "ServerFault",
@@ -99,6 +121,10 @@ __all__ = [
     "ServerState",
     "ServerStatus",
     "ServerUnavailable",
+    "Skipped",
+    "StreamBehind",
+    "StreamEvent",
+    "StreamLost",
     "Timestamps",
     "Timing",
     "TlsConfig",
@@ -107,4 +133,5 @@ __all__ = [
     "as_srt",
     "as_vtt",
     "cues",
+    "paced",
 ]

@@ -8,16 +8,29 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asr_client import _audio, _base, _errors, _many, _recording, _wire
+from asr_client._errors import StreamLost
 from asr_client._many import AsyncItems as Items
 from asr_client._many import AsyncOutcomes as Outcomes
 from asr_client._options import TranscribeOptions, takes_options, with_defaults
 from asr_client._recording import ItemT
+from asr_client._stream.async_live import AsyncLiveStream as LiveStream
+from asr_client._stream.form import GIVE_UP_S, MAX_BEHIND_S, StreamSettings, encoder_of
 from asr_client._telemetry import OnAttempt
 from asr_client._tls import TlsConfig
 from asr_client._transport.async_sender import AsyncSender
 from asr_client._transport.call import Call
 from asr_client._transport.retry import RetryPolicy
-from asr_client._types import Audio, Compression, ServerInfo, ServerStatus, Transcript
+from asr_client._types import (
+    Audio,
+    Channel,
+    Compression,
+    Decoder,
+    Encoding,
+    ServerInfo,
+    ServerStatus,
+    Timestamps,
+    Transcript,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -146,6 +159,79 @@ class AsyncClient(_base.BaseClient):
         """
         plan: _many.Plan[ItemT] = self._plan(concurrency, with_defaults(options), retry, timeout_s)
         return _many.in_tasks(_many.iterator(items), plan, self._send_job)
+
+    def stream(
+        self,
+        *,
+        sample_rate: int | None = None,
+        channels: int | None = None,
+        encoding: Encoding | None = None,
+        timestamps: Timestamps = "word",
+        channel: Channel = "mix",
+        decoder: Decoder = "greedy",
+        beam_width: int | None = None,
+        hotwords: Sequence[str] | None = None,
+        hotword_weight: float | None = None,
+        language: str | None = None,
+        interim: bool = True,
+        endpoint_silence_s: float | None = None,
+        max_segment_s: float | None = None,
+        max_behind_s: float = MAX_BEHIND_S,
+        give_up_s: float = GIVE_UP_S,
+        resume: StreamLost | None = None,
+    ) -> LiveStream:
+        """Recognise audio while it is spoken.
+
+        The result is a context manager: feed it by its `run`, or by its `feed` and `events`. The
+        client keeps the audio that is not final, and calls `transcribe_stream` with it: a *look*,
+        every `max(0.4 s, 0.1 x open segment)` of new audio, one at a time. A look that fails is
+        replaced by the next one, at another server where there is one. Only the look at the end is
+        sent again, by the client's retry policy.
+
+        Args:
+            sample_rate: in Hz; needed unless `resume` has it.
+            channels: of raw PCM; by default 1, or those of the first array.
+            encoding: of raw PCM: "pcm_s16le" (the default) or "pcm_f32le"; arrays have their own.
+            timestamps: which times: "none", "word" (the default), or "char" for words and, in
+                finals, characters.
+            channel: by default "mix", the mean of all channels; otherwise a channel's index. Use a
+                stream for each channel instead of "separate".
+            decoder: by default "greedy"; "beam" is the other one.
+            beam_width: texts that the beam decoder keeps at each frame, 1 to 1000.
+            hotwords: words that the beam decoder prefers, at most 100 of at most 200 letters.
+            hotword_weight: added to a text's log-probability for each hot word, 0 to 100.
+            language: for checkpoints with language adapters.
+            interim: False asks for finals only, which costs the server less.
+            endpoint_silence_s: a pause this long ends a segment, 0.2 to 5 s; 0.5 by default.
+            max_segment_s: a segment without a pause is cut here; 15 s by default.
+            max_behind_s: maximum seconds of audio that no look has reached.
+            give_up_s: time limit in seconds of the look that ends or flushes the stream.
+            resume: the `StreamLost` of an earlier stream, which goes on where that one was.
+
+        Raises:
+            TypeError, ValueError: an argument is wrong.
+            RuntimeError: the client is closed.
+        """
+        self._check_open()
+        settings = StreamSettings(
+            interim=interim,
+            max_segment_s=max_segment_s,
+            max_behind_s=max_behind_s,
+            give_up_s=give_up_s,
+        )
+        options = {
+            "timestamps": timestamps,
+            "channel": channel,
+            "decoder": decoder,
+            "beam_width": beam_width,
+            "hotwords": hotwords,
+            "hotword_weight": hotword_weight,
+            "language": language,
+            "endpoint_silence_s": endpoint_silence_s,
+            "max_segment_s": max_segment_s,
+        }
+        encoder = encoder_of(sample_rate, channels, encoding, resume)
+        return LiveStream(self, settings, encoder, options, resume)
 
     async def is_ready(self, *, timeout_s: float = _base.DEFAULT_STATUS_TIMEOUT_S) -> bool:
         """Whether a server answers and both its models are ready; raises no AsrError."""

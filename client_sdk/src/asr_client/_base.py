@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeVar, get_args
 
 from asr_client import _audio, _errors, _json, _many, _wire
 from asr_client._recording import ItemT
+from asr_client._stream.look import Look
 from asr_client._telemetry import OnAttempt, Watch, Watcher, log_server
 from asr_client._tls import TlsConfig
 from asr_client._transport.budget import RetryBudget
@@ -95,7 +96,11 @@ class BaseClient:
         self._sender.connections.check()
 
     def _call(
-        self, timeout_s: float | None, retry: RetryPolicy | None, watch: Watch | None = None
+        self,
+        timeout_s: float | None,
+        retry: RetryPolicy | None,
+        watch: Watch | None = None,
+        avoid: Sequence[str] = (),
     ) -> Call:
         self._check_open()
         return Call(
@@ -105,7 +110,13 @@ class BaseClient:
             servers=self._servers,
             budget=self._budget,
             watch=watch or self._watcher.watch(),
+            avoid=avoid,
         )
+
+    def _look_call(self, look: Look) -> Call:
+        """A look is sent once: the next one has its audio. Only the last one is sent again."""
+        policy = self._retry if look.end else _ONCE
+        return self._call(look.timeout_s, policy, avoid=look.avoid)
 
     def _status_call(self, timeout_s: float) -> Call:
         return self._call(timeout_s, _ONCE, Watch())

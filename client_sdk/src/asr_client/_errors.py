@@ -17,6 +17,8 @@ AsrError
 ├── ServerFault               a defect of the server, or another kind of server
 ├── InvalidResponse           the answer breaks the contract
 ├── DeadlineExceeded          `timeout_s` is over (also a TimeoutError)
+├── StreamBehind              a live stream's audio comes faster than the server answers
+├── StreamLost                the last look of a live stream was tried in vain
 └── Cancelled                 the client was closed, or the server ended the call
 ```
 
@@ -173,6 +175,54 @@ class Cancelled(AsrError):
     default_message = "the call was cancelled"
 
 
+class StreamBehind(AsrError):
+    """A live stream has more than `max_behind_s` of audio that no look has reached.
+
+    The chunk was not taken. The stream goes on: it may be fed again later.
+    """
+
+    default_message = "the live stream is too far behind its audio"
+
+
+class StreamLost(AsrError):
+    """The look that ends or flushes a live stream was tried in vain; `__cause__` is its error.
+
+    `client.stream(resume=lost)` goes on with the audio that is not final.
+    """
+
+    default_message = "the end of the live stream could not be recognised"
+
+    audio: bytes
+    """The PCM that is not final."""
+    state: str | None
+    """The state of the last look that was answered."""
+    first_frame: int
+    """The first frame of `audio`, from the start of the stream."""
+    sample_rate: int
+    """In Hz."""
+    channels: int
+    encoding: str
+
+    def __init__(
+        self,
+        *,
+        audio: bytes = b"",
+        state: str | None = None,
+        first_frame: int = 0,
+        sample_rate: int = 16_000,
+        channels: int = 1,
+        encoding: str = "pcm_s16le",
+        **fields: Any,
+    ) -> None:
+        super().__init__(**fields)
+        self.audio = audio
+        self.state = state
+        self.first_frame = first_frame
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self.encoding = encoding
+
+
 MESSAGES = {
     "EMPTY_AUDIO": "the audio is empty",
     "UNSUPPORTED_FORMAT": "the audio format is not supported",
@@ -186,7 +236,8 @@ MESSAGES = {
 
 
 def _fields(error: AsrError) -> dict[str, Any]:
-    return {name: getattr(error, name) for name in AsrError.__annotations__ if name in vars(error)}
+    names = {**AsrError.__annotations__, **vars(type(error)).get("__annotations__", {})}
+    return {name: getattr(error, name) for name in names if name in vars(error)}
 
 
 def _rebuild(kind: type[AsrError], fields: dict[str, Any]) -> AsrError:

@@ -49,8 +49,8 @@ def transcript(document: bytes, *, request_id: str) -> Transcript:
             text=str(result["text"]),
             duration_s=float(result["duration_s"]),
             confidence=float(result["confidence"]),
-            words=tuple(Word(**_span(item)) for item in result.get("words", ())),
-            chars=tuple(Char(**_span(item)) for item in result.get("chars", ())),
+            words=tuple(Word(**span(item)) for item in result.get("words", ())),
+            chars=tuple(Char(**span(item)) for item in result.get("chars", ())),
             channels=tuple(
                 ChannelTranscript(
                     channel=int(item["channel"]),
@@ -59,12 +59,7 @@ def transcript(document: bytes, *, request_id: str) -> Transcript:
                 )
                 for item in result.get("channels", ())
             ),
-            model=ModelInfo(
-                id=str(result["model"]["id"]),
-                revision=str(result["model"]["revision"]),
-                precision=_text(result["model"].get("precision")),
-                fingerprint=_text(result["model"].get("fingerprint")),
-            ),
+            model=model_info(result["model"]),
             timing_ms=Timing(**{name: float(result["timing_ms"][name]) for name in _TIMING_NAMES}),
             request_id=request_id,
             warnings=tuple(
@@ -83,6 +78,16 @@ def transcript(document: bytes, *, request_id: str) -> Transcript:
         raise ContractError(f"RESULT is not as the contract says: {error!r}") from error
 
 
+def model_info(item: dict[str, Any]) -> ModelInfo:
+    """RESULT's `model`."""
+    return ModelInfo(
+        id=str(item["id"]),
+        revision=str(item["revision"]),
+        precision=_text(item.get("precision")),
+        fingerprint=_text(item.get("fingerprint")),
+    )
+
+
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
@@ -99,7 +104,8 @@ def _plain(value: object) -> object:
 _TIMING_NAMES = tuple(Timing.__dataclass_fields__)
 
 
-def _span(item: dict[str, Any]) -> dict[str, Any]:
+def span(item: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a word or a character."""
     channel = item.get("channel")
     return {
         "text": str(item["text"]),

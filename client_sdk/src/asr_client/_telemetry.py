@@ -74,12 +74,12 @@ class Watch:
         """Of the attempts that ended, the one with the highest number."""
 
     @contextlib.contextmanager
-    def call(self, request_id: str) -> Iterator[None]:
-        """Report the whole call, with the reading of the audio."""
+    def call(self, request_id: str, name: str = "asr.transcribe") -> Iterator[None]:
+        """Report the whole call, with the reading of the audio, as a span of this name."""
         if self._tracing is None:
             yield
             return
-        with self._tracing.call(request_id) as span:
+        with self._tracing.call(request_id, name) as span:
             try:
                 yield
             finally:
@@ -160,11 +160,11 @@ class _Tracing:
             return None
         return cls(trace, propagate)
 
-    def call(self, request_id: str) -> contextlib.AbstractContextManager[Any]:
+    def call(self, request_id: str, name: str) -> contextlib.AbstractContextManager[Any]:
         """The current span; it records an exception that leaves it."""
         attributes = {"asr.request_id": request_id}
         made: contextlib.AbstractContextManager[Any] = self._tracer.start_as_current_span(
-            "asr.transcribe", attributes=attributes
+            name, attributes=attributes
         )
         return made
 

@@ -25,6 +25,9 @@ Audio: TypeAlias = (
 )
 """A path, the bytes of a file, a file object in binary mode, or an array of samples."""
 
+Chunk: TypeAlias = "bytes | bytearray | memoryview | Samples"
+"""A part of a live stream: raw PCM, or an array of samples."""
+
 Encoding: TypeAlias = Literal["container", "pcm_s16le", "pcm_f32le"]
 """The form of the audio: a file with a header ("container"), or raw samples."""
 

@@ -18,6 +18,7 @@ messages: Any = service_pb2
 """The generated messages; they are not typed."""
 
 MODEL = "transcribe"
+STREAM_MODEL = "transcribe_stream"
 ACOUSTIC_MODEL = "wav2vec2"
 SERVICE = "inference.GRPCInferenceService"
 TOKEN_HEADER = "triton-grpc-protocol-authorization"
@@ -70,9 +71,15 @@ def stub(channel: Any) -> Any:
     return service_pb2_grpc.GRPCInferenceServiceStub(channel)
 
 
-def infer_request(*, request_id: str, audio: bytes | bytearray | memoryview, options: bytes) -> Any:
-    """Both tensors of `transcribe`: BYTES [1, 1]."""
-    request = messages.ModelInferRequest(model_name=MODEL, id=request_id)
+def infer_request(
+    *,
+    request_id: str,
+    audio: bytes | bytearray | memoryview,
+    options: bytes,
+    model: str = MODEL,
+) -> Any:
+    """Both tensors of `transcribe` and `transcribe_stream`: BYTES [1, 1]."""
+    request = messages.ModelInferRequest(model_name=model, id=request_id)
     for name, value in (("AUDIO", audio), ("OPTIONS", options)):
         request.inputs.add(name=name, datatype="BYTES", shape=(1, 1))
         request.raw_input_contents.append(bytes_tensor(value))
@@ -105,8 +112,8 @@ def request(method: str, **fields: Any) -> Any:
     return getattr(messages, f"{method}Request")(**fields)
 
 
-def result(response: Any) -> bytes:
-    """The RESULT document.
+def result(response: Any, *, required: frozenset[str] = frozenset({"TEXT", "RESULT"})) -> bytes:
+    """The RESULT document of an answer that must have these outputs.
 
     Raises:
         ContractError: an output is missing or is not one string. For example, Triton's response
@@ -116,7 +123,7 @@ def result(response: Any) -> bytes:
     for output, raw in zip(response.outputs, response.raw_output_contents, strict=False):
         if output.datatype == "BYTES" and list(output.shape) == [1, 1]:
             values[output.name] = bytes_value(raw)
-    if missing := {"TEXT", "RESULT"} - values.keys():
+    if missing := required - values.keys():
         raise ContractError(f"no output {' or '.join(sorted(missing))} of type BYTES [1, 1]")
     return values["RESULT"]
 

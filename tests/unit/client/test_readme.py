@@ -55,8 +55,8 @@ def run(command: list[str], *, folder: Path, stderr: str = "", **env: str) -> st
 
 
 def test_there_are_blocks() -> None:
-    assert len(PYTHON) == 9 + len(DOCSTRINGS)
-    assert len(COMMANDS) == 4
+    assert len(PYTHON) == 10 + len(DOCSTRINGS)
+    assert len(COMMANDS) == 5
     assert {language for language, _ in BLOCKS} == {"python", "sh", "yaml"}
 
 

@@ -218,3 +218,69 @@ def received(request: ReceivedRequest) -> tuple[str | None, float | None, int | 
     assert request.request_id == f"{Fault.QUEUE_FULL.status} {Fault.QUEUE_FULL.message}"
     assert request.ended_early.wait(1.0)
     return request.metadata.get("traceparent"), request.deadline_s, request.timeout_us
+
+
+def live(client: Client, lost: asr_client.StreamLost, samples: asr_client.Samples) -> str:
+    source: asr_client.Paced = asr_client.paced("a.wav", chunk_s=0.1, speed=2.0)
+    with client.stream(
+        sample_rate=source.sample_rate,
+        channels=source.channels,
+        encoding=source.encoding,
+        timestamps="char",
+        channel=0,
+        decoder="beam",
+        beam_width=50,
+        hotwords=["clubs"],
+        hotword_weight=5.0,
+        language=None,
+        interim=True,
+        endpoint_silence_s=0.7,
+        max_segment_s=20.0,
+        max_behind_s=30.0,
+        give_up_s=10.0,
+    ) as stream:
+        told = [shown(event) for event in stream.run(source)]
+    chunks: list[asr_client.Chunk] = [b"", samples]
+    pushed: asr_client.LiveStream
+    with client.stream(resume=lost) as pushed:
+        try:
+            for chunk in chunks:
+                pushed.feed(chunk)
+        except asr_client.StreamBehind:
+            pushed.flush()
+        told += map(shown, pushed.events(timeout_s=0.1))
+        transcript: asr_client.LiveTranscript = pushed.finish()
+        end = (
+            len(pushed.pending),
+            transcript.words,
+            transcript.chars,
+            transcript.segments,
+            transcript.skipped,
+        )
+    return f"{told} {transcript.text} {pushed.transcript == transcript} {end}"
+
+
+def shown(event: asr_client.StreamEvent) -> str:
+    match event:
+        case asr_client.Interim(text=text, stable_text=stable, words=words):
+            first: asr_client.InterimWord = words[0]
+            where = (event.index, event.start_s, event.end_s, first.stable, first.confidence)
+            times = (first.text, first.start_s, first.end_s)
+            return f"{text} {stable} {event.stable_text} {where} {times}"
+        case asr_client.Segment():
+            frames = (event.first_frame, event.frames, event.model, event.confidence)
+            return f"{event.text} {event.words} {event.chars} {event.reason} {frames}"
+        case asr_client.Skipped(error=error):
+            return f"{event.first_frame} {event.frames} {event.start_s} {event.end_s} {error}"
+
+
+async def live_async(client: AsyncClient, chunks: AsyncIterator[bytes]) -> str:
+    stream: asr_client.AsyncLiveStream
+    async with client.stream(sample_rate=16_000) as stream:
+        async for event in stream.run(chunks):
+            print(shown(event))
+        stream.feed(b"")
+        stream.flush()
+        async for event in stream.events(timeout_s=0):
+            print(shown(event))
+        return (await stream.finish()).text

@@ -7,7 +7,7 @@ import math
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from asr_client import _errors
@@ -37,6 +37,7 @@ class Call:
         servers: those of the client; None means one server at `address`.
         budget: the retry budget of the client; None means a new one.
         watch: reports the attempts; None means only to the log.
+        avoid: servers that count as tried already.
         clock: seconds that never go back.
         rng: an even draw from [0, 1).
     """
@@ -50,6 +51,7 @@ class Call:
         servers: Servers | None = None,
         budget: RetryBudget | None = None,
         watch: Watch | None = None,
+        avoid: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
         rng: Callable[[], float] = random.random,
     ) -> None:
@@ -64,7 +66,7 @@ class Call:
         self._rng = rng
         self._start = self._began = clock()
         self._timeout_s = timeout_s
-        self._tried: list[str] = []
+        self._tried: list[str] = list(avoid)
         self._retries = self._new_retries()
         self._last: AsrError | None = None
         self._in_flight: list[OpenAttempt] = []

@@ -8,6 +8,8 @@ import sys
 def main() -> None:
     """Run the command; it needs the extra `cli`, the library does not."""
     try:
+        # Its import adds the command.
+        import asr_client.cli.stream  # noqa: F401
         from asr_client.cli.commands import app
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]

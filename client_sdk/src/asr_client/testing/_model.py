@@ -15,6 +15,7 @@ from asr_client._types import AudioWarning
 from asr_client._wire import (
     ACOUSTIC_MODEL,
     MODEL,
+    STREAM_MODEL,
     ContractError,
     bytes_tensor,
     bytes_value,
@@ -28,6 +29,10 @@ TENSORS: Mapping[str, tuple[_Described, _Described]] = {
     MODEL: (
         [(name, "BYTES", (-1, 1)) for name in INPUTS],
         [(name, "BYTES", (-1, 1)) for name in OUTPUTS],
+    ),
+    STREAM_MODEL: (
+        [(name, "BYTES", (-1, 1)) for name in INPUTS],
+        [("RESULT", "BYTES", (-1, 1))],
     ),
     ACOUSTIC_MODEL: (
         [("SAMPLES", "FP32", (-1, -1))],
@@ -101,8 +106,14 @@ class _Rule:
     range: tuple[float, float] | None = None
     whole: bool = True
     strings: bool = False
+    flag: bool = False
+    max_length: int = 0
 
     def allows(self, value: object) -> bool:
+        if self.flag:
+            return isinstance(value, bool)
+        if isinstance(value, str) and self.max_length:
+            return len(value) <= self.max_length
         if isinstance(value, str):
             return value in self.words
         if isinstance(value, list):
@@ -133,7 +144,21 @@ RULES: Mapping[str, _Rule] = {
 }
 
 
-def options(document: bytes, *, languages: Sequence[str] = ()) -> dict[str, Any]:
+STREAM_RULES: Mapping[str, _Rule] = {
+    **RULES,
+    "encoding": _Rule(words=("pcm_s16le", "pcm_f32le")),
+    "channel": _Rule(words=("mix",), range=(0, 63)),
+    "state": _Rule(max_length=4096),
+    "end": _Rule(flag=True),
+    "interim": _Rule(flag=True),
+    "endpoint_silence_s": _Rule(range=(0.2, 5), whole=False),
+    "max_segment_s": _Rule(range=(2, 55), whole=False),
+}
+
+
+def options(
+    document: bytes, *, languages: Sequence[str] = (), rules: Mapping[str, _Rule] = RULES
+) -> dict[str, Any]:
     """The OPTIONS document, checked."""
     try:
         given = json.loads(document.decode())
@@ -149,10 +174,12 @@ def options(document: bytes, *, languages: Sequence[str] = ()) -> dict[str, Any]
                 f"UNKNOWN_LANGUAGE: {value!r} was asked for, the fake has {len(languages)} "
                 "language adapters"
             )
-        if key not in RULES:
-            _refuse(f'BAD_OPTIONS: unknown key "{key}"; the keys are {", ".join(RULES)}')
-        if not RULES[key].allows(value):
-            _refuse(f"BAD_OPTIONS: {key} must be {RULES[key]}, not {value!r}")
+        if key not in rules:
+            _refuse(f'BAD_OPTIONS: unknown key "{key}"; the keys are {", ".join(rules)}')
+        if not rules[key].allows(value):
+            _refuse(f"BAD_OPTIONS: {key} must be {rules[key]}, not {value!r}")
+    if rules is STREAM_RULES and "encoding" not in given:
+        _refuse("BAD_OPTIONS: encoding is required")
     pcm = given.get("encoding", "container") != "container"
     for key in ("sample_rate", "channels"):
         if pcm != (key in given):
@@ -256,9 +283,9 @@ def response(
         "timing_ms": {"decode": 0.1, "acoustic": 0.1, "ctc": 0.1, "total": 0.3},
     }
     if timestamps != "none":
-        result["words"] = _spans(r"\S+", lines_of, result["duration_s"])
+        result["words"] = spans(r"\S+", lines_of, result["duration_s"])
     if timestamps == "char":
-        result["chars"] = _spans(r"\S", lines_of, result["duration_s"])
+        result["chars"] = spans(r"\S", lines_of, result["duration_s"])
     if channel == "separate":
         result["channels"] = [
             {"channel": index, "text": line, "confidence": 1.0} for index, line in lines_of.items()
@@ -272,7 +299,7 @@ def response(
     return answer
 
 
-def _spans(
+def spans(
     pattern: str, lines_of: Mapping[int | None, str], duration: float
 ) -> list[dict[str, object]]:
     """The matches of the pattern on each channel (None for all together), sorted by start."""

@@ -16,8 +16,15 @@ import grpc
 
 from asr_client._audio import load
 from asr_client._types import Audio, AudioWarning
-from asr_client._wire import ACOUSTIC_MODEL, MODEL, SERVICE, TOKEN_HEADER, messages
-from asr_client.testing import _model
+from asr_client._wire import (
+    ACOUSTIC_MODEL,
+    MODEL,
+    SERVICE,
+    STREAM_MODEL,
+    TOKEN_HEADER,
+    messages,
+)
+from asr_client.testing import _looks, _model
 from asr_client.testing._faults import Fault
 
 MAX_WORKERS = 64
@@ -49,6 +56,8 @@ class ReceivedRequest:
     """The maximum time in Triton's queue that the request asks for, in microseconds."""
     deadline_s: float | None
     """Seconds left until the gRPC deadline on arrival."""
+    model: str
+    """The model that was called: "transcribe" or "transcribe_stream"."""
     metadata: Mapping[str, str]
     """The gRPC metadata of the call with its trace context, without the token."""
     ended_early: threading.Event = field(default_factory=threading.Event)
@@ -82,9 +91,12 @@ class FakeServer:
     evenly over the length of the audio. It checks tensors and options like the real server. It
     recognises audio formats by their first bytes, and decodes none of them.
 
+    In live audio, speech is what is louder than a hundredth of full scale. Each segment has the
+    text that `transcribe` answers for its PCM, and an interim has its first words.
+
     Args:
         text: the transcript of all other audio. With several lines, each channel has a line, and
-            further channels have the last one.
+            further channels have the last one; so have the segments of a live stream.
         delay_s: seconds before each answer.
         port: of the loopback interface; 0 takes a free port and keeps it over `stop` and `start`.
         token: the token that callers must send, except for health requests; None requires none.
@@ -115,6 +127,8 @@ class FakeServer:
         }
         """What `Client.info` reads; transcripts name the same model. Change it to act as another
         model, add `languages` or `language_model`, or empty it to act as an older server."""
+        self.streams = True
+        """False: it acts as a server without `transcribe_stream`."""
         self._in_work = 0
         self._goes_on = threading.Event()
         self._goes_on.set()
@@ -262,7 +276,7 @@ class FakeServer:
         return messages.ServerMetadataResponse(name="triton", version="0.0.0-fake")
 
     def _ModelReady(self, request: Any, context: Any) -> Any:
-        known = request.name in (MODEL, ACOUSTIC_MODEL)
+        known = request.name in self._models
         return messages.ModelReadyResponse(ready=known and self.ready)
 
     def _ModelMetadata(self, request: Any, context: Any) -> Any:
@@ -290,18 +304,34 @@ class FakeServer:
     def _ModelInfer(self, request: Any, context: Any) -> Any:
         self._check_token(context)
         self._check_model(request.model_name, context)
-        if request.model_name != MODEL:
+        live = request.model_name == STREAM_MODEL
+        if not live and request.model_name != MODEL:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, "the fake has no acoustic model")
         try:
             audio, options = _model.tensors(request)
             fault = self._record(request, audio, options, context)
             if fault is Fault.NO_OUTPUTS:
-                return messages.ModelInferResponse(model_name=MODEL, id=request.id)
+                return messages.ModelInferResponse(model_name=request.model_name, id=request.id)
             if fault is not None:
                 raise _model.Refused(fault.status, fault.message)
             languages = self.parameters.get("languages", "").split(",")
-            given = _model.options(options, languages=[name for name in languages if name])
-            channels, duration = _model.measure(audio, given)
+            given = _model.options(
+                options,
+                languages=[name for name in languages if name],
+                rules=_model.STREAM_RULES if live else _model.RULES,
+            )
+            if live and given.get("end") and not audio:
+                channels, duration = given["channels"], 0.0
+            else:
+                channels, duration = _model.measure(audio, given)
+            if live:
+                return _looks.response(
+                    audio,
+                    given=given,
+                    text=self._segment_text,
+                    request_id=request.id,
+                    model=_model.reported(self.parameters),
+                )
         except _model.Refused as refused:
             context.abort(grpc.StatusCode[refused.status], refused.message)
         with self._lock:
@@ -316,6 +346,12 @@ class FakeServer:
             warnings=warnings,
         )
 
+    def _segment_text(self, index: int, pcm: bytes) -> str:
+        with self._lock:
+            text, _ = self._answers.get(pcm, (self.text, ()))
+        lines = text.split("\n")
+        return lines[min(index, len(lines) - 1)]
+
     def _record(self, request: Any, audio: bytes, options: bytes, context: Any) -> Fault | None:
         """Note the request, wait for its delay, and return its failure, if any."""
         timeout = request.parameters.get("timeout")
@@ -323,6 +359,7 @@ class FakeServer:
             audio=audio,
             options=options,
             request_id=request.id,
+            model=request.model_name,
             timeout_us=None if timeout is None else timeout.int64_param,
             deadline_s=context.time_remaining(),
             metadata={
@@ -365,6 +402,10 @@ class FakeServer:
         if ended:
             received.ended_early.set()
 
+    @property
+    def _models(self) -> tuple[str, ...]:
+        return (MODEL, ACOUSTIC_MODEL, *([STREAM_MODEL] if self.streams else []))
+
     def _check_token(self, context: Any) -> None:
         if self._token is None:
             return
@@ -375,7 +416,7 @@ class FakeServer:
             )
 
     def _check_model(self, name: str, context: Any) -> None:
-        if name not in (MODEL, ACOUSTIC_MODEL):
+        if name not in self._models:
             context.abort(
                 grpc.StatusCode.NOT_FOUND, f"Request for unknown model: '{name}' is not found"
             )
