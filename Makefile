@@ -56,11 +56,10 @@ $(CONFORMANCE): tests/conformance/kserve.txt $(INSTALLED)
 	$(BIN)/python -m tests.conformance.environment kserve
 	touch $@
 
-# The tests on real servers run in one process, where they share servers; the others run beside them.
-# JOBS=0 runs all in one process.
+# Two processes; all tests of a file run in one of them, where they share servers. JOBS=0 runs all in one.
 test: JOBS ?= 2
 test: check $(CONFORMANCE) ## check, then every test, those on the real server too
-	@$(BIN)/python -m pytest -m "not conformance" --numprocesses $(JOBS) --dist loadgroup
+	@$(BIN)/python -m pytest -m "not conformance" --numprocesses $(JOBS) --dist loadfile
 
 $(PROGRAMS): tests/conformance/environment.py $(wildcard tests/conformance/*.txt) examples/gateway/package-lock.json $(INSTALLED)
 	@echo "==> installing Schemathesis, Kubernetes' schemas, what drives Chromium, and OpenAI's npm package"

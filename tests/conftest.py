@@ -15,14 +15,6 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One of the processes of `make test` runs all tests on real servers: they share servers."""
-    for item in items:
-        if item.get_closest_marker("server") and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group("server"))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_counts() -> None:
     """Shells start what runs in the background deaf to Ctrl-C, and its processes inherit that."""

@@ -111,9 +111,7 @@ def counted(page: str, *names: str) -> int:
 def victim(server: LocalServer, kind: str) -> psutil.Process:
     """A process of this kind that takes new calls, chosen at random."""
     if kind != "tritonserver":
-        # Processes of an earlier load finish their calls beside the present ones.
-        count = server.health()[1]["models"][kind]["instances"]
-        return random.choice(sorted(server.stubs(kind), key=psutil.Process.create_time)[-count:])
+        return random.choice(server.serving_stubs(kind))
     children = psutil.Process(server.process.pid).children()
     return next(child for child in children if child.name() == "tritonserver")
 

@@ -58,6 +58,11 @@ class LocalServer:
             and any(f"/{model}/" in part for part in process.cmdline())
         ]
 
+    def serving_stubs(self, model: str) -> list[psutil.Process]:
+        """The processes that take new calls: those of an earlier load only finish theirs."""
+        count = self.health()[1]["models"][model]["instances"]
+        return sorted(self.stubs(model), key=psutil.Process.create_time)[-count:]
+
     def health(self, path: str = "/readyz") -> tuple[int, dict[str, Any]]:
         """Status and JSON of one of the health endpoints; (0, {}) where no server listens."""
         status, text = self.health_page(path)

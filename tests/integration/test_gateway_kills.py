@@ -8,12 +8,8 @@ from tools import gateway_kills
 
 KILLS = 10
 
-# It takes minutes, as the tests beside it, but has no tritonserver: it may run beside them.
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.timeout(600),
-    pytest.mark.xdist_group("gateway kills"),
-]
+# Without a tritonserver, but for minutes, as the tests beside it.
+pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("store", ["sqlite", "postgresql"])

@@ -39,7 +39,7 @@ def test_a_front_killed_amid_a_stream_loses_nothing(fragile_server: LocalServer)
         for number, start in enumerate(range(0, len(audio), step)):
             stream.audio += audio[start : start + step]
             if number in (3, 11):
-                random.choice(fragile_server.stubs(STREAM)).kill()
+                random.choice(fragile_server.serving_stubs(STREAM)).kill()
                 wait_for(lambda: fragile_server.health()[1]["state"] == "healing")
                 # Files are served meanwhile, and the server counts as ready.
                 assert fragile_server.health()[0] == 200
