@@ -56,10 +56,11 @@ $(CONFORMANCE): tests/conformance/kserve.txt $(INSTALLED)
 	$(BIN)/python -m tests.conformance.environment kserve
 	touch $@
 
-# Two processes; all tests of a file run in one of them, where they share servers. JOBS=0 runs all in one.
+# Two processes; all tests of a file run in one of them, where they share servers. The slow ones, on real
+# servers, come first in the order of names. JOBS=0 runs all in one process.
 test: JOBS ?= 2
 test: check $(CONFORMANCE) ## check, then every test, those on the real server too
-	@$(BIN)/python -m pytest -m "not conformance" --numprocesses $(JOBS) --dist loadfile
+	@$(BIN)/python -m pytest -m "not conformance" --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 $(PROGRAMS): tests/conformance/environment.py $(wildcard tests/conformance/*.txt) examples/gateway/package-lock.json $(INSTALLED)
 	@echo "==> installing Schemathesis, Kubernetes' schemas, what drives Chromium, and OpenAI's npm package"

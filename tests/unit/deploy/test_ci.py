@@ -15,6 +15,7 @@ def test_it_runs_the_three_targets_in_order():
     assert targets == ["test", "load", "conformance"]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+    assert "\nmake test\n" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_debians_programs_are_there_before_they_are_needed():

@@ -40,14 +40,3 @@ def test_readme_lists_every_file(readme):
     # The sweep has a page of its own, the capacity model docs/capacity.md.
     paths = [path for path in paths if path.parts[0] not in ("sweep", "capacity")]
     assert named == {str(path) for path in paths if path.name != "__init__.py"}
-
-
-def test_continuous_integration_runs_the_tests_and_then_the_load():
-    """As they stand in the Makefile and in the README, with no flags of its own."""
-    root = FOLDER.parent
-    commands = [line for line in (root / ".ci" / "run").read_text().splitlines() if "make" in line]
-    assert commands == ["make test", "make load"]
-    readme, makefile = ((root / name).read_text() for name in ("README.md", "Makefile"))
-    for command in commands:
-        assert f"\n{command}\n" in readme
-        assert f"\n{command.removeprefix('make ')}:" in makefile
