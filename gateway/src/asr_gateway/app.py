@@ -38,6 +38,7 @@ from asr_gateway.store.database import open_store
 from asr_gateway.store.recognitions import RecognitionLog
 from asr_gateway.store.retention import keep_expiring
 from asr_gateway.web import openapi
+from asr_gateway.web import subtitles as web_subtitles
 
 LARGE_FILES_AT_ONCE = 2
 """So many files of the largest size may be in memory at once, or smaller ones of that sum."""
@@ -110,6 +111,7 @@ def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
     )
     app.openapi = openapi.openapi(app, keys=bool(settings.keys))  # type: ignore[method-assign]
     app.include_router(web.router)
+    app.include_router(web_subtitles.router)
     app.include_router(health.router)
     app.include_router(transcriptions.router)
     app.include_router(models.router)

@@ -106,71 +106,11 @@ byId("forget-key").addEventListener("click", () => {
 
 // ---- Formats -------------------------------------------------------------------------------------
 
-// Cues are built by the rules of asr_gateway/openai/subtitles.py; a test compares both.
-const CUE = { maxS: 6, maxChars: 84, lineChars: 42, pauseS: 0.7, minS: 1 };
-const length = (text) => [...text].length;
-
-function cueGroups(words) {
-  const groups = [];
-  let group = [];
-  let chars = 0;
-  for (const word of words) {
-    const full = group.length > 0 && (
-      word.start - group.at(-1).end >= CUE.pauseS
-      || word.end - group[0].start > CUE.maxS
-      || chars + 1 + length(word.word) > CUE.maxChars);
-    if (full) {
-      groups.push(group);
-      group = [];
-      chars = -1;
-    }
-    group.push(word);
-    chars += 1 + length(word.word);
-  }
-  if (group.length) groups.push(group);
-  return groups;
-}
-
-function cues(words) {
-  const groups = cueGroups(words);
-  return groups.map((group, number) => {
-    const spoken = group.at(-1).end;
-    let end = Math.max(spoken, group[0].start + CUE.minS);
-    if (number + 1 < groups.length) end = Math.max(spoken, Math.min(end, groups[number + 1][0].start));
-    return { start: group[0].start, end, text: twoLines(group.map((word) => word.word)) };
-  });
-}
-
-function twoLines(words) {
-  const text = words.join(" ");
-  if (length(text) <= CUE.lineChars || words.length === 1) return text;
-  let best = null;
-  for (let cut = 1; cut < words.length; cut += 1) {
-    const lines = [words.slice(0, cut).join(" "), words.slice(cut).join(" ")];
-    const longest = Math.max(...lines.map(length));
-    if (best === null || longest < best.longest) best = { longest, text: lines.join("\n") };
-  }
-  return best.text;
-}
-
-function clock(timeS, point) {
-  let ms = Math.round(timeS * 1000);
-  // Python rounds a half to the even number.
-  if (timeS * 1000 - Math.floor(timeS * 1000) === 0.5 && ms % 2 === 1) ms -= 1;
-  const two = (number) => String(Math.floor(number)).padStart(2, "0");
-  const rest = String(ms % 1000).padStart(3, "0");
-  return `${two(ms / 3600000)}:${two((ms / 60000) % 60)}:${two((ms / 1000) % 60)}${point}${rest}`;
-}
-
-function formatted(result, format) {
+/** A promise of the result in one of FORMATS. The gateway makes the subtitles. */
+async function formatted(result, format) {
   if (format === "txt") return `${result.text}\n`;
   if (format === "json") return `${JSON.stringify(result, null, 2)}\n`;
-  const point = format === "srt" ? "," : ".";
-  const escaped = (text) => (format === "srt" ? text
-    : text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;"));
-  const blocks = cues(result.words).map(({ start, end, text }, number) =>
-    `${format === "srt" ? `${number + 1}\n` : ""}${clock(start, point)} --> ${clock(end, point)}\n${escaped(text)}\n\n`);
-  return (format === "vtt" ? "WEBVTT\n\n" : "") + blocks.join("");
+  return call("POST", `/web/subtitles?format=${format}`, { form: JSON.stringify(result.words) });
 }
 
 function download(name, format, text) {
@@ -397,7 +337,7 @@ async function transcribe({ file, card, form, asJob, abort }) {
       await refreshJobs();
       return;
     }
-    showResult(card, file.name, answer, file, async (format) => formatted(answer, format));
+    showResult(card, file.name, answer, file, (format) => formatted(answer, format));
     announce(`${file.name} is transcribed: ${answer.words.length} words.`);
   } catch (error) {
     if (error.name === "AbortError") return;

@@ -1,0 +1,55 @@
+"""Subtitles of words that the page has: it makes none itself."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from asr_client import Word
+from asr_gateway.errors import ApiError, bad_field
+from asr_gateway.openai import subtitles
+
+MAX_BYTES = 16 << 20
+"""Of the words: more than those of a day of speech."""
+
+router = APIRouter(include_in_schema=False)
+
+_Seconds = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
+
+
+class _Said(BaseModel):
+    """A word as verbose_json has it; its other keys are ignored."""
+
+    word: str
+    start: _Seconds
+    end: _Seconds
+
+
+_WORDS = TypeAdapter(list[_Said])
+_FORMATS = {"srt": subtitles.srt, "vtt": subtitles.vtt}
+
+
+@router.post("/web/subtitles")
+async def make(request: Request, format: str = "srt") -> PlainTextResponse:
+    """The words of a verbose_json, a JSON list, as `format`: srt or vtt."""
+    if format not in _FORMATS:
+        raise bad_field("format", f"The format is srt or vtt, not {format[:40]!r}.")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise ApiError(413, f"The words are more than {MAX_BYTES} bytes.", code="too_large")
+    try:
+        said = _WORDS.validate_json(bytes(body))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise bad_field(
+            "words", f"The words are not those of verbose_json: {first['msg']}."
+        ) from None
+    words = [
+        Word(text=each.word, start_s=each.start, end_s=each.end, confidence=1.0) for each in said
+    ]
+    return PlainTextResponse(_FORMATS[format](words))
