@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import itertools
+import os
 import statistics
 import tempfile
 import time
@@ -21,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr_client import Client
+from asr_client import Client, Transcript
 from benchmarks.checkpoint import SIZES, make_checkpoint
 from tools.command import count, make_parser, run_main
 from tools.local_gateway import local_gateway
@@ -139,23 +140,24 @@ def throughputs(
     client: Client, address: str, rounds: int, seconds: float
 ) -> tuple[list[float], list[float]]:
     """Throughputs of direct calls and of calls through the gateway, taken in turn."""
-    callers = [Caller(address) for _ in range(CALLERS)]
-    try:
-        found: tuple[list[float], list[float]] = ([], [])
-        for _ in range(rounds):
-            found[0].append(
-                throughput(
-                    lambda _, clip: client.transcribe(clip, timestamps="none", decoder="greedy"),
-                    seconds,
-                )
-            )
-            found[1].append(
-                throughput(lambda number, clip: callers[number].transcribe(clip), seconds)
-            )
-        return found
-    finally:
-        for caller in callers:
-            caller.close()
+    direct, through = [], []
+
+    def directly(number: int, clip: bytes) -> Transcript:
+        return client.transcribe(clip, timestamps="none", decoder="greedy")
+
+    for _ in range(rounds):
+        direct.append(throughput(directly, seconds))
+        with contextlib.ExitStack() as stack:
+            # New connections: the gateway closes those that are idle meanwhile.
+            callers = [
+                stack.enter_context(contextlib.closing(Caller(address))) for _ in range(CALLERS)
+            ]
+
+            def call(number: int, clip: bytes, callers: list[Caller] = callers) -> Answer:
+                return callers[number].transcribe(clip)
+
+            through.append(throughput(call, seconds))
+    return direct, through
 
 
 def cached(caller: Caller, length_s: float, rounds: int) -> tuple[list[float], list[float]]:
@@ -185,7 +187,8 @@ def main() -> int:
     greedy = "--decoder=greedy"
     print(describe(), flush=True)
     with (
-        local_server() as server,
+        Path(os.devnull).open("wb") as quiet,
+        local_server(log=quiet) as server,
         gateway(server.url, greedy) as address,
         Client(server.url) as client,
         contextlib.closing(Caller(address)) as caller,
@@ -199,7 +202,8 @@ def main() -> int:
         print(row(*(f"{1e3 * value:.1f}" for value in (*medians, extra))), flush=True)
     model = make_checkpoint(options.build / "checkpoints", options.size)
     with (
-        local_server(f"--model={model}") as server,
+        Path(os.devnull).open("wb") as quiet,
+        local_server(f"--model={model}", log=quiet) as server,
         gateway(server.url, greedy, f"--cache-bytes={CACHE_BYTES}") as address,
         Client(server.url, timeout_s=600) as client,
         contextlib.closing(Caller(address)) as caller,
@@ -212,17 +216,18 @@ def main() -> int:
             cells = f"{length_s} s", f"{computed_ms:.1f}", f"{cached_ms:.1f}"
             print(row(*cells, f"{computed_ms / cached_ms:.0f}"), flush=True)
     with (
-        local_server(f"--model={model}") as server,
+        Path(os.devnull).open("wb") as quiet,
+        local_server(f"--model={model}", log=quiet) as server,
         gateway(server.url, greedy) as address,
         Client(server.url, timeout_s=600) as client,
     ):
         throughputs(client, address, 1, options.seconds / 4)
-        both = throughputs(client, address, 3, options.seconds)
+        both = throughputs(client, address, 5, options.seconds)
         print(f"\n{options.size}'s shape, {CALLERS} callers, {CLIP_S:g} s; passes in turn\n")
-        print(head("audio a second, direct", "through the gateway", "ratio of the medians"))
-        direct_rate, through_rate = (statistics.median(rates) for rates in both)
+        print(head("audio a second, direct", "through the gateway", "median ratio"))
+        ratio = statistics.median(b / a for a, b in zip(*both, strict=True))
         shown = (", ".join(f"{rate:.1f}" for rate in rates) for rates in both)
-        print(row(*shown, f"{through_rate / direct_rate:.2f}"), flush=True)
+        print(row(*shown, f"{ratio:.2f}"), flush=True)
     return 0
 
 
