@@ -95,6 +95,7 @@ class AsyncClient(_base.BaseClient):
         *,
         retry: RetryPolicy | None = None,
         timeout_s: float | None = None,
+        request_id: str | None = None,
         **options: Unpack[TranscribeOptions],
     ) -> Transcript:
         """Transcribe one recording.
@@ -106,6 +107,8 @@ class AsyncClient(_base.BaseClient):
             retry: the retry policy of this call; None means the client's.
             timeout_s: the time limit of the whole call in seconds, with reading, retries and
                 waits; None means the client's. The server drops the work when the time is over.
+            request_id: the id of the call in your logs and the server's, such as that of the
+                request that you serve, 1 to 128 characters; None means a new one.
             **options: as `TranscribeOptions` lists them.
 
         Raises:
@@ -114,7 +117,7 @@ class AsyncClient(_base.BaseClient):
             OSError: the file cannot be read; nothing was sent.
         """
         chosen = with_defaults(options)
-        call = self._call(timeout_s, retry)
+        call = self._call(timeout_s, retry, request_id=request_id)
         with call.watch.call(call.request_id):
             request = await self._prepared(call, audio, chosen)
             return self._transcript(call, await self._sender.send(call, "ModelInfer", request))

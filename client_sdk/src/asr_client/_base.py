@@ -101,6 +101,7 @@ class BaseClient:
         retry: RetryPolicy | None,
         watch: Watch | None = None,
         avoid: Sequence[str] = (),
+        request_id: str | None = None,
     ) -> Call:
         self._check_open()
         return Call(
@@ -111,6 +112,7 @@ class BaseClient:
             budget=self._budget,
             watch=watch or self._watcher.watch(),
             avoid=avoid,
+            request_id=request_id,
         )
 
     def _look_call(self, look: Look) -> Call:

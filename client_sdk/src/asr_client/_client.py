@@ -94,6 +94,7 @@ class Client(_base.BaseClient):
         *,
         retry: RetryPolicy | None = None,
         timeout_s: float | None = None,
+        request_id: str | None = None,
         **options: Unpack[TranscribeOptions],
     ) -> Transcript:
         """Transcribe one recording.
@@ -105,6 +106,8 @@ class Client(_base.BaseClient):
             retry: the retry policy of this call; None means the client's.
             timeout_s: the time limit of the whole call in seconds, with reading, retries and
                 waits; None means the client's. The server drops the work when the time is over.
+            request_id: the id of the call in your logs and the server's, such as that of the
+                request that you serve, 1 to 128 characters; None means a new one.
             **options: as `TranscribeOptions` lists them.
 
         Raises:
@@ -113,7 +116,7 @@ class Client(_base.BaseClient):
             OSError: the file cannot be read; nothing was sent.
         """
         chosen = with_defaults(options)
-        call = self._call(timeout_s, retry)
+        call = self._call(timeout_s, retry, request_id=request_id)
         with call.watch.call(call.request_id):
             request = self._infer_request(call, audio, chosen)
             return self._transcript(call, self._sender.send(call, "ModelInfer", request))

@@ -70,7 +70,7 @@ class Limits:
             if not self._running[key.name]:
                 del self._running[key.name]
 
-    def heard(self, key: Key, duration_s: float) -> None:
+    def used(self, key: Key, duration_s: float) -> None:
         """Take a recording's seconds, which only its answer tells, from the key's budget."""
         if key.audio_s_per_minute is not None:
             self._budget(key, key.audio_s_per_minute).take(duration_s, self._clock())

@@ -90,7 +90,7 @@ class Recognizer:
         """
         run = _Run()
         try:
-            transcript = await self._answer(upload, options, run, fresh=fresh)
+            transcript = await self._answer(upload, options, request.request_id, run, fresh=fresh)
         except AsrError as error:
             run.failed(error)
             raise from_asr_error(error, hotwords=options.hotwords is not None) from error
@@ -100,7 +100,7 @@ class Recognizer:
             request.call_id, request.cache_mark = run.call_id, run.mark
             self._metrics.recognitions.labels(run.outcome).inc()
             written = self._log.add(self._entry(upload, options, request, run))
-        self._limits.heard(request.caller, transcript.duration_s)
+        self._limits.used(request.caller, transcript.duration_s)
         if run.mark not in ("hit", "joined"):
             self._metrics.audio_seconds.inc(transcript.duration_s)
         self._served.saw(transcript.model)
@@ -108,30 +108,32 @@ class Recognizer:
         return transcript
 
     async def _answer(
-        self, upload: Upload, options: Options, run: _Run, *, fresh: bool
+        self, upload: Upload, options: Options, request_id: str, run: _Run, *, fresh: bool
     ) -> Transcript:
         async def compute(upload: Upload) -> Transcript:
             async with self._admission.slot(upload.size):
                 run.began()
-                return await self._call(upload, options)
+                return await self._call(upload, options, request_id)
 
         if self._cache is None:
             return await compute(upload)
         transcript, run.mark = await self._cache.answer(upload, options, compute, fresh=fresh)
         return transcript
 
-    async def _call(self, upload: Upload, options: Options) -> Transcript:
+    async def _call(self, upload: Upload, options: Options, request_id: str) -> Transcript:
         upload.file.seek(0)
         began_s = time.perf_counter()
         try:
             return await self._client.transcribe(
-                upload.file if upload.on_disk else upload.read(), **options.given
+                upload.file if upload.on_disk else upload.read(),
+                request_id=request_id,
+                **options.given,
             )
         finally:
             self._metrics.recognition_seconds.observe(time.perf_counter() - began_s)
 
     def _entry(self, upload: Upload, options: Options, request: State, run: _Run) -> Entry:
-        heard = run.transcript
+        transcript = run.transcript
         logged = options.given
         if options.hotwords is not None:
             # The words that somebody listens for are not for the log.
@@ -140,18 +142,18 @@ class Recognizer:
             id=new_id(),
             created_at=time.time(),
             key=request.caller.name,
-            audio_s=heard.duration_s if heard else None,
+            audio_s=transcript.duration_s if transcript else None,
             audio_bytes=upload.size,
             audio_sha256=upload.sha256,
-            model=heard.model.id if heard else None,
-            revision=heard.model.revision if heard else None,
-            fingerprint=heard.model.fingerprint if heard else None,
+            model=transcript.model.id if transcript else None,
+            revision=transcript.model.revision if transcript else None,
+            fingerprint=transcript.model.fingerprint if transcript else None,
             options=logged,
             outcome=run.outcome,
             timing_ms=run.timing_ms,
             request_id=request.request_id,
             call_id=run.call_id,
-            text=heard.text if heard and self._log_text else None,
+            text=transcript.text if transcript and self._log_text else None,
         )
 
 

@@ -257,3 +257,12 @@ def test_hundreds_of_clients_leave_nothing_behind(driver: Driver, server: FakeSe
     assert held()[0] <= descriptors
     # The pools of gRPC's core and of the fake may have grown by one or the other.
     assert held()[1] <= threads + 8
+
+
+def test_a_call_has_the_id_that_it_is_given(client: Any, server: FakeServer) -> None:
+    transcript = client.transcribe(SILENCE, sample_rate=16_000, request_id="order 66/é")
+    assert transcript.request_id == server.requests[-1].request_id == "order 66/é"
+    for wrong in ("", "x" * 129, "two\nlines", "\x00"):
+        with pytest.raises(ValueError, match="request_id has to be 1 to 128 printable"):
+            client.transcribe(SILENCE, sample_rate=16_000, request_id=wrong)
+    assert len(server.requests) == 1

@@ -32,7 +32,7 @@ def test_audio_flows_back_and_a_long_recording_is_a_debt():
     limits = Limits(Metrics(), clock)
     caller = key(audio_s_per_minute=60.0)
     assert refused(limits, caller) is None
-    limits.heard(caller, 180.0)
+    limits.used(caller, 180.0)
     error = refused(limits, caller)
     assert error
     assert (error.status, error.type) == (429, "audio")
@@ -49,13 +49,13 @@ def test_no_more_than_a_minutes_worth_is_saved_up():
     caller = key(audio_s_per_minute=60.0)
     refused(limits, caller)
     clock.now_s += 10_000
-    limits.heard(caller, 60.0)
+    limits.used(caller, 60.0)
     assert refused(limits, caller)
 
 
 def test_a_changed_limit_begins_anew():
     limits = Limits(Metrics(), Clock())
-    limits.heard(key(audio_s_per_minute=1.0), 100.0)
+    limits.used(key(audio_s_per_minute=1.0), 100.0)
     assert refused(limits, key(audio_s_per_minute=1.0))
     assert refused(limits, key(audio_s_per_minute=2.0)) is None
 
@@ -75,5 +75,5 @@ def test_without_limits_nothing_is_counted():
     limits = Limits(Metrics())
     for _ in range(1000):
         limits.request(key())
-        limits.heard(key(), 1e6)
+        limits.used(key(), 1e6)
         assert refused(limits, key()) is None

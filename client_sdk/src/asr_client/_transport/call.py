@@ -20,11 +20,26 @@ from asr_client._transport.retry import Retries, RetryPolicy
 from asr_client._transport.server import Choice
 from asr_client._transport.servers import Servers
 
+MAX_ID_CHARS = 128
+
 
 def check_timeout(timeout_s: float) -> None:
     """Raise ValueError for a time limit that is not positive or not finite."""
     if not 0 < timeout_s < math.inf:
         raise ValueError(f"timeout_s is {timeout_s}, not a time above 0 s")
+
+
+def checked_id(request_id: str) -> str:
+    """The id of a call, as given.
+
+    Raises:
+        ValueError: it is no line that a log can show.
+    """
+    if not 1 <= len(request_id) <= MAX_ID_CHARS or not request_id.isprintable():
+        raise ValueError(
+            f"request_id has to be 1 to {MAX_ID_CHARS} printable characters: {request_id[:40]!a}"
+        )
+    return request_id
 
 
 class Call:
@@ -38,6 +53,7 @@ class Call:
         budget: the retry budget of the client; None means a new one.
         watch: reports the attempts; None means only to the log.
         avoid: servers that count as tried already.
+        request_id: its id in both sides' logs; None makes a new one.
         clock: seconds that never go back.
         rng: an even draw from [0, 1).
     """
@@ -52,6 +68,7 @@ class Call:
         budget: RetryBudget | None = None,
         watch: Watch | None = None,
         avoid: Sequence[str] = (),
+        request_id: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: Callable[[], float] = random.random,
     ) -> None:
@@ -59,7 +76,7 @@ class Call:
         self.servers = servers or Servers([address])
         self.budget = budget or RetryBudget()
         self.watch = watch or Watch()
-        self.request_id = uuid.uuid4().hex
+        self.request_id = uuid.uuid4().hex if request_id is None else checked_id(request_id)
         self._address = address
         self._policy = policy
         self._clock = clock
