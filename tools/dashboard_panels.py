@@ -260,6 +260,23 @@ GATEWAY = Dashboard(
             ],
         ),
         (
+            "Cache of results",
+            [
+                _gateway_rate(
+                    "Recognitions by what the cache did",
+                    ("cache_answers_total", "{{result}}"),
+                    about="With --cache-bytes.",
+                ),
+                _gateway_gauge("Size of the cache", ("max", "cache_bytes", "taken"), unit="bytes"),
+                _gateway_rate(
+                    "Results removed, and failures of the store",
+                    ("cache_evicted_total", "removed to make room"),
+                    ("cache_failures_total", "failures"),
+                    unit="cps",
+                ),
+            ],
+        ),
+        (
             "Jobs",
             [
                 _gateway_gauge(
