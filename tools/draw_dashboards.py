@@ -154,7 +154,7 @@ def main() -> int:
         tempfile.TemporaryDirectory() as name,
         open(os.devnull, "wb") as log,
         local_server("--frontends=2", log=log) as server,
-        local_gateway(server.url, Path(name)) as gateway,
+        local_gateway(server.url, Path(name), "--cache-bytes=1000000") as gateway,
     ):
         targets = {
             "triton": f"127.0.0.1:{server.metrics_port}",
