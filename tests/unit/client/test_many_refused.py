@@ -52,12 +52,13 @@ def test_a_file_object_that_was_refused_is_not_read_again(many: Many, server: Fa
 
 def test_a_server_that_refuses_everything_is_given_up(many: Many, server: FakeServer) -> None:
     server.capacity = 0
-    outcomes = list(many([CARD] * 3, concurrency=2, timeout_s=0.5))
+    # Each try has the whole limit, and on a busy machine one took longer than half a second.
+    outcomes = list(many([CARD] * 3, concurrency=2, timeout_s=3))
     assert [type(outcome.error) for outcome in outcomes] == [ServerBusy] * 3
     error = outcomes[0].error
     assert isinstance(error, ServerBusy)
     assert error.attempts > 1
-    assert error.elapsed_s >= 0.5
+    assert error.elapsed_s >= 3
 
 
 def test_with_retries_off_a_refusal_is_an_error_at_once(many: Many, server: FakeServer) -> None:
