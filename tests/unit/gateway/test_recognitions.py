@@ -147,7 +147,9 @@ def test_texts_and_entries_have_their_time(tmp_path: Path):
 
 def test_failures_are_logged_with_their_code(gateway: RunningGateway, server: FakeServer):
     server.fail(Fault.CORRUPT_AUDIO)
-    transcribe(gateway)
+    assert transcribe(gateway).status_code == 400
+    # The answer of a call that failed does not wait for its entry.
+    wait_until(lambda: entries(ask(gateway, outcome="corrupt_audio")) != [])
     [entry] = entries(ask(gateway, outcome="corrupt_audio"))
     assert (entry["audio_s"], entry["model"]) == (None, None)
     assert entry["call_id"] == uploads(server)[-1].request_id
