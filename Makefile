@@ -16,7 +16,7 @@ PROGRAMS := build/conformance/.gateway
 
 OLDEST := build/oldest/torch-2.6 build/oldest/lowest
 
-.PHONY: help setup demo serve gateway test check test-again test-unit test-oldest conformance load sweep faults bench-client bench docs gpu gpu-wheels
+.PHONY: help setup demo serve gateway test check test-unit test-oldest conformance load sweep faults bench-client bench docs gpu gpu-wheels
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,10 +61,6 @@ $(CONFORMANCE): tests/conformance/kserve.txt $(INSTALLED)
 test: JOBS ?= 2
 test: check $(CONFORMANCE) ## check, then every test, those on the real server too
 	@$(BIN)/python -m pytest -m "not conformance" --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
-
-test-again: $(INSTALLED) ## what failed in the last test run, alone; a test that passes now is flaky
-	@echo "==> once more, alone, what failed: a test that passes now is flaky, and its cause is to be found"
-	$(BIN)/python -m pytest -m "not conformance" --last-failed --last-failed-no-failures none
 
 $(PROGRAMS): tests/conformance/environment.py $(wildcard tests/conformance/*.txt) examples/gateway/package-lock.json $(INSTALLED)
 	@echo "==> installing Schemathesis, Kubernetes' schemas, what drives Chromium, and OpenAI's npm package"

@@ -11,8 +11,7 @@ RUN = ROOT / ".ci" / "run"
 def test_it_runs_the_three_targets_in_order():
     assert os.access(RUN, os.X_OK)
     script = RUN.read_text(encoding="utf-8")
-    assert re.search(r"^make test \|\| make test-again$", script, re.MULTILINE)
-    targets = re.findall(r"^make ([\w-]+)", script, re.MULTILINE)
+    targets = re.findall(r"^make ([\w-]+)$", script, re.MULTILINE)
     assert targets == ["test", "load", "conformance"]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
