@@ -51,7 +51,7 @@ def make_checkpoint(folder: Path, size: str) -> Path:
     from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
     from transformers.utils import logging
 
-    from tools.demo_model import export
+    from tools.demo_checkpoint.model import export
 
     logging.disable_progress_bar()
     torch.manual_seed(0)

@@ -1,1 +1,1 @@
-"""Programs for maintainers: the demo checkpoint's corpus, training and evaluation."""
+"""Programs for maintainers."""

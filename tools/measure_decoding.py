@@ -30,9 +30,9 @@ from asr_backend.ctc.ngram_files import find_ngrams
 from asr_backend.ctc.transcription import Transcription
 from tools.calibration import BINS, expected_calibration_error, reliability
 from tools.command import make_parser
-from tools.evaluation_sets import add_set_flags, evaluation_sets
+from tools.demo_checkpoint.evaluation_sets import add_set_flags, evaluation_sets
+from tools.demo_checkpoint.pcm import Clip
 from tools.markdown import head, row, table
-from tools.pcm import Clip
 from tools.recordings import RECORDINGS
 from tools.word_errors import right_words, word_errors
 

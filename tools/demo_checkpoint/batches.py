@@ -9,9 +9,9 @@ from random import Random
 
 import numpy as np
 
-from tools.augmentation import augment, normalise
-from tools.pcm import RATE_HZ, Clip, Samples
-from tools.real_digits import Words, digit_text, prompt_text, sequence
+from tools.demo_checkpoint.augmentation import augment, normalise
+from tools.demo_checkpoint.pcm import RATE_HZ, Clip, Samples
+from tools.demo_checkpoint.real_digits import Words, digit_text, prompt_text, sequence
 
 SHARES = {"spoken-digits": 0.36, "prompts": 0.06, "cards": 0.32, "commands": 0.15}
 SHARES |= {"digits": 0.06, "numbers": 0.05}

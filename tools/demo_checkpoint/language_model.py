@@ -1,6 +1,6 @@
 """Write the demo's bigram model into a checkpoint folder, as `Wav2Vec2ProcessorWithLM` lays it out.
 
-    python -m tools.demo_language_model FOLDER
+    python -m tools.demo_checkpoint.language_model FOLDER
 
 The texts are drawn from the demo's grammar. The estimate is Witten and Bell's, interpolated: with N
 words seen behind a history, T different ones among them, and c of word w, its probability there is
@@ -19,8 +19,8 @@ from pathlib import Path
 from random import Random
 
 from tools.command import make_parser
-from tools.demo_grammar import GROUPS, sample
-from tools.demo_model import SYMBOLS
+from tools.demo_checkpoint.grammar import GROUPS, sample
+from tools.demo_checkpoint.model import SYMBOLS
 
 TEXTS = 4_000
 """Drawn from each group of the grammar."""
@@ -81,7 +81,7 @@ def write_language_model(folder: Path) -> None:
 
 def main() -> None:
     """Write it."""
-    parser = make_parser("tools.demo_language_model", __doc__)
+    parser = make_parser("tools.demo_checkpoint.language_model", __doc__)
     parser.add_argument("folder", type=Path, help="a checkpoint with the demo's vocabulary")
     write_language_model(parser.parse_args().folder)
 

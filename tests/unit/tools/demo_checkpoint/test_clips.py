@@ -5,12 +5,12 @@ from random import Random
 import numpy as np
 import pytest
 
-from tools.demo_batches import Mixture, batches
-from tools.evaluation_sets import evaluation_sets
-from tools.pcm import RATE_HZ, Clip, read_shards, trim, write_shard
-from tools.real_digits import digit_text, judging_clips, sequence
+from tools.demo_checkpoint.batches import Mixture, batches
+from tools.demo_checkpoint.evaluation_sets import evaluation_sets
+from tools.demo_checkpoint.pcm import RATE_HZ, Clip, read_shards, trim, write_shard
+from tools.demo_checkpoint.real_digits import digit_text, judging_clips, sequence
 
-TEST_DATA = Path(__file__).parents[2] / "data"
+TEST_DATA = Path(__file__).parents[3] / "data"
 
 
 def noise(duration_s: float, seed: int = 0) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from tools.pcm import RATE_HZ
+from tools.demo_checkpoint.pcm import RATE_HZ
 
 BINS = 48
 WINDOW, HOP, FFT = 400, 320, 512

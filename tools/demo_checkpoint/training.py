@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Wav2Vec2ForCTC
 
-from tools.demo_model import build_config, encode
-from tools.log_mel import BINS, filterbank, log_mel
-from tools.pcm import Samples
+from tools.demo_checkpoint.log_mel import BINS, filterbank, log_mel
+from tools.demo_checkpoint.model import build_config, encode
+from tools.demo_checkpoint.pcm import Samples
 
 STAGES = ("encoder", "front", "joint")
 RIDGE = 1e-3

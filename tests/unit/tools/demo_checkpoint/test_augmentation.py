@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tools.augmentation import (
+from tools.demo_checkpoint.augmentation import (
     Strength,
     augment,
     change_speed,
@@ -12,7 +12,7 @@ from tools.augmentation import (
     normalise,
     reverberation,
 )
-from tools.pcm import RATE_HZ
+from tools.demo_checkpoint.pcm import RATE_HZ
 
 
 def tone(frequency_hz: float, duration_s: float = 1.0) -> np.ndarray:

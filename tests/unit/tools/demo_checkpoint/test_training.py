@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from tools.demo_training import Batch, DemoTrainer, collate
+from tools.demo_checkpoint.training import Batch, DemoTrainer, collate
 
 
 def speech_like(seed: int) -> Batch:

@@ -1,7 +1,8 @@
 """Synthesise the demo checkpoint's corpus: one shard of clips for each voice.
 
-    python -m tools.demo_corpus --output CORPUS --voice flite:rms --clips 800
-    python -m tools.demo_corpus --output CORPUS --voice piper --clips 2500 --neural-python PYTHON
+    python -m tools.demo_checkpoint.corpus --output CORPUS --voice flite:rms --clips 800
+    python -m tools.demo_checkpoint.corpus --output CORPUS --voice piper --clips 2500
+        --neural-python PYTHON
 
 Voices: `flite:NAME`, `espeak`, `festival:NAME`, and with `--neural-python`, the interpreter of an
 environment that has them, `piper` and `kokoro`.
@@ -17,9 +18,9 @@ from pathlib import Path
 from random import Random
 
 from tools.command import make_parser
-from tools.demo_grammar import sample_distinct
-from tools.demo_voices import ENGINES, Utterance
-from tools.pcm import Clip, read_audio, trim, write_shard
+from tools.demo_checkpoint.grammar import sample_distinct
+from tools.demo_checkpoint.pcm import Clip, read_audio, trim, write_shard
+from tools.demo_checkpoint.voices import ENGINES, Utterance
 
 WEIGHTS = {"cards": 0.46, "commands": 0.26, "digits": 0.16, "numbers": 0.12}
 
@@ -55,7 +56,7 @@ def synthesise(voice: str, clips: int, seed: int, neural_python: Path | None) ->
 
 def main() -> None:
     """Synthesise one voice's shard."""
-    parser = make_parser("tools.demo_corpus", __doc__)
+    parser = make_parser("tools.demo_checkpoint.corpus", __doc__)
     parser.add_argument("--output", type=Path, required=True, help="the corpus folder")
     parser.add_argument("--voice", required=True, help="flite:NAME, espeak, festival:NAME, ...")
     parser.add_argument("--clips", type=int, required=True)

@@ -2,8 +2,8 @@ from random import Random
 
 import numpy as np
 
-from tools.demo_batches import LONGEST_S, Mixture
-from tools.pcm import RATE_HZ, Clip
+from tools.demo_checkpoint.batches import LONGEST_S, Mixture
+from tools.demo_checkpoint.pcm import RATE_HZ, Clip
 
 
 def test_draws_are_joined_at_times_with_a_pause_between_them():

@@ -1,6 +1,6 @@
 """Word error rates of a checkpoint folder on the demo's sets of clips.
 
-    python -m tools.evaluate_checkpoint FOLDER --recordings tests/data --synthetic HELDOUT \
+    python -m tools.demo_checkpoint.evaluate FOLDER --recordings tests/data --synthetic HELDOUT \
         --spoken-digits DIGITS --speakers SPEAKER --show
 
 Each clip goes alone and unpadded through `Wav2Vec2ForCTC`; the decoder is greedy.
@@ -14,13 +14,13 @@ import torch
 from transformers import Wav2Vec2ForCTC
 
 from tools.command import make_parser
-from tools.evaluation_sets import add_set_flags, evaluation_sets, transcribe
+from tools.demo_checkpoint.evaluation_sets import add_set_flags, evaluation_sets, transcribe
 from tools.word_errors import word_error_rate
 
 
 def main() -> None:
     """Print each set's clips, words and word error rate."""
-    parser = make_parser("tools.evaluate_checkpoint", __doc__)
+    parser = make_parser("tools.demo_checkpoint.evaluate", __doc__)
     parser.add_argument("checkpoint", type=Path, help="folder in Hugging Face format")
     add_set_flags(parser)
     parser.add_argument("--speakers", nargs="*", default=[], help="speakers to judge")

@@ -3,9 +3,9 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from tools.demo_model import SYMBOLS, decode, encode
+from tools.demo_checkpoint.model import SYMBOLS, decode, encode
 
-FOLDER = Path(__file__).parents[3] / "python_backend/src/asr_backend/demo_checkpoint"
+FOLDER = Path(__file__).parents[4] / "python_backend/src/asr_backend/demo_checkpoint"
 
 
 def test_the_vocabulary_is_that_of_base_960h() -> None:

@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.pcm import RATE_HZ, Samples
+from tools.demo_checkpoint.pcm import RATE_HZ, Samples
 
 
 @dataclass(frozen=True, kw_only=True)

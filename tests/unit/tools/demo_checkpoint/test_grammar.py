@@ -2,7 +2,7 @@ from random import Random
 
 import pytest
 
-from tools.demo_grammar import GROUPS, VOCABULARY, cardinal, sample, sample_distinct
+from tools.demo_checkpoint.grammar import GROUPS, VOCABULARY, cardinal, sample, sample_distinct
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Train one stage of the demo checkpoint for a fixed time; resumable, weights averaged.
 
-    python -m tools.train_demo_checkpoint encoder --minutes 45 --state encoder.pt --corpus CORPUS
-    python -m tools.train_demo_checkpoint front --minutes 20 --state front.pt --corpus CORPUS
-    python -m tools.train_demo_checkpoint joint --minutes 50 --state joint.pt --corpus CORPUS \
+    python -m tools.demo_checkpoint.train encoder --minutes 45 --state encoder.pt --corpus CORPUS
+    python -m tools.demo_checkpoint.train front --minutes 20 --state front.pt --corpus CORPUS
+    python -m tools.demo_checkpoint.train joint --minutes 50 --state joint.pt --corpus CORPUS \
         --join encoder.pt front.pt --output FOLDER
 
 The learning rate follows the stage's time, so that it ends in time at any speed. The same command
@@ -25,9 +25,12 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import Wav2Vec2ForCTC
 
 from tools.command import make_parser
-from tools.demo_batches import LONGEST_S, Mixture, batches
-from tools.demo_model import export
-from tools.demo_training import (
+from tools.demo_checkpoint.batches import LONGEST_S, Mixture, batches
+from tools.demo_checkpoint.evaluation_sets import add_set_flags, evaluation_sets, report
+from tools.demo_checkpoint.model import export
+from tools.demo_checkpoint.pcm import Clip, read_shards
+from tools.demo_checkpoint.real_digits import read_prompts, read_spoken_digits
+from tools.demo_checkpoint.training import (
     STAGES,
     Average,
     Batch,
@@ -37,9 +40,6 @@ from tools.demo_training import (
     load_state,
     save_state,
 )
-from tools.evaluation_sets import add_set_flags, evaluation_sets, report
-from tools.pcm import Clip, read_shards
-from tools.real_digits import read_prompts, read_spoken_digits
 
 PEAK_LEARNING_RATE = {"encoder": 1.2e-3, "front": 2e-3, "joint": 7e-4}
 WARM_UP_STEPS = {"encoder": 150, "front": 50, "joint": 100}
@@ -216,7 +216,7 @@ def _work(rank: int, arguments: argparse.Namespace, rendezvous: str) -> None:
 
 def main() -> None:
     """Train a stage, then export the averaged weights if a folder is given."""
-    parser = make_parser("tools.train_demo_checkpoint", __doc__)
+    parser = make_parser("tools.demo_checkpoint.train", __doc__)
     add_set_flags(parser)
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--minutes", type=float, required=True, help="0 only exports the state")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from tools.augmentation import normalise
-from tools.demo_model import decode
-from tools.pcm import Clip, read_audio, read_shards
-from tools.real_digits import judging_clips, read_spoken_digits
+from tools.demo_checkpoint.augmentation import normalise
+from tools.demo_checkpoint.model import decode
+from tools.demo_checkpoint.pcm import Clip, read_audio, read_shards
+from tools.demo_checkpoint.real_digits import judging_clips, read_spoken_digits
 from tools.recordings import transcripts
 from tools.word_errors import word_error_rate
 

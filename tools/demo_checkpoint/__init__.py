@@ -1,0 +1,1 @@
+"""The demo checkpoint's corpus, training and evaluation."""
