@@ -27,6 +27,7 @@ from asr_client import (
     Word,
 )
 from asr_client.testing import FakeServer, Fault
+from asr_gateway import served_model
 from asr_gateway.cache import encoding
 from asr_gateway.metrics import CacheMetrics
 from asr_gateway.store import database
@@ -46,7 +47,9 @@ def server() -> Iterator[FakeServer]:
 
 
 @pytest.fixture
-def gateway(server: FakeServer) -> Iterator[RunningGateway]:
+def gateway(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningGateway]:
+    # On a busy machine the fake's answer may be late, and the cache is then passed by.
+    monkeypatch.setattr(served_model, "INFO_TIMEOUT_S", 30.0)
     with running(server.url, cache_bytes=ROOM) as started:
         yield started
 

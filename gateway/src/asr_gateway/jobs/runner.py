@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Any
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import State
@@ -178,7 +180,7 @@ class Runner:
 
     async def _recognize(self, row: Row) -> Transcript:
         asked = request.from_json(row["request"])
-        file = await asyncio.to_thread(self._blobs.path(row["id"]).open, "rb")
+        file = await _opened(self._blobs.path(row["id"]))
         upload = Upload(
             file=file,
             name="",
@@ -243,6 +245,21 @@ class Runner:
         self._metrics.ended.labels(end.status).inc()
         self._on_end()
         await asyncio.to_thread(self._blobs.remove, row["id"])
+
+
+async def _opened(path: Path) -> BinaryIO:
+    """The file, opened in a thread; it is closed again if the caller is cancelled meanwhile."""
+    opening = asyncio.ensure_future(asyncio.to_thread(path.open, "rb"))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+
+
+def _close(opened: asyncio.Task[BufferedReader]) -> None:
+    if opened.exception() is None:
+        opened.result().close()
 
 
 def _is_away(cause: BaseException | None) -> bool:

@@ -210,7 +210,8 @@ def test_an_unreachable_server(server: FakeServer) -> None:
     assert result.exit_code == 1
     waiting, *_, failed = result.stderr.splitlines()
     assert waiting == f"asr: {url} cannot be reached, trying for 30 s"
-    assert "the server is unavailable" in failed
+    # The last try may be in flight when the time is over.
+    assert "the server is unavailable" in failed or "did not end within its timeout" in failed
 
 
 def test_progress_is_for_terminals_and_results_are_not_mixed_with_it(server: FakeServer) -> None:
