@@ -110,6 +110,10 @@ class Container:
         duration, start = self._container.duration, self._container.start_time
         self.channels = self._stream.codec_context.channels
         self.duration_s = duration / av.time_base if duration else None
+        if name == "ogg" and self.duration_s is not None:
+            # libav takes the position of the last page, which counts from elsewhere in a part of a
+            # live stream, and with the samples that Opus decoders leave out.
+            self.duration_s -= (start or 0) / av.time_base + _opus_pre_skip_s(self._stream)
         self.is_exact = name == "flac"
         self._has_clock = bool(_HAS_CLOCK.match(name))
         self._time_base = self._stream.time_base or Fraction(1, av.time_base)
@@ -183,6 +187,9 @@ class Container:
 
 
 def _open(memory: Memory) -> InputContainer:
+    if bytes(memory.view[:4]) == b"RIFX":
+        # libav would take the samples for little-endian ones.
+        raise AsrError(ErrorCode.UNSUPPORTED_FORMAT, "big-endian WAV (RIFX) is not supported")
     try:
         return av.open(
             memory,
@@ -202,6 +209,11 @@ def _open(memory: Memory) -> InputContainer:
             "not an audio file of a known kind; known are wav, w64, aiff, au, caf, flac, mp3, ogg, "
             "mp4/m4a/mov, webm/matroska, aac, amr and asf",
         ) from None
+
+
+def _opus_pre_skip_s(stream: AudioStream) -> float:
+    header = stream.codec_context.extradata or b""
+    return int.from_bytes(header[10:12], "little") / 48_000 if header[:8] == b"OpusHead" else 0.0
 
 
 def _refuse_other_files(*_: object) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -155,6 +156,48 @@ def test_damaged_and_missing_pages_are_named(codec: str) -> None:
 
     incomplete = decoded(b"".join(good)[:-10])[1]
     assert {warning.code.value for warning in incomplete} == {"AUDIO_DAMAGED", "AUDIO_ENDS_EARLY"}
+
+
+def rewritten(data: bytes, change: Callable[[int, bytearray], None]) -> bytes:
+    """The file with changed pages, whose checksums are right."""
+    written = []
+    for number, good in enumerate(pages(data)):
+        page = bytearray(good)
+        change(number, page)
+        page[22:26] = bytes(4)
+        struct.pack_into("<I", page, 22, ogg._checksum(page))
+        written.append(bytes(page))
+    return b"".join(written)
+
+
+@pytest.mark.parametrize(("codec", "rate_hz"), [("libopus", 48_000), ("vorbis", 44_100)])
+def test_a_part_of_a_live_stream_begins_at_zero(codec: str, rate_hz: int) -> None:
+    """A recorder that joins an internet radio has positions of hours on the first page."""
+
+    def ten_hours_later(number: int, page: bytearray) -> None:
+        (position,) = struct.unpack_from("<q", page, 6)
+        if position > 0:
+            struct.pack_into("<q", page, 6, position + 36_000 * rate_hz)
+
+    layout = "stereo" if codec == "vorbis" else "mono"
+    good = half(0, container="ogg", codec=codec, rate_hz=rate_hz, layout=layout)
+    samples, warnings = decoded(rewritten(good, ten_hours_later))
+    assert not warnings
+    assert abs(len(samples) / 16_000 - 2) < 0.05
+    assert found_markers(samples, COUNT).keys() == {0, 1, 2, 3}
+
+
+def test_samples_that_opus_leaves_out_at_the_start_are_not_missing() -> None:
+    def skip_half_a_second(number: int, page: bytearray) -> None:
+        if number == 0:
+            struct.pack_into("<H", page, 28 + 10, 24_000)
+
+    good = half(0, container="ogg", codec="libopus", rate_hz=48_000)
+    data = rewritten(good, skip_half_a_second)
+    samples, warnings = decoded(data)
+    assert not warnings
+    assert abs(len(samples) / 16_000 - 1.5) < 0.02
+    assert abs((source(data).duration_s or 0) - 1.5) < 0.02
 
 
 @pytest.mark.parametrize("kept", [60, 100, 140, 3_000])
