@@ -18,10 +18,11 @@ import numpy.typing as npt
 
 from asr_backend.audio.format import MAX_CHANNELS
 from asr_backend.audio.frames import Frames, check_rate
-from asr_backend.audio.lengths import stated_bytes, states_frames
+from asr_backend.audio.lengths import frames_start, stated_bytes, states_frames
 from asr_backend.audio.libav import AudioStream, FFmpegError, av
 from asr_backend.audio.limits import AudioLimits
 from asr_backend.audio.memory import Memory
+from asr_backend.audio.tags import audio_parts
 from asr_backend.audio.warning import WarningList
 from asr_backend.errors import AsrError, ErrorCode, rounded_up
 
@@ -100,12 +101,14 @@ class Container:
     """
 
     def __init__(self, view: memoryview) -> None:
+        parts = audio_parts(view)
         with ExitStack() as opened:
-            self._memory = opened.enter_context(closing(Memory(view)))
+            self._memory = opened.enter_context(closing(Memory(view, parts)))
             self._container = opened.enter_context(_open(self._memory))
             self._stream = _audio_stream(self._container)
             self._opened = opened.pop_all()
         self._decoder = _decoder(self._stream)
+        view = view[parts[0][0] :]
         name = self._container.format.name
         duration, start = self._container.duration, self._container.start_time
         self.channels = self._stream.codec_context.channels
@@ -120,6 +123,7 @@ class Container:
         self._tick_s = float(self._time_base)
         self._start_s = None if start is None else start / av.time_base
         self.stated_s = self._find_stated_s(view)
+        self._frames_start = frames_start(view) if name in ("mp3", "aac") else None
 
     def frames(
         self, warnings: WarningList, position_s: Callable[[], float]
@@ -137,7 +141,13 @@ class Container:
             AsrError: CORRUPT_AUDIO, BAD_SAMPLE_RATE.
         """
         frames = Frames(
-            self._memory, self._container, self._stream, self._decoder, warnings, position_s
+            self._memory,
+            self._frames_start,
+            self._container,
+            self._stream,
+            self._decoder,
+            warnings,
+            position_s,
         )
         for frame in frames:
             at_s = None
@@ -187,7 +197,7 @@ class Container:
 
 
 def _open(memory: Memory) -> InputContainer:
-    if bytes(memory.view[:4]) == b"RIFX":
+    if memory.part(0, 4) == b"RIFX":
         # libav would take the samples for little-endian ones.
         raise AsrError(ErrorCode.UNSUPPORTED_FORMAT, "big-endian WAV (RIFX) is not supported")
     try:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from asr_backend.audio import ogg
+from asr_backend.audio import ogg, tags
 from asr_backend.errors import AsrError, ErrorCode
 from tests.support.backend.decoded import decoded, refusal, samples_of, source
 from tests.support.backend.files import encode
@@ -80,6 +80,54 @@ def test_rates_and_channels_may_change_midway(
     # The second channel was not there when channels were counted.
     (*named,) = decoded(data, channel=0)[1]
     assert [one.code.value for one in named] == ["AUDIO_DAMAGED"] * (layout == "stereo")
+
+
+def id3(size: int, *, footer: bool = False) -> bytes:
+    """A tag with a picture: bytes of which some look like frames."""
+    sizes = bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
+    head = b"\4\0" + bytes([0x10 * footer]) + sizes
+    picture = np.random.default_rng(size).bytes(size)
+    return b"ID3" + head + picture + (b"3DI" + head) * footer
+
+
+@pytest.mark.parametrize("size", [0, 200, 20_000, 3_000_000])
+@pytest.mark.parametrize(
+    ("container", "codec", "late_s"), [("adts", "aac", 0.2), ("mp3", "libmp3lame", 0.1)]
+)
+def test_tags_between_joined_files_are_no_audio(
+    container: str, codec: str, late_s: float, size: int
+) -> None:
+    first, second = (half(4 * n, container=container, codec=codec, rate_hz=44_100) for n in (0, 1))
+    if second.startswith(b"ID3"):
+        second = second[tags._after(memoryview(second), 0) :]
+    data = id3(size) + first + id3(size, footer=True) + id3(size + 1) + second + id3(size)
+    samples, warnings = decoded(data)
+    found = found_markers(samples, COUNT)
+    assert not warnings
+    assert found.keys() == set(range(COUNT))
+    for index, onsets in found.items():
+        assert abs(onsets[0] - index * 0.5) < late_s
+
+
+def test_parts_without_tags() -> None:
+    def parts(data: bytes) -> list[bytes]:
+        return [data[start:end] for start, end in tags.audio_parts(memoryview(data))]
+
+    frame = b"\xff\xfb" + bytes(20)
+    assert parts(b"") == [b""]
+    assert parts(b"ID3") == [b"ID3"]
+    assert parts(frame + id3(5) + frame) == [frame, frame]
+    assert parts(frame + id3(5)) == [frame]
+    assert parts(id3(5) + id3(9) + frame) == [frame]
+    # Letters that begin no tag, a tag that breaks off, a tag alone, and files of other kinds.
+    for data in (
+        *(frame + b"ID3" + frame, frame + id3(500)[:-1], id3(500)[:-1], id3(5)),
+        *(b"fLaC" + id3(5) + frame, id3(5) + b"fLaC" + id3(5) + frame),
+    ):
+        assert parts(data) == [data]
+    # A tag across the end of a searched step.
+    start = frame + bytes(tags._STEP - len(frame) - 5)
+    assert parts(start + id3(9) + frame) == [start, frame]
 
 
 WITHOUT_CHAINS = (
