@@ -143,7 +143,7 @@ def local_server(
     """
     program = Path(sys.executable).with_name("asr-server")
     if not program.exists():
-        raise RuntimeError(f"there is no {program}: install asr-backend[triton]")
+        raise RuntimeError(f"there is no {program}: run make setup")
     grpc_port, metrics_port, health_port = ports or free_ports(3)
     process = subprocess.Popen(
         [

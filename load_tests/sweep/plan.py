@@ -41,7 +41,7 @@ def ask_for_defaults(flags: Sequence[str]) -> Defaults:
         RuntimeError: it is not installed, or refuses the flags.
     """
     if not ASR_SERVER.exists():
-        raise RuntimeError(f"there is no {ASR_SERVER}: install asr-backend[triton]")
+        raise RuntimeError(f"there is no {ASR_SERVER}: run make setup")
     asked = subprocess.run(
         [str(ASR_SERVER), "--print-config", *flags],
         capture_output=True,

@@ -49,6 +49,20 @@ def test_imports_are_the_declared_dependencies(package: str, module: str):
     assert imported - {module} - OF_TRITON - set(sys.stdlib_module_names) == wanted
 
 
+def test_nobody_is_sent_to_a_registry_for_these_packages() -> None:
+    """None of them is there, so anybody could take the name."""
+    name = re.compile(r"asr[-_](client|backend|gateway)(\[|'|\"|$)")
+    wrong = [
+        f"{file.relative_to(ROOT)}: {line}"
+        for pattern in ("*/src/**/*.py", "docs/**/*.md", "*/README.md", "README*.md", "deploy/**/*")
+        for file in ROOT.glob(pattern)
+        if file.is_file()
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if "pip install" in line and any(map(name.match, line.replace("'", " ").split()))
+    ]
+    assert wrong == []
+
+
 def imports(file: Path) -> set[str]:
     """The first names of the modules that a file imports, anywhere in it."""
     found = set()

@@ -20,7 +20,7 @@ from asr_gateway import __version__, auth, cors, health, recognition_log, web
 from asr_gateway.admission import Admission
 from asr_gateway.cache.results import ResultCache
 from asr_gateway.console import StartError
-from asr_gateway.errors import ApiError, bad_field
+from asr_gateway.errors import ApiError, bad_field, plain_message
 from asr_gateway.front_door import FrontDoor
 from asr_gateway.health import Readiness
 from asr_gateway.jobs import routes as job_routes
@@ -218,4 +218,4 @@ async def _bad_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     name = str(first["loc"][-1])
-    return bad_field(name, f"The parameter {name} is not valid: {first['msg']}.").response
+    return bad_field(name, f"The parameter {name} is not valid: {plain_message(first)}.").response

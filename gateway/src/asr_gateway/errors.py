@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.responses import JSONResponse
 
@@ -83,6 +84,11 @@ class ApiError(Exception):
     def response(self) -> JSONResponse:
         """The answer to the caller."""
         return JSONResponse(self.body, status_code=self.status, headers=dict(self.headers))
+
+
+def plain_message(error: Mapping[str, Any]) -> str:
+    """The message of one of pydantic's errors, without the class that a validator raised."""
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def bad_field(param: str, message: str, *, code: str = "invalid_value") -> ApiError:

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from asr_gateway.console import StartError, logger
+from asr_gateway.errors import plain_message
 
 CHECK_S = 1.0
 """The file is looked at so often, at a request."""
@@ -179,4 +180,4 @@ def _first(error: ValidationError) -> str:
     """The first complaint in one line, without the value, which may be a secret."""
     found: Any = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in found["loc"])
-    return f"{where}: {found['msg']}" if where else str(found["msg"])
+    return f"{where}: {plain_message(found)}" if where else plain_message(found)

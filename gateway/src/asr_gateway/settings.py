@@ -274,7 +274,7 @@ def _value(field: dataclasses.Field[Any], text: str, source: str) -> str | int |
     if kind is str:
         return text
     noun = "a whole number" if kind is int else "a number"
-    wanted = f"{noun} from {limits['low']:.15g} to {limits['high']:.15g}"
+    wanted = f"{noun} from {limits['low']:.16g} to {limits['high']:.16g}"
     try:
         value: int | float = kind(text)
     except ValueError:

@@ -150,7 +150,7 @@ def test_a_language_model_without_kenlm(capsys, monkeypatch, tmp_path):
     )
     lm = tmp_path / "one.arpa"
     lm.write_text(ngrams.arpa({"ONE": 1.0}, {}))
-    assert "pip install 'asr-backend[beam]'" in refusal(capsys, "--lm", str(lm))
+    assert "pip install './python_backend[beam]'" in refusal(capsys, "--lm", str(lm))
 
 
 def test_no_gpu(capsys, monkeypatch):

@@ -15,7 +15,12 @@ def main() -> None:
         package = (error.name or "").partition(".")[0]
         if package not in ("typer", "rich"):
             raise
-        print(f"asr: {package} is not installed; pip install 'asr-client[cli]'", file=sys.stderr)
+        # No registry has the package; the wheel has the same extra.
+        print(
+            f"asr: {package} is not installed; in the project's folder: "
+            "pip install './client_sdk[cli]'",
+            file=sys.stderr,
+        )
         sys.exit(2)
     from asr_client.cli.screen import show_any_letter
 

@@ -36,6 +36,7 @@ from asr_client.cli.flags import (
 )
 from asr_client.cli.inputs import read_inputs, target_paths
 from asr_client.cli.manifest import ManifestError
+from asr_client.cli.plain import PlainGroup
 from asr_client.cli.results import ResultsError
 from asr_client.cli.screen import WaitingNotice
 from asr_client.cli.status import StatusReport
@@ -45,6 +46,7 @@ ON_STDOUT_TOGETHER = ("text", "json")
 GO_ON = "run the same command again to go on"
 
 app = typer.Typer(
+    cls=PlainGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     # Plain help: the one with frames names Python's types.

@@ -109,7 +109,8 @@ def _postgresql(url: str) -> Engine:
         raise StartError(f"--store {without_password(url)}: not a URL") from None
     except ImportError as error:
         raise StartError(
-            f"--store: PostgreSQL needs the extra, pip install 'asr-gateway[postgres]': {error}"
+            f"--store: PostgreSQL needs psycopg ({error}); in the project's folder: "
+            "pip install ./client_sdk './gateway[postgres]'"
         ) from None
 
 

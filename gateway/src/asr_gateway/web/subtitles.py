@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from asr_client import Word
-from asr_gateway.errors import ApiError, bad_field
+from asr_gateway.errors import ApiError, bad_field, plain_message
 from asr_gateway.openai import subtitles
 
 MAX_BYTES = 16 << 20
@@ -45,10 +45,8 @@ async def make(request: Request, format: str = "srt") -> PlainTextResponse:
     try:
         said = _WORDS.validate_json(bytes(body))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise bad_field(
-            "words", f"The words are not those of verbose_json: {first['msg']}."
-        ) from None
+        wrong = plain_message(error.errors()[0])
+        raise bad_field("words", f"The words are not those of verbose_json: {wrong}.") from None
     words = [
         Word(text=each.word, start_s=each.start, end_s=each.end, confidence=1.0) for each in said
     ]

@@ -18,10 +18,11 @@ import numpy.typing as npt
 
 from asr_backend.audio.format import MAX_CHANNELS
 from asr_backend.audio.frames import Frames, check_rate
-from asr_backend.audio.lengths import stated_bytes, states_frames
+from asr_backend.audio.lengths import frames_start, stated_bytes, states_frames
 from asr_backend.audio.libav import AudioStream, FFmpegError, av
 from asr_backend.audio.limits import AudioLimits
 from asr_backend.audio.memory import Memory
+from asr_backend.audio.tags import audio_parts
 from asr_backend.audio.warning import WarningList
 from asr_backend.errors import AsrError, ErrorCode, rounded_up
 
@@ -100,22 +101,29 @@ class Container:
     """
 
     def __init__(self, view: memoryview) -> None:
+        parts = audio_parts(view)
         with ExitStack() as opened:
-            self._memory = opened.enter_context(closing(Memory(view)))
+            self._memory = opened.enter_context(closing(Memory(view, parts)))
             self._container = opened.enter_context(_open(self._memory))
             self._stream = _audio_stream(self._container)
             self._opened = opened.pop_all()
         self._decoder = _decoder(self._stream)
+        view = view[parts[0][0] :]
         name = self._container.format.name
         duration, start = self._container.duration, self._container.start_time
         self.channels = self._stream.codec_context.channels
         self.duration_s = duration / av.time_base if duration else None
+        if name == "ogg" and self.duration_s is not None:
+            # libav takes the position of the last page, which counts from elsewhere in a part of a
+            # live stream, and with the samples that Opus decoders leave out.
+            self.duration_s -= (start or 0) / av.time_base + _opus_pre_skip_s(self._stream)
         self.is_exact = name == "flac"
         self._has_clock = bool(_HAS_CLOCK.match(name))
         self._time_base = self._stream.time_base or Fraction(1, av.time_base)
         self._tick_s = float(self._time_base)
         self._start_s = None if start is None else start / av.time_base
         self.stated_s = self._find_stated_s(view)
+        self._frames_start = frames_start(view) if name in ("mp3", "aac") else None
 
     def frames(
         self, warnings: WarningList, position_s: Callable[[], float]
@@ -133,7 +141,13 @@ class Container:
             AsrError: CORRUPT_AUDIO, BAD_SAMPLE_RATE.
         """
         frames = Frames(
-            self._memory, self._container, self._stream, self._decoder, warnings, position_s
+            self._memory,
+            self._frames_start,
+            self._container,
+            self._stream,
+            self._decoder,
+            warnings,
+            position_s,
         )
         for frame in frames:
             at_s = None
@@ -183,6 +197,9 @@ class Container:
 
 
 def _open(memory: Memory) -> InputContainer:
+    if memory.part(0, 4) == b"RIFX":
+        # libav would take the samples for little-endian ones.
+        raise AsrError(ErrorCode.UNSUPPORTED_FORMAT, "big-endian WAV (RIFX) is not supported")
     try:
         return av.open(
             memory,
@@ -202,6 +219,11 @@ def _open(memory: Memory) -> InputContainer:
             "not an audio file of a known kind; known are wav, w64, aiff, au, caf, flac, mp3, ogg, "
             "mp4/m4a/mov, webm/matroska, aac, amr and asf",
         ) from None
+
+
+def _opus_pre_skip_s(stream: AudioStream) -> float:
+    header = stream.codec_context.extradata or b""
+    return int.from_bytes(header[10:12], "little") / 48_000 if header[:8] == b"OpusHead" else 0.0
 
 
 def _refuse_other_files(*_: object) -> NoReturn:

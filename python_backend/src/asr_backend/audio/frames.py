@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from asr_backend.audio.format import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
-from asr_backend.audio.lengths import frames_start
 from asr_backend.audio.libav import AudioStream, FFmpegError, av
 from asr_backend.audio.memory import Memory
 from asr_backend.audio.warning import WarningCode, WarningList
@@ -35,6 +34,7 @@ class Frames:
 
     Args:
         memory: the file.
+        start: the first byte after the header; None if it is not known.
         container: the same file, open.
         stream: one of its audio streams.
         decoder: decodes that stream.
@@ -45,6 +45,7 @@ class Frames:
     def __init__(
         self,
         memory: Memory,
+        start: int | None,
         container: InputContainer,
         stream: AudioStream,
         decoder: av.AudioCodecContext,
@@ -61,8 +62,8 @@ class Frames:
         self._is_bare = name in _BARE
         self._is_amr = name == "amr"
         self._marks_corrupt = bool(_MARKS_CORRUPT.match(name))
-        # The first byte after the header, and the byte after the last packet, where they are known.
-        self._start = frames_start(memory.view) if name in ("mp3", "aac") else None
+        self._start = start
+        # The byte after the last packet, where it is known.
         self._end: int | None = None
 
     def __iter__(self) -> Iterator[av.AudioFrame]:
@@ -153,7 +154,7 @@ class Frames:
             self._check_skipped(self._end, self._memory.size)
 
     def _check_skipped(self, start: int, end: int) -> None:
-        head = bytes(self._memory.view[start : min(end, start + _SKIPPED_BYTES)])
+        head = self._memory.part(start, min(end, start + _SKIPPED_BYTES))
         if not head.startswith(_TAGS) and head.strip(b"\0"):
             self._damaged(f"bytes {start} to {end} are no audio")
 

@@ -185,7 +185,8 @@ def _end_of_chunks(view: memoryview, at: int, chunks: _Chunks) -> int:
         name, size = header.unpack_from(view, at)
         end = at + header.size + size - chunks.in_size
         is_name = _is_name(name[:4]) and name[:4] not in _WHOLE_FILES
-        if not is_name or size < chunks.in_size or end > view.nbytes:
+        # A second chunk with audio is lost: libav reads one of them.
+        if not is_name or name in chunks.names or size < chunks.in_size or end > view.nbytes:
             break
         at = _aligned(end, chunks)
     return at

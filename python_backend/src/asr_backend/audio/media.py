@@ -138,7 +138,8 @@ class MediaFile:
                     WarningCode.AUDIO_GAP,
                     f"the file has no audio from {before_s:.2f} s to {self._position_s():.2f} s",
                 )
-        elif difference_s < 0:
+        elif difference_s < -MAX_DRIFT_S or (difference_s < 0 and before_s > self._before_s):
+            # A little audio before the start is the encoder's delay, which an edit list leaves out.
             self._warn(
                 WarningCode.AUDIO_DAMAGED,
                 f"the timestamps go back by {-difference_s:.2f} s at {before_s:.2f} s, and as much "

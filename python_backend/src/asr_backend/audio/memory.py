@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class Memory:
     """A file of bytes in memory, which are not copied.
 
-    Attributes:
+    Args:
         view: the bytes.
-        size: their number.
+        parts: the parts of them that the file has, first byte and the byte after the last; None if
+            it has all.
+
+    Attributes:
+        size: the number of bytes in the file.
     """
 
-    def __init__(self, view: memoryview) -> None:
-        self.view = view
+    def __init__(self, view: memoryview, parts: Sequence[tuple[int, int]] | None = None) -> None:
+        self._view = view
+        self._parts = [(0, view.nbytes)] if parts is None else parts
         self._position = 0
-        self.size = view.nbytes
+        self.size = sum(end - start for start, end in self._parts)
+
+    def part(self, start: int, end: int) -> bytes:
+        """The bytes from `start` to `end` of the file, fewer at its end."""
+        found = []
+        before = 0
+        for first, after in self._parts:
+            size = after - first
+            if before < end and start < before + size:
+                offset = first - before
+                found.append(self._view[max(first, start + offset) : min(after, end + offset)])
+            before += size
+        return b"".join(found)
 
     def read(self, size: int) -> bytes:
         """Read at most so many bytes."""
-        part = bytes(self.view[self._position : self._position + size])
-        self._position += len(part)
-        return part
+        found = self.part(self._position, self._position + size)
+        self._position += len(found)
+        return found
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Move as io.IOBase.seek; -1 for a place before the start."""
@@ -41,4 +60,4 @@ class Memory:
     def close(self) -> None:
         """Release the bytes."""
         # PyAV's objects refer to each other; the audio must not stay until that cycle is collected.
-        self.view = memoryview(b"")
+        self._view = memoryview(b"")

@@ -5,11 +5,11 @@ A language model needs the package of the extra `beam`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from asr_backend.checkpoint.description import Checkpoint
-from asr_backend.ctc.alignment import align
+from asr_backend.ctc.alignment import Part, align, spellings
 from asr_backend.ctc.confidence import Silence
 from asr_backend.ctc.emissions import Emissions, Merge, Run
 from asr_backend.ctc.ngram_files import NgramFiles
@@ -115,12 +115,12 @@ class BeamSearch:
         )
         return [[run] for run in words[0]] if self._phonemes and words else words, state
 
-    def _spelled(self, text: str) -> list[list[int]]:
+    def _spelled(self, text: str) -> list[list[Part]]:
         """The symbols of each word of a text; no delimiter is between phonemes."""
         if self._phonemes:
             ids = [self.ids[phoneme] for phoneme in text.split()]
-            return [ids] if ids else []
-        return [spell(word, self.ids) for word in text.split()]
+            return [[Part(at, at + 1, id_) for at, id_ in enumerate(ids)]] if ids else []
+        return [spellings(word, self.ids) for word in text.split()]
 
     def _letter(self, letter: str, word: str) -> str:
         for form in (letter, letter.upper(), letter.lower()):
@@ -203,19 +203,3 @@ class BeamDecoder:
             for word in words
         ]
         self._silence.push(segment)
-
-
-def spell(word: str, ids: Mapping[str, int]) -> list[int]:
-    """Spell a word with as few symbols as possible; returns their ids."""
-    spelled: list[list[int] | None] = [[]]
-    longest = max(map(len, ids))
-    for end in range(1, len(word) + 1):
-        ways = [
-            [*before, ids[word[start:end]]]
-            for start in range(max(0, end - longest), end)
-            if (before := spelled[start]) is not None and word[start:end] in ids
-        ]
-        spelled.append(min(ways, key=len, default=None))
-    found = spelled[-1]
-    assert found is not None, f"{word!r} is not made of the vocabulary's symbols"
-    return found

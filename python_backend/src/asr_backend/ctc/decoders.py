@@ -27,7 +27,7 @@ def can_use_language_models() -> bool:
 def why_no_search(ngrams: NgramFiles | None) -> str:
     """Why there is no beam search with this language model; "" if there is."""
     if ngrams is not None and not can_use_language_models():
-        return "the checkpoint's language model needs asr-backend[beam]"
+        return "KenLM, for the checkpoint's language model (the extra beam)"
     try:
         load_library()
     except SearchNotBuilt as error:

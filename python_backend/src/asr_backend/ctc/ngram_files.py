@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,12 +89,13 @@ def _in_folder(path: Path) -> NgramFiles:
         )
     attributes = path / "attrs.json"
     given = json.loads(attributes.read_text(encoding="utf-8")) if attributes.exists() else {}
+    weights = {key: type(getattr(NgramFiles, key))(value) for key, value in given.items()}
+    for key, value in weights.items():
+        # JSON in Python has NaN and Infinity.
+        if not math.isfinite(value):
+            raise CheckpointError(f"{attributes}: {key} is {value}")
     unigrams = path / "unigrams.txt"
-    return NgramFiles(
-        model=models[0],
-        unigrams=unigrams if unigrams.exists() else None,
-        **{key: type(getattr(NgramFiles, key))(value) for key, value in given.items()},
-    )
+    return NgramFiles(model=models[0], unigrams=unigrams if unigrams.exists() else None, **weights)
 
 
 def _check_model(path: Path) -> None:

@@ -105,6 +105,14 @@ def test_audio_that_begins_after_the_picture_begins_with_silence(container: str)
         assert abs(onsets[index][0] - 1.5 - index * 0.5) < 0.1
 
 
+def test_the_delay_of_an_encoder_is_no_damage() -> None:
+    """A phone's 3gp file begins with it before zero, and an edit list leaves it out."""
+    phone = encode(markers(COUNT, 8_000), container="3gp", codec="libopencore_amrnb", rate_hz=8_000)
+    samples, warnings = decoded(phone)
+    assert not warnings
+    assert found_markers(samples, COUNT).keys() == set(range(COUNT))
+
+
 def test_a_gap_beyond_the_limit_is_refused_without_making_silence() -> None:
     before = psutil.Process().memory_info().rss
     for seconds in (7_300, 10**9):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -96,6 +98,27 @@ def test_numbers_that_are_none(bad: float, rate_hz: int) -> None:
         raw = stored.astype("<f4").tobytes()
     pcm = {"encoding": "pcm_f32le", "sample_rate": rate_hz, "channels": 1}
     assert refusal(raw, **pcm).code is ErrorCode.NON_FINITE_SAMPLES
+
+
+def test_big_endian_wav_is_refused() -> None:
+    data = s16(tone(1, 16_000)).byteswap().tobytes()
+    header = struct.pack(
+        ">4sI8sIHHIIHH4sI",
+        b"RIFX",
+        36 + len(data),
+        b"WAVEfmt ",
+        16,
+        1,
+        1,
+        16_000,
+        32_000,
+        2,
+        16,
+        b"data",
+        len(data),
+    )
+    error = refusal(header + data)
+    assert str(error) == "UNSUPPORTED_FORMAT: big-endian WAV (RIFX) is not supported"
 
 
 def test_pcm_must_be_whole_frames() -> None:

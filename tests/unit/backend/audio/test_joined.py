@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from asr_backend.audio import ogg
+from asr_backend.audio import ogg, tags
 from asr_backend.errors import AsrError, ErrorCode
 from tests.support.backend.decoded import decoded, refusal, samples_of, source
 from tests.support.backend.files import encode
@@ -79,6 +80,54 @@ def test_rates_and_channels_may_change_midway(
     # The second channel was not there when channels were counted.
     (*named,) = decoded(data, channel=0)[1]
     assert [one.code.value for one in named] == ["AUDIO_DAMAGED"] * (layout == "stereo")
+
+
+def id3(size: int, *, footer: bool = False) -> bytes:
+    """A tag with a picture: bytes of which some look like frames."""
+    sizes = bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
+    head = b"\4\0" + bytes([0x10 * footer]) + sizes
+    picture = np.random.default_rng(size).bytes(size)
+    return b"ID3" + head + picture + (b"3DI" + head) * footer
+
+
+@pytest.mark.parametrize("size", [0, 200, 20_000, 3_000_000])
+@pytest.mark.parametrize(
+    ("container", "codec", "late_s"), [("adts", "aac", 0.2), ("mp3", "libmp3lame", 0.1)]
+)
+def test_tags_between_joined_files_are_no_audio(
+    container: str, codec: str, late_s: float, size: int
+) -> None:
+    first, second = (half(4 * n, container=container, codec=codec, rate_hz=44_100) for n in (0, 1))
+    if second.startswith(b"ID3"):
+        second = second[tags._after(memoryview(second), 0) :]
+    data = id3(size) + first + id3(size, footer=True) + id3(size + 1) + second + id3(size)
+    samples, warnings = decoded(data)
+    found = found_markers(samples, COUNT)
+    assert not warnings
+    assert found.keys() == set(range(COUNT))
+    for index, onsets in found.items():
+        assert abs(onsets[0] - index * 0.5) < late_s
+
+
+def test_parts_without_tags() -> None:
+    def parts(data: bytes) -> list[bytes]:
+        return [data[start:end] for start, end in tags.audio_parts(memoryview(data))]
+
+    frame = b"\xff\xfb" + bytes(20)
+    assert parts(b"") == [b""]
+    assert parts(b"ID3") == [b"ID3"]
+    assert parts(frame + id3(5) + frame) == [frame, frame]
+    assert parts(frame + id3(5)) == [frame]
+    assert parts(id3(5) + id3(9) + frame) == [frame]
+    # Letters that begin no tag, a tag that breaks off, a tag alone, and files of other kinds.
+    for data in (
+        *(frame + b"ID3" + frame, frame + id3(500)[:-1], id3(500)[:-1], id3(5)),
+        *(b"fLaC" + id3(5) + frame, id3(5) + b"fLaC" + id3(5) + frame),
+    ):
+        assert parts(data) == [data]
+    # A tag across the end of a searched step.
+    start = frame + bytes(tags._STEP - len(frame) - 5)
+    assert parts(start + id3(9) + frame) == [start, frame]
 
 
 WITHOUT_CHAINS = (
@@ -155,6 +204,48 @@ def test_damaged_and_missing_pages_are_named(codec: str) -> None:
 
     incomplete = decoded(b"".join(good)[:-10])[1]
     assert {warning.code.value for warning in incomplete} == {"AUDIO_DAMAGED", "AUDIO_ENDS_EARLY"}
+
+
+def rewritten(data: bytes, change: Callable[[int, bytearray], None]) -> bytes:
+    """The file with changed pages, whose checksums are right."""
+    written = []
+    for number, good in enumerate(pages(data)):
+        page = bytearray(good)
+        change(number, page)
+        page[22:26] = bytes(4)
+        struct.pack_into("<I", page, 22, ogg._checksum(page))
+        written.append(bytes(page))
+    return b"".join(written)
+
+
+@pytest.mark.parametrize(("codec", "rate_hz"), [("libopus", 48_000), ("vorbis", 44_100)])
+def test_a_part_of_a_live_stream_begins_at_zero(codec: str, rate_hz: int) -> None:
+    """A recorder that joins an internet radio has positions of hours on the first page."""
+
+    def ten_hours_later(number: int, page: bytearray) -> None:
+        (position,) = struct.unpack_from("<q", page, 6)
+        if position > 0:
+            struct.pack_into("<q", page, 6, position + 36_000 * rate_hz)
+
+    layout = "stereo" if codec == "vorbis" else "mono"
+    good = half(0, container="ogg", codec=codec, rate_hz=rate_hz, layout=layout)
+    samples, warnings = decoded(rewritten(good, ten_hours_later))
+    assert not warnings
+    assert abs(len(samples) / 16_000 - 2) < 0.05
+    assert found_markers(samples, COUNT).keys() == {0, 1, 2, 3}
+
+
+def test_samples_that_opus_leaves_out_at_the_start_are_not_missing() -> None:
+    def skip_half_a_second(number: int, page: bytearray) -> None:
+        if number == 0:
+            struct.pack_into("<H", page, 28 + 10, 24_000)
+
+    good = half(0, container="ogg", codec="libopus", rate_hz=48_000)
+    data = rewritten(good, skip_half_a_second)
+    samples, warnings = decoded(data)
+    assert not warnings
+    assert abs(len(samples) / 16_000 - 1.5) < 0.02
+    assert abs((source(data).duration_s or 0) - 1.5) < 0.02
 
 
 @pytest.mark.parametrize("kept", [60, 100, 140, 3_000])

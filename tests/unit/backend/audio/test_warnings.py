@@ -200,6 +200,10 @@ def test_audio_behind_the_stated_end_is_named() -> None:
     data = s16(tone(2, 16_000)).tobytes()
     assert warnings_of(wav(data, stated_bytes=32_000)) == ["AUDIO_DAMAGED"]
     assert warnings_of(wav(data, channels=2, stated_bytes=32_000)) == ["AUDIO_DAMAGED"]
+    # A second chunk of audio, of which libav reads one.
+    half = b"data" + struct.pack("<I", 32_000) + data[32_000:]
+    assert warnings_of(wav(data[:32_000]) + half) == ["AUDIO_DAMAGED"]
+    assert warnings_of(wav(data[:32_000]) + b"LIST\x04\0\0\0abcd" + half) == ["AUDIO_DAMAGED"]
     # Other chunks, tags and zeros are no audio.
     for rest in (b"LIST\x04\0\0\0abcd", bytes(8_000), b"id3 \x03\0\0\0abc\0", b"TAG" + bytes(125)):
         assert warnings_of(wav(data) + rest) == []

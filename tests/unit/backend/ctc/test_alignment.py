@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_backend.ctc.alignment import MIN_LOG_PROB, align
+from asr_backend.ctc.alignment import MIN_LOG_PROB, Part, align, spellings
 from asr_backend.ctc.greedy import GreedyDecoder
 from tests.support.backend.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
 
@@ -14,8 +14,11 @@ SILENT = sorted(CHECKPOINT.silent_ids)
 BAR = BASE_VOCABULARY.index("|")
 
 
-def ids(text: str) -> list[list[int]]:
-    return [[BASE_VOCABULARY.index(letter) for letter in word] for word in text.split()]
+IDS = {symbol: id_ for id_, symbol in enumerate(BASE_VOCABULARY)}
+
+
+def ids(text: str) -> list[list[Part]]:
+    return [spellings(word, IDS) for word in text.split()]
 
 
 def aligned(frames: np.ndarray, text: str) -> list[list[tuple[str, int, int]]]:

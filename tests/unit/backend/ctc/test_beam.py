@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_backend.ctc.beam import MAX_SEGMENT_S, BeamDecoder, BeamSearch
-from asr_backend.ctc.beam import spell as spell_ids
 from asr_backend.ctc.decoders import BeamSettings, Decoders
 from asr_backend.ctc.greedy import GreedyDecoder
 from asr_backend.ctc.ngram_files import NgramFiles
@@ -19,6 +18,7 @@ from asr_backend.ctc.search.library import SearchStopped
 from asr_backend.ctc.transcription import Transcription
 from asr_backend.errors import AsrError, ErrorCode
 from tests.support.backend.emissions import BASE_VOCABULARY, checkpoint, emissions, spell
+from tests.unit.backend.ctc.test_search import drawn
 
 CHECKPOINT = checkpoint()
 SEARCH = BeamSearch(CHECKPOINT)
@@ -151,8 +151,26 @@ def test_vocabularies_of_other_kinds() -> None:
     result = decoder.finish(100)
     assert result.text == "theeÉ" * 300
     assert len(result.words) == 1
-    assert spell_ids("the", {"t": 0, "th": 1, "e": 2, "h": 3}) == [1, 2]
-    assert spell_ids("abcd", {"abc": 0, "ab": 1, "cd": 2}) == [1, 2]
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.booleans(), st.sampled_from([0.5, 2, 5]))
+def test_symbols_of_several_letters(
+    seed: int, frame_count: int, has_delimiter: bool, spread: float
+) -> None:
+    """A text is spelled as the sound has it: `ab` is one symbol, or two."""
+    vocabulary = ("<pad>", "a", "b", "ab", "ba", "aba", "aa", *["|"] * has_delimiter)
+    delimiter = "|" if has_delimiter else None
+    odd = checkpoint(vocabulary, delimiter=delimiter, special=("<pad>",))
+    frames = drawn(np.random.default_rng(seed), frame_count, vocabulary, spread)
+    searched = BeamDecoder(BeamSearch(odd), beam_width=20, hotwords=(), hotword_weight=0)
+    searched.push(frames)
+    found = searched.finish(1)
+    greedy = GreedyDecoder(odd)
+    greedy.push(frames)
+    if found.text == (expected := greedy.finish(1)).text:
+        assert found == expected
+    assert "".join(char.text for char in found.chars) == found.text.replace(" ", "")
 
 
 def test_settings_reach_the_search() -> None:
@@ -172,7 +190,7 @@ def test_settings_reach_the_search() -> None:
 def test_without_kenlm_a_language_model_is_refused_and_the_beam_searches(monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     decoders = Decoders(CHECKPOINT, NgramFiles(model=Path("model.arpa")))
-    with pytest.raises(AsrError, match=r"BAD_OPTIONS: .*asr-backend\[beam\]"):
+    with pytest.raises(AsrError, match=r"BAD_OPTIONS: .*KenLM.*extra beam"):
         decoders.decoder(None, BeamSettings())
     assert decoders.decoder(None, None)
     assert Decoders(CHECKPOINT).decoder(None, BeamSettings())

@@ -167,6 +167,9 @@ def test_what_is_no_language_model_is_one_line(model: Path, tmp_path: Path) -> N
     (tmp_path / "text.bin").unlink()
     (tmp_path / "attrs.json").write_text('{"gamma": 1}')
     assert "cannot be read" in refusal(served, tmp_path)
+    for weight in ("NaN", '"nan"', "-Infinity"):
+        (tmp_path / "attrs.json").write_text(f'{{"alpha": {weight}}}')
+        assert "alpha is " in refusal(served, tmp_path)
     (tmp_path / "attrs.json").unlink()
     (tmp_path.parent / "alphabet.json").write_text(json.dumps({"labels": ["", "A"]}))
     assert "whose symbol 5 is 'E'" in refusal(served, tmp_path)

@@ -190,6 +190,54 @@ def test_what_a_language_model_raises_is_raised() -> None:
         find(PrefixSearch(LABELS, Words(called)), spoken(3))
 
 
+@pytest.mark.parametrize("bad", [math.nan, -math.inf])
+@pytest.mark.parametrize("frame", [0, 5])
+def test_a_frame_without_a_possible_symbol_is_refused(bad: float, frame: int) -> None:
+    frames = spoken(3)
+    frames[frame] = bad
+    with pytest.raises(ValueError, match="NaN or no possible symbol"):
+        find(PrefixSearch(LABELS), frames)
+
+
+def test_emissions_of_another_vocabulary_are_refused() -> None:
+    """The search would read beyond their end."""
+    for frames in (spoken(3)[:, :-1], spoken(3)[0], drawn(np.random.default_rng(0), 3, WIDE, 1)):
+        with pytest.raises(ValueError, match="for 5 symbols"):
+            find(PrefixSearch(LABELS), frames)
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    class Nan(Words):
+        def score(self, state: str, word: str) -> tuple[float, str]:
+            return math.nan, word
+
+    with pytest.raises(ValueError, match="scores are NaN"):
+        find(PrefixSearch(LABELS, Nan(None)), spoken(3))
+
+
+def test_a_state_of_the_language_model_is_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flat emissions ask for thousands of words at each frame."""
+    asked: list[Any] = []
+
+    class Remembered(library._Asked):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            asked.append(self)
+
+    monkeypatch.setattr(library, "_Asked", Remembered)
+    words: list[str] = []
+
+    class FewStates(Words):
+        def score(self, state: str, word: str) -> tuple[float, str]:
+            words.append(word)
+            return 0.0, word[:1]
+
+    frames = drawn(np.random.default_rng(3), 100, LABELS, 0.05)
+    find(PrefixSearch(LABELS, FewStates(None)), frames)
+    assert len(words) > 500
+    assert sorted(asked[0].states) == ["", "A", "B", "C"]
+
+
 def test_other_threads_run_meanwhile() -> None:
     """A thread that counts in Python gets on while another searches without a model."""
     frames = drawn(np.random.default_rng(1), 3000, WIDE, 0.2)

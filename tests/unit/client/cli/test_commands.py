@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+import asr_client.cli.stream  # noqa: F401, for its command
 from asr_client import AudioWarning
 from asr_client.cli.commands import app
 from asr_client.testing import FakeServer, Fault
@@ -240,13 +241,26 @@ def test_progress_is_for_terminals_and_results_are_not_mixed_with_it(server: Fak
     assert b"transcribing" not in output
 
 
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        *(("transcribe", flag) for flag in ("--decoder", "--timestamps", "--format", "--encoding")),
+        *(("stream", flag) for flag in ("--decoder", "--format", "--encoding")),
+    ],
+)
+def test_a_wrong_choice_is_named_in_plain_words(command: str, flag: str) -> None:
+    result = asr(command, CARDS[0], flag, "bream")
+    assert result.exit_code == 2
+    assert f"Invalid value for '{flag}': 'bream' is not one of '" in result.stderr
+
+
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_without_the_extra_there_is_one_line(missing: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; from asr_client.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        f"asr: {missing} is not installed; pip install 'asr-client[cli]'"
+        f"asr: {missing} is not installed; in the project's folder: pip install './client_sdk[cli]'"
     ]
 
 

@@ -113,7 +113,10 @@ def test_a_root_without_a_server_is_refused(tmp_path):
             ("asr_backend.server.prepare.tritonserver._PYTHON", "3.99"),
             r"no stub for Python 3\.99, only for 3",
         ),
-        (("importlib.util.find_spec", lambda name: None), r"pip install 'asr-backend\[triton\]'"),
+        (
+            ("importlib.util.find_spec", lambda name: None),
+            r"pip install '\./python_backend\[triton\]'",
+        ),
     ],
 )
 def test_the_error_says_why_a_machine_cannot_run_it(monkeypatch, patch, message):

@@ -19,7 +19,7 @@ MAX_BEHIND = 10.0
 """Beginnings whose score is further behind the best are dropped."""
 
 _NO_LABEL = -1
-_STOPPED, _NO_MEMORY, _MODEL_FAILED = 1, 2, 3
+_STOPPED, _NO_MEMORY, _MODEL_FAILED, _NOTHING_LEFT = 1, 2, 3, 4
 _POINTS, _INTS = ctypes.POINTER(ctypes.c_uint32), ctypes.POINTER(ctypes.c_int32)
 _DOUBLES = ctypes.POINTER(ctypes.c_double)
 _MODEL = ctypes.CFUNCTYPE(
@@ -36,7 +36,10 @@ class SearchNotBuilt(Exception):
 
 
 class WordModel(Protocol):
-    """A language model as the search uses it. States are its own; a later score depends on them."""
+    """A language model as the search uses it.
+
+    States are its own, and hashable; a later score depends on them.
+    """
 
     unknown_score: float
     """Score of a beginning that no known word has, for six letters or fewer; 0 without words."""
@@ -172,8 +175,9 @@ class PrefixSearch:
         Raises:
             SearchStopped: `stop` was set.
             MemoryError: the search did not fit.
+            ValueError: the emissions are of another shape, or a frame has NaN or no symbol.
         """
-        frames = np.ascontiguousarray(np.minimum(emissions, 0), np.float32)
+        frames = self._checked(emissions)
         hot = _Strings(sorted(set(hotwords)))
         settings = self._settings(beam_width, hot, hotword_weight)
         asked = None if self._model is None else _Asked(self._model, state, last=last)
@@ -196,9 +200,19 @@ class PrefixSearch:
             assert asked is not None
             assert asked.error is not None
             raise asked.error
+        if failure == _NOTHING_LEFT:
+            raise ValueError("the language model's scores are NaN")
         found = _text(text, length.value)
         self._library.asr_ctc_free(text)
         return found, None if asked is None else asked.states[after.value]
+
+    def _checked(self, emissions: Emissions) -> Emissions:
+        """The emissions as search.c reads them, which trusts their shape and values."""
+        if emissions.ndim != 2 or emissions.shape[1] != self._labels.count:
+            raise ValueError(f"emissions {emissions.shape} for {self._labels.count} symbols")
+        if not np.isfinite(emissions.max(axis=1)).all():
+            raise ValueError("a frame of the emissions has NaN or no possible symbol")
+        return np.ascontiguousarray(np.minimum(emissions, 0), np.float32)
 
     def _settings(self, beam_width: int, hot: _Strings, hotword_weight: float) -> _Settings:
         model = self._model
@@ -231,6 +245,8 @@ class _Asked:
     def __init__(self, model: WordModel, state: Any, *, last: bool) -> None:
         self._model, self._last = model, last
         self.states = [model.start() if state is None else state]
+        # Each state once: an unsure search asks for many more words than a model has states.
+        self._numbers = {self.states[0]: 0}
         self.error: BaseException | None = None
 
     def __call__(
@@ -246,8 +262,9 @@ class _Asked:
             for i, before in enumerate(states[:count]):
                 word = words[starts[i] : starts[i + 1]]
                 scores[i], after = self._model.score(self.states[before], word)
-                new_states[i] = len(self.states)
-                self.states.append(after)
+                number = new_states[i] = self._numbers.setdefault(after, len(self.states))
+                if number == len(self.states):
+                    self.states.append(after)
         except BaseException as error:
             # It cannot pass through C.
             self.error = error

@@ -11,13 +11,14 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { OK, STOPPED, NO_MEMORY, MODEL_FAILED };
+enum { OK, STOPPED, NO_MEMORY, MODEL_FAILED, NOTHING_LEFT };
 enum { NONE = -1, ROOT = 0 };
 
 // A word longer than this cannot be a known one for most languages: its penalty grows with it.
 #define USUAL_WORD_LENGTH 6
 // So many nodes may be waste before the trees are cleaned.
 #define MAX_WASTE (1 << 15)
+#define MIN_PLACES (1 << 10)
 
 typedef struct {
     // For each symbol, its code points: points[point_start[i]] to points[point_start[i + 1]].
@@ -98,7 +99,7 @@ typedef struct {
     Beam *beams, *next;
     int32_t beam_count, next_count, next_room;
     int32_t *places;
-    int32_t place_size;
+    int32_t place_size, place_room;
     // Texts of this frame that the model has to score, and what it is asked and answers.
     int32_t *pending, *states, *new_states, *start;
     double *scores;
@@ -385,18 +386,23 @@ static void extend(Search *search, const Beam *beam, int32_t symbol, double scor
 }
 
 static int make_room(Search *search, int64_t beams) {
+    // Small again after a frame with many beams: all places are cleared for each frame.
+    int64_t size = MIN_PLACES;
+    while (size < 2 * beams) size *= 2;
+    if (size > 1 << 30) return NO_MEMORY;
     if (beams > search->next_room) {
-        int64_t size = search->place_size;
-        while (size < 2 * beams) size *= 2;
-        if (size > 1 << 30) return NO_MEMORY;
         Beam *next = realloc(search->next, sizeof(Beam) * beams);
-        if (next) search->next = next;
-        int32_t *places = realloc(search->places, sizeof(int32_t) * size);
-        if (places) search->places = places;
-        if (!next || !places) return NO_MEMORY;
+        if (!next) return NO_MEMORY;
+        search->next = next;
         search->next_room = beams;
-        search->place_size = size;
     }
+    if (size > search->place_room) {
+        int32_t *places = realloc(search->places, sizeof(int32_t) * size);
+        if (!places) return NO_MEMORY;
+        search->places = places;
+        search->place_room = size;
+    }
+    search->place_size = size;
     memset(search->places, 0xff, sizeof(int32_t) * search->place_size);
     search->next_count = 0;
     return OK;
@@ -529,8 +535,9 @@ static void select_best(Beam *beams, int32_t size, int32_t count) {
     }
 }
 
-// Keeps of the next beams the best, best first; at most `beam_width`, and none far behind.
-static void keep_best(Search *search) {
+// Keeps of the next beams the best, best first; at most `beam_width`, and none far behind. None is
+// left if all scores are NaN.
+static int keep_best(Search *search) {
     const Settings *settings = search->settings;
     double best = -INFINITY;
     for (int32_t i = 0; i < search->next_count; i++)
@@ -543,8 +550,10 @@ static void keep_best(Search *search) {
         select_best(search->next, kept, settings->beam_width);
         kept = settings->beam_width;
     }
-    qsort(search->next, kept, sizeof(Beam), best_first);
     search->next_count = kept;
+    if (!kept) return NOTHING_LEFT;
+    qsort(search->next, kept, sizeof(Beam), best_first);
+    return OK;
 }
 
 // Makes the next beams the present ones. Of those that only differ in words that decide nothing
@@ -582,8 +591,8 @@ static int take_frame(Search *search, const float *frame, int32_t *symbols, Mode
             extend(search, &search->beams[j], symbols[i], frame[symbols[i]]);
     if (search->failed) return search->failed;
     int failed = score(search, model);
+    if (!failed) failed = keep_best(search);
     if (failed) return failed;
-    keep_best(search);
     advance(search);
     return search->word_count + search->text_count > search->clean_at ? clean(search) : OK;
 }
@@ -607,8 +616,7 @@ static int finish(Search *search, Model model) {
         for (int32_t i = 0; i < search->next_count; i++)
             search->next[i].total += search->scores[i];
     }
-    keep_best(search);
-    return OK;
+    return keep_best(search);
 }
 
 // The words of a text with a space between any two, in memory that the caller frees.
@@ -629,7 +637,7 @@ static uint32_t *joined(const Search *search, int32_t text, int32_t *length) {
 static int search_begin(Search *search, const Settings *settings) {
     *search = (Search){.settings = settings, .clean_at = MAX_WASTE};
     search->word_room = search->text_room = 1 << 10;
-    search->place_size = 1 << 10;
+    search->place_size = search->place_room = MIN_PLACES;
     search->words = malloc(sizeof(Word) * search->word_room);
     search->texts = malloc(sizeof(Text) * search->text_room);
     search->beams = malloc(sizeof(Beam) * settings->beam_width);

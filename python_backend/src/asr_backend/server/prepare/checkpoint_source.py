@@ -91,7 +91,10 @@ def _find_language_model(checkpoint: Checkpoint, lm: str) -> NgramFiles | None:
     except CheckpointError as error:
         raise StartError(f"--{'lm' if lm else 'model'}: {error}") from None
     if lm and not can_use_language_models():
-        raise StartError("--lm: KenLM is not installed; pip install 'asr-backend[beam]'")
+        raise StartError(
+            "--lm: KenLM is not installed; in the project's folder: "
+            "pip install './python_backend[beam]'"
+        )
     return found
 
 

@@ -105,7 +105,8 @@ def find(root: str) -> Triton:
     if wheel is None:
         raise StartError(
             f"no tritonserver: {NGC_ROOT} is not there and nvidia-pytriton is not installed; "
-            "pip install 'asr-backend[triton]', or name one with --triton-root"
+            "in the project's folder: pip install './python_backend[triton]'; or name one with "
+            "--triton-root"
         )
     return _from_wheel(wheel)
 
