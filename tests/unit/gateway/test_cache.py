@@ -496,6 +496,18 @@ def test_a_recording_is_forgotten_and_age_ends_all(cached: CachedResults, clock:
     assert kept(cached, ["b", "c"]) == ["c"]
 
 
+def test_what_another_gateway_keeps_counts_too(tmp_path: Path, metrics: CacheMetrics):
+    engine = database.open_store(f"sqlite:///{tmp_path}/s.sqlite3")
+    room = 10 * (100 + OVERHEAD_BYTES)
+    first, second = (CachedResults(engine, max_bytes=room, metrics=metrics) for _ in range(2))
+    put(first, *"abcdefgh")
+    put(second, *"ABCDEFGH")
+    asyncio.run(first.expire(keep_s=1000))
+    put(first, "i")
+    assert len(kept(first, [*"abcdefghABCDEFGHi"])) == 10
+    engine.dispose()
+
+
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3000)), max_size=20))
 def test_the_quota_holds(tmp_path_factory: pytest.TempPathFactory, puts: list[tuple[int, int]]):

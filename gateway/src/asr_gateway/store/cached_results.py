@@ -47,7 +47,7 @@ class CachedResults:
         self._metrics = metrics
         self._clock = clock
         self._bytes: int | None = None
-        """An upper bound, as far as this process alone writes."""
+        """An upper bound, as far as this process alone writes; None: it must be counted."""
 
     async def get(self, key: str) -> bytes | None:
         """The value; None if there is none."""
@@ -64,8 +64,9 @@ class CachedResults:
         await self._run(lambda: self._delete(table.c.audio_sha256 == audio_sha256))
 
     async def expire(self, *, keep_s: float) -> None:
-        """Remove what is older than so many seconds."""
+        """Remove what is older than so many seconds, and count what is there at the next write."""
         limit = self._clock() - keep_s
+        self._bytes = None
         await self._run(lambda: self._delete(table.c.created_at < limit))
 
     async def _run(self, work: Callable[[], _T]) -> _T | None:

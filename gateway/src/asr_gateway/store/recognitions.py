@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Delete, Engine, Update, and_, delete, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
 from asr_gateway.console import logger
 from asr_gateway.metrics import Metrics
+from asr_gateway.store.database import reason
 from asr_gateway.store.schema import cached_results, recognitions
 
 Row = Mapping[str, Any]
@@ -134,9 +134,10 @@ class RecognitionLog:
             rows = [dict(vars(entry)) for entry, _ in batch]
             try:
                 await loop.run_in_executor(self._writer, self._insert, rows)
-            except SQLAlchemyError as error:
+            except Exception as error:
+                # Whatever it was: the answers that wait for their entries must go out.
                 self._metrics.log_failures.inc(len(rows))
-                logger.error("%d recognitions were not logged: %s", len(rows), error)
+                logger.error("%d recognitions were not logged: %s", len(rows), reason(error))
             for _, written in batch:
                 if not written.done():
                     written.set_result(None)
