@@ -111,10 +111,11 @@ def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
         redoc_url=None,
     )
     app.openapi = openapi.openapi(app, keys=bool(settings.keys))  # type: ignore[method-assign]
+    # The busiest route first: each request looks through them in this order.
+    app.include_router(transcriptions.router)
     app.include_router(web.router)
     app.include_router(web_subtitles.router)
     app.include_router(health.router)
-    app.include_router(transcriptions.router)
     app.include_router(models.router)
     app.include_router(recognition_log.router)
     app.include_router(job_routes.router)

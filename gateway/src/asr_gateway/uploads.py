@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import anyio
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -102,7 +104,7 @@ async def receive_form(
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_file_bytes)
-    body = _blocks(request, max_bytes, _too_large(max_file_bytes), metrics)
+    body = _blocks(request, max_bytes, timeout_s, _too_large(max_file_bytes), metrics)
     parser = _Parser(
         request.headers,
         body,
@@ -111,11 +113,9 @@ async def receive_form(
         max_part_size=MAX_FIELD_BYTES,
     )
     try:
-        form = await asyncio.wait_for(parser.parse(), timeout_s)
+        form = await parser.parse()
     except MultiPartException as error:
         raise ApiError(400, f"The body is not valid: {error.message}", code="bad_body") from None
-    except asyncio.TimeoutError:
-        raise _too_long() from None
     except OSError as error:
         raise ApiError(
             507, f"The gateway cannot store the file: {error.strerror}.", type="server_error"
@@ -161,26 +161,25 @@ async def receive_small(
         ClientDisconnect: the caller went away.
     """
     too_large = ApiError(413, f"The body has more than {max_bytes} bytes.", code="too_large")
-
-    async def read() -> bytes:
-        return b"".join([block async for block in _blocks(request, max_bytes, too_large, metrics)])
-
-    try:
-        return await asyncio.wait_for(read(), timeout_s)
-    except asyncio.TimeoutError:
-        raise _too_long() from None
+    blocks = _blocks(request, max_bytes, timeout_s, too_large, metrics)
+    return b"".join([block async for block in blocks])
 
 
 async def _blocks(
-    request: Request, max_bytes: int, too_large: ApiError, metrics: Metrics
+    request: Request, max_bytes: int, timeout_s: float, too_large: ApiError, metrics: Metrics
 ) -> AsyncGenerator[bytes, None]:
-    """The body's blocks, as long as they come and are not too many."""
+    """The body's blocks, as long as they come in time and are not too many."""
     received = 0
+    ends_s = time.monotonic() + timeout_s
     while True:
+        left_s = ends_s - time.monotonic()
         try:
-            message = await asyncio.wait_for(request.receive(), PAUSE_TIMEOUT_S)
-        except asyncio.TimeoutError:
-            raise ApiError(408, "The upload stopped.", code="upload_timeout") from None
+            # Not wait_for: it makes a task for each block.
+            with anyio.fail_after(min(PAUSE_TIMEOUT_S, left_s)):
+                message = await request.receive()
+        except TimeoutError:
+            why = "stopped" if left_s > PAUSE_TIMEOUT_S else "took too long"
+            raise ApiError(408, f"The upload {why}.", code="upload_timeout") from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         block = message.get("body", b"")
@@ -204,10 +203,6 @@ async def _sha256(file: UploadFile) -> str:
     if (file.size or 0) <= MAX_MEMORY_BYTES:
         return digest()
     return await asyncio.to_thread(digest)
-
-
-def _too_long() -> ApiError:
-    return ApiError(408, "The upload took too long.", code="upload_timeout")
 
 
 def _too_large(max_file_bytes: int) -> ApiError:

@@ -448,7 +448,7 @@ def cached(tmp_path: Path, clock: Clock, metrics: CacheMetrics) -> Iterator[Cach
 
 def kept(cached: CachedResults, names: Iterator[str] | list[str]) -> list[str]:
     async def look() -> list[str]:
-        return [name for name in names if await cached.get(name) is not None]
+        return [name for name in names if await cached.get(name, bytes) is not None]
 
     return asyncio.run(look())
 

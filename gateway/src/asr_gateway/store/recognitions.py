@@ -18,6 +18,7 @@ from asr_gateway.store.database import reason
 from asr_gateway.store.schema import cached_results, recognitions
 
 Row = Mapping[str, Any]
+_INSERT = insert(recognitions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +145,7 @@ class RecognitionLog:
 
     def _insert(self, rows: list[dict[str, Any]]) -> None:
         with self._engine.begin() as connection:
-            connection.execute(insert(recognitions), rows)
+            connection.execute(_INSERT, rows)
 
     async def _in_writer(self, *statements: Delete | Update) -> int:
         """Run statements in one transaction; returns the number of rows of the last one."""

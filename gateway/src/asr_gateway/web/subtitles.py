@@ -13,8 +13,8 @@ from asr_gateway import slow, uploads
 from asr_gateway.errors import bad_field
 from asr_gateway.openai import subtitles
 
-MAX_BYTES = 8 << 20
-"""Of the words: those of twelve hours of speech."""
+MAX_BYTES = 4 << 20
+"""Of the words: those of six hours of speech."""
 
 router = APIRouter(include_in_schema=False)
 
