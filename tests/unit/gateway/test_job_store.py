@@ -294,7 +294,7 @@ def test_a_cancelled_transaction_has_ended(store_url: str):
     async def story() -> None:
         def work(_: Any) -> None:
             began.set()
-            may_end.wait(20)
+            may_end.wait(60)
 
         task = asyncio.ensure_future(transactions.write(work))
         await asyncio.to_thread(began.wait)

@@ -256,8 +256,8 @@ def test_an_entry_that_no_store_takes_holds_up_nobody(tmp_path: Path):
         metrics = Metrics()
         log = RecognitionLog(engine, metrics)
         # SQLite's driver raises no error of a database here.
-        await asyncio.wait_for(log.add(made(text="\ud800")), 20)
-        await asyncio.wait_for(log.add(made()), 20)
+        await asyncio.wait_for(log.add(made(text="\ud800")), 60)
+        await asyncio.wait_for(log.add(made()), 60)
         await log.close()
         engine.dispose()
         return metrics.registry.get_sample_value("asr_gateway_log_failures_total")
