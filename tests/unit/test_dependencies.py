@@ -27,12 +27,13 @@ MODULES = {
     "opentelemetry-api": "opentelemetry",
     "asr-client": "asr_client",
     "prometheus-client": "prometheus_client",
+    "python-multipart": "python_multipart",
     "typing-extensions": "typing_extensions",
     "ufal-kenlm": "kenlm",
 }
-# Asked for and not imported: tritonserver's files, what draws the progress of a download, what
-# starlette parses uploads with, and what SQLAlchemy calls PostgreSQL with.
-NOT_IMPORTED = {"nvidia-pytriton", "psycopg", "python-multipart", "tqdm"}
+# Asked for and not imported: tritonserver's files, what draws the progress of a download, and what
+# SQLAlchemy calls PostgreSQL with.
+NOT_IMPORTED = {"nvidia-pytriton", "psycopg", "tqdm"}
 # What tritonserver gives its Python backend.
 OF_TRITON = {"triton_python_backend_utils"}
 

@@ -43,7 +43,7 @@ def check(headers: Mapping[str, str], allowed_origins: Collection[str] = ()) -> 
     origin = headers.get("origin")
     if origin in allowed_origins:
         return
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and _site(origin) != host.lower():
         raise _refused(f"The header Origin is {origin!r}, another site than {host!r}.")
 
 
@@ -53,6 +53,14 @@ def _refused(reason: str) -> ApiError:
         f"{reason} A gateway without keys serves its own machine alone.",
         code="foreign_site",
     )
+
+
+def _site(origin: str) -> str | None:
+    """Host and port of an Origin header; None where it is not valid."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _split(host: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -19,8 +20,8 @@ from asr_client import AsyncClient, TlsConfig
 from asr_gateway import __version__, auth, cors, health, recognition_log, web
 from asr_gateway.admission import Admission
 from asr_gateway.cache.results import ResultCache
-from asr_gateway.console import StartError
-from asr_gateway.errors import ApiError, bad_field, plain_message
+from asr_gateway.console import StartError, logger
+from asr_gateway.errors import ApiError, bad_field, plain_message, unavailable
 from asr_gateway.front_door import FrontDoor
 from asr_gateway.health import Readiness
 from asr_gateway.jobs import routes as job_routes
@@ -34,7 +35,7 @@ from asr_gateway.served_model import ServedModel
 from asr_gateway.settings import Settings
 from asr_gateway.store.blobs import Blobs
 from asr_gateway.store.cached_results import CachedResults
-from asr_gateway.store.database import open_store
+from asr_gateway.store.database import open_store, reason
 from asr_gateway.store.recognitions import RecognitionLog
 from asr_gateway.store.retention import keep_expiring
 from asr_gateway.web import openapi
@@ -110,15 +111,17 @@ def create_app(settings: Settings, metrics: Metrics) -> FastAPI:
         redoc_url=None,
     )
     app.openapi = openapi.openapi(app, keys=bool(settings.keys))  # type: ignore[method-assign]
+    # The busiest route first: each request looks through them in this order.
+    app.include_router(transcriptions.router)
     app.include_router(web.router)
     app.include_router(web_subtitles.router)
     app.include_router(health.router)
-    app.include_router(transcriptions.router)
     app.include_router(models.router)
     app.include_router(recognition_log.router)
     app.include_router(job_routes.router)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _bad_parameter)
+    app.add_exception_handler(SQLAlchemyError, _store_away)
     app.add_middleware(FrontDoor, admit=admit, metrics=metrics)
     if settings.allowed_origins:
         # Outermost: a preflight has no key, and a page may read the errors of the front door too.
@@ -208,7 +211,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
     """Routes and methods that do not exist, in OpenAI's form."""
     assert isinstance(error, HTTPException)
     message = f"{HTTPStatus(error.status_code).phrase}: {request.method} {request.url.path}"
-    answer = ApiError(error.status_code, message, code="not_found").response
+    code = "method_not_allowed" if error.status_code == 405 else "not_found"
+    answer = ApiError(error.status_code, message, code=code).response
     answer.headers.update(error.headers or {})
     return answer
 
@@ -219,3 +223,10 @@ async def _bad_parameter(request: Request, error: Exception) -> Response:
     first = error.errors()[0]
     name = str(first["loc"][-1])
     return bad_field(name, f"The parameter {name} is not valid: {plain_message(first)}.").response
+
+
+async def _store_away(request: Request, error: Exception) -> Response:
+    """The database cannot be reached, is locked for too long, or is full."""
+    assert isinstance(error, SQLAlchemyError)
+    logger.error("the store failed: %s", reason(error))
+    return unavailable("The store cannot be reached.", code="store_unavailable").response

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import json
+from http import HTTPStatus
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from asr_gateway.errors import unavailable
+from asr_gateway.errors import ApiError, unavailable
 from asr_gateway.metrics import Metrics
 
 HEAD_TIMEOUT_S = 20.0
 """A connection that has sent no complete request head for so long is closed."""
-_FULL_BODY = json.dumps(
-    unavailable("The gateway has too many connections.", code="too_many_connections").body
-).encode()
-_FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 2\r\n"
-    b"connection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(_FULL_BODY), _FULL_BODY)
+
+
+def _last_answer(error: ApiError) -> bytes:
+    """An answer that the application does not make, and after which the connection is closed."""
+    response = error.response
+    response.headers["connection"] = "close"
+    head = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
+    phrase = HTTPStatus(error.status).phrase.encode()
+    return b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (error.status, phrase, head, response.body)
+
+
+_FULL = _last_answer(
+    unavailable("The gateway has too many connections.", code="too_many_connections")
 )
+_BROKEN = _last_answer(ApiError(400, "The request is not valid HTTP.", code="bad_request"))
 
 
 def bounded_protocol(
@@ -48,6 +56,12 @@ def bounded_protocol(
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
             super().connection_lost(exc)
+
+        def send_400_response(self, msg: str) -> None:
+            """The answer to what is no HTTP, in OpenAI's form as all others."""
+            if self._between_requests or not self.cycle.response_started:
+                self.transport.write(_BROKEN)
+            self.transport.close()
 
         @property
         def _between_requests(self) -> bool:

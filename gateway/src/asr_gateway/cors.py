@@ -13,6 +13,8 @@ METHODS = ("GET", "POST", "DELETE")
 READABLE_HEADERS = (
     "x-request-id",
     "x-asr-call-id",
+    "x-asr-cache",
+    "location",
     "retry-after",
     "retry-after-ms",
     "x-should-retry",

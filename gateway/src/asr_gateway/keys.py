@@ -141,7 +141,7 @@ class Keys:
         """Read the file again if it changed; one that is wrong changes nothing, but is logged."""
         self._checked_s = time.monotonic()
         try:
-            if _version(self._path) == self._seen:
+            if _version(self._path.stat()) == self._seen:
                 return
             self._by_digest, self._seen = _load(self._path)
         except (StartError, OSError) as error:
@@ -150,20 +150,19 @@ class Keys:
         logger.info("read %d keys from %s", len(self._by_digest), self._path)
 
 
-def _version(path: Path) -> tuple[int, int, int]:
-    status = path.stat()
+def _version(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def _load(path: Path) -> tuple[Mapping[str, Key], tuple[int, int, int]]:
     try:
         with path.open(encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode & 0o777
-            version = _version(path)
+            # Of the file that is read: another one may have replaced it by now.
+            status = os.fstat(file.fileno())
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise StartError(f"--keys {path}: {error}") from None
-    if mode & _OTHERS:
+    if (mode := status.st_mode & 0o777) & _OTHERS:
         raise StartError(f"--keys {path}: open to others (mode {mode:04o}); chmod 0600")
     try:
         keys = _File.model_validate_json(text).keys
@@ -173,7 +172,7 @@ def _load(path: Path) -> tuple[Mapping[str, Key], tuple[int, int, int]]:
         values = [getattr(key, field) for key in keys]
         if twice := {value for value in values if values.count(value) > 1}:
             raise StartError(f"--keys {path}: the {field} {min(twice)} is there twice")
-    return {key.sha256: key for key in keys}, version
+    return {key.sha256: key for key in keys}, _version(status)
 
 
 def _first(error: ValidationError) -> str:

@@ -93,19 +93,28 @@ class Recognizer:
             transcript = await self._answer(upload, options, request.request_id, run, fresh=fresh)
         except AsrError as error:
             run.failed(error)
+            await self._ended(upload, options, request, run)
             raise from_asr_error(error, hotwords=options.hotwords is not None) from error
-        else:
-            run.succeeded(transcript)
-        finally:
-            request.call_id, request.cache_mark = run.call_id, run.mark
-            self._metrics.recognitions.labels(run.outcome).inc()
-            written = self._log.add(self._entry(upload, options, request, run))
+        except BaseException:
+            # The caller went away: nobody waits for the entry.
+            self._ended(upload, options, request, run)
+            raise
+        run.succeeded(transcript)
+        written = self._ended(upload, options, request, run)
         self._limits.used(request.caller, transcript.duration_s)
         if run.mark not in ("hit", "joined"):
             self._metrics.audio_seconds.inc(transcript.duration_s)
         self._served.saw(transcript.model)
         await written
         return transcript
+
+    def _ended(
+        self, upload: Upload, options: Options, request: State, run: _Run
+    ) -> asyncio.Future[None]:
+        """Note what a recognition came to; the future is done when its entry is written."""
+        request.call_id, request.cache_mark = run.call_id, run.mark
+        self._metrics.recognitions.labels(run.outcome).inc()
+        return self._log.add(self._entry(upload, options, request, run))
 
     async def _answer(
         self, upload: Upload, options: Options, request_id: str, run: _Run, *, fresh: bool

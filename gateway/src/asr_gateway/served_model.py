@@ -32,6 +32,7 @@ class ServedModel:
         self._client = client
         self._own_language = own_language
         self._info: ServerInfo | None = None
+        self._failure: AsrError | None = None
         self._asked_s = -math.inf
         self._since = 0
         self._lock = asyncio.Lock()
@@ -54,15 +55,20 @@ class ServedModel:
         Raises:
             AsrError: asr-server does not answer, and never did.
         """
+        came_s = time.monotonic()
         async with self._lock:
-            if time.monotonic() - self._asked_s >= MAX_AGE_S:
+            # A failure counts for those who waited for it: each waiting for its own, one after the
+            # other, would take minutes where the server hangs.
+            max_age_s = 0.0 if self._info is None else MAX_AGE_S
+            if came_s - self._asked_s >= max_age_s:
                 try:
                     self._note(await self._ask())
-                except AsrError:
-                    if self._info is None:
-                        raise
+                except AsrError as error:
+                    self._failure = error
                     self._asked_s = time.monotonic()
-            assert self._info is not None
+            if self._info is None:
+                assert self._failure is not None
+                raise self._failure
             return self._info
 
     async def fingerprint(self) -> str | None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import anyio
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -91,13 +94,17 @@ async def receive_form(
         ApiError: 400 for a broken or incomplete body, 408, 413, 415.
         ClientDisconnect: the caller went away.
     """
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+    kind, parameters = parse_options_header(request.headers.get("content-type", ""))
+    if kind != b"multipart/form-data":
         raise ApiError(415, "The body must be multipart/form-data.", code="unsupported_media_type")
+    if parameters.get(b"charset", b"utf-8").lower() != b"utf-8":
+        # Python would decode fields with any codec that a caller names, even into lone surrogates.
+        raise ApiError(415, "The fields must be UTF-8.", code="unsupported_media_type")
     max_bytes = max_file_bytes + MAX_FIELDS_BYTES
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_file_bytes)
-    body = _bounded(request, max_bytes, max_file_bytes, metrics)
+    body = _blocks(request, max_bytes, timeout_s, _too_large(max_file_bytes), metrics)
     parser = _Parser(
         request.headers,
         body,
@@ -106,11 +113,9 @@ async def receive_form(
         max_part_size=MAX_FIELD_BYTES,
     )
     try:
-        form = await asyncio.wait_for(parser.parse(), timeout_s)
+        form = await parser.parse()
     except MultiPartException as error:
         raise ApiError(400, f"The body is not valid: {error.message}", code="bad_body") from None
-    except asyncio.TimeoutError:
-        raise ApiError(408, "The upload took too long.", code="upload_timeout") from None
     except OSError as error:
         raise ApiError(
             507, f"The gateway cannot store the file: {error.strerror}.", type="server_error"
@@ -118,6 +123,8 @@ async def receive_form(
     files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
     fields = tuple((name, value) for name, value in form.multi_items() if isinstance(value, str))
     if not files:
+        if any(name == "file" for name, _ in fields):
+            raise bad_field("file", "The part file has no filename, so it is a field and no file.")
         return None, fields
     [(name, file)] = files
     try:
@@ -138,23 +145,48 @@ async def receive_form(
     return upload, fields
 
 
-async def _bounded(
-    request: Request, max_bytes: int, max_file_bytes: int, metrics: Metrics
+async def receive_small(
+    request: Request, *, max_bytes: int, timeout_s: float, metrics: Metrics
+) -> bytes:
+    """Read a body into memory.
+
+    Args:
+        request: whose body nobody has read yet.
+        max_bytes: the largest body.
+        timeout_s: bounds the whole upload, in seconds.
+        metrics: counts the bytes.
+
+    Raises:
+        ApiError: 408, 413.
+        ClientDisconnect: the caller went away.
+    """
+    too_large = ApiError(413, f"The body has more than {max_bytes} bytes.", code="too_large")
+    blocks = _blocks(request, max_bytes, timeout_s, too_large, metrics)
+    return b"".join([block async for block in blocks])
+
+
+async def _blocks(
+    request: Request, max_bytes: int, timeout_s: float, too_large: ApiError, metrics: Metrics
 ) -> AsyncGenerator[bytes, None]:
-    """The body's blocks, as long as they come and are not too many."""
+    """The body's blocks, as long as they come in time and are not too many."""
     received = 0
+    ends_s = time.monotonic() + timeout_s
     while True:
+        left_s = ends_s - time.monotonic()
         try:
-            message = await asyncio.wait_for(request.receive(), PAUSE_TIMEOUT_S)
-        except asyncio.TimeoutError:
-            raise ApiError(408, "The upload stopped.", code="upload_timeout") from None
+            # Not wait_for: it makes a task for each block.
+            with anyio.fail_after(min(PAUSE_TIMEOUT_S, left_s)):
+                message = await request.receive()
+        except TimeoutError:
+            why = "stopped" if left_s > PAUSE_TIMEOUT_S else "took too long"
+            raise ApiError(408, f"The upload {why}.", code="upload_timeout") from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         block = message.get("body", b"")
         received += len(block)
         metrics.upload_bytes.inc(len(block))
         if received > max_bytes:
-            raise _too_large(max_file_bytes)
+            raise too_large
         yield block
         if not message.get("more_body", False):
             return

@@ -31,6 +31,21 @@ class Receiver:
         self.headers: dict[str, str] = {}
         self.files: dict[str, bytes] = {}
         self.port = 0
+        self._held: dict[str, threading.Event] = {}
+
+    @contextlib.contextmanager
+    def holding(self, path: str) -> Iterator[None]:
+        """Answer requests for a path only when the block has ended."""
+        self._held[path] = threading.Event()
+        try:
+            yield
+        finally:
+            self._held.pop(path).set()
+
+    def wait(self, path: str) -> None:
+        """Return when a request for a path may be answered."""
+        if path in self._held:
+            self._held[path].wait()
 
     def url(self, path: str = "/", host: str = "127.0.0.1", scheme: str = "http") -> str:
         """Where a path is."""
@@ -46,6 +61,7 @@ def receiving(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             receiver.requests.append(Received(self.path, dict(self.headers.items()), body))
+            receiver.wait(self.path)
             found = receiver.files.get(self.path)
             status = 204 if found is None else 200
             self.send_response(receiver.answers.pop(0) if receiver.answers else status)

@@ -27,7 +27,15 @@ def test_other_names_are_refused(host: str):
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://example.org", "null", "http://localhost:3000", "http://127.0.0.1:8080"]
+    "origin",
+    [
+        "http://example.org",
+        "null",
+        "http://[",
+        "",
+        "http://localhost:3000",
+        "http://127.0.0.1:8080",
+    ],
 )
 def test_other_origins_are_refused(origin: str):
     with pytest.raises(ApiError) as refused:

@@ -451,7 +451,7 @@ def cached(tmp_path: Path, clock: Clock, metrics: CacheMetrics) -> Iterator[Cach
 
 def kept(cached: CachedResults, names: Iterator[str] | list[str]) -> list[str]:
     async def look() -> list[str]:
-        return [name for name in names if await cached.get(name) is not None]
+        return [name for name in names if await cached.get(name, bytes) is not None]
 
     return asyncio.run(look())
 
@@ -497,6 +497,18 @@ def test_a_recording_is_forgotten_and_age_ends_all(cached: CachedResults, clock:
     put(cached, "c")
     asyncio.run(cached.expire(keep_s=50))
     assert kept(cached, ["b", "c"]) == ["c"]
+
+
+def test_what_another_gateway_keeps_counts_too(tmp_path: Path, metrics: CacheMetrics):
+    engine = database.open_store(f"sqlite:///{tmp_path}/s.sqlite3")
+    room = 10 * (100 + OVERHEAD_BYTES)
+    first, second = (CachedResults(engine, max_bytes=room, metrics=metrics) for _ in range(2))
+    put(first, *"abcdefgh")
+    put(second, *"ABCDEFGH")
+    asyncio.run(first.expire(keep_s=1000))
+    put(first, "i")
+    assert len(kept(first, [*"abcdefghABCDEFGHi"])) == 10
+    engine.dispose()
 
 
 @settings(max_examples=50)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import socket
 import threading
 
@@ -96,3 +97,30 @@ def test_answers_do_not_wait_for_acknowledgements(server: FakeServer):
         [connection] = gateway.server.server_state.connections
         accepted = connection.transport.get_extra_info("socket")
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\n"
+        b"content-type: multipart/form-data; boundary=x\r\n"
+        b"transfer-encoding: chunked\r\n\r\nZZ\r\n",
+    ],
+)
+def test_what_is_no_http_gets_the_same_form_of_error(server: FakeServer, data: bytes):
+    with running(server.url) as gateway, gateway.connect() as caller:
+        caller.sendall(data)
+        answer = http.client.HTTPResponse(caller)
+        answer.begin()
+        assert answer.status == 400
+        assert json.loads(answer.read())["error"]["code"] == "bad_request"
+        assert caller.recv(100) == b""
+
+
+def test_a_method_that_a_path_lacks(server: FakeServer):
+    with running(server.url) as gateway:
+        answer = gateway.http.put("/v1/jobs")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == "POST"

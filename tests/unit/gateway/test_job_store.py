@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
@@ -282,6 +283,31 @@ def test_pages_are_newest_first(replica: Open):
         assert ([row["id"] for row in page], more) == (ids[3:], False)
 
     run(story())
+
+
+def test_a_cancelled_transaction_has_ended(store_url: str):
+    """Whoever gives jobs back must not overtake the claim of one."""
+    database.open_store(store_url).dispose()
+    transactions = Transactions(store_url)
+    began, may_end = threading.Event(), threading.Event()
+
+    async def story() -> None:
+        def work(_: Any) -> None:
+            began.set()
+            may_end.wait(60)
+
+        task = asyncio.ensure_future(transactions.write(work))
+        await asyncio.to_thread(began.wait)
+        task.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not task.done()
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(story())
+    transactions.close()
 
 
 def test_the_size_is_known(store_url: str):

@@ -16,6 +16,7 @@ import pytest
 from asr_client.testing import FakeServer, Fault
 from tests.support.client.waiting import wait_until
 from tests.support.gateway.running import RunningGateway, running, uploads
+from tools.postgresql import PostgreSql
 
 NAMES = ("alice", "bob", "operator", "short")
 
@@ -495,3 +496,49 @@ def test_a_cancellation_at_another_gateway_stops_the_work(
 def test_metrics_of_the_store(gateway: RunningGateway):
     wait_until(lambda: gateway.metric("asr_gateway_jobs_store_bytes") > 0)
     assert gateway.metric("asr_gateway_jobs_store_free_bytes") > 0
+
+
+def test_a_gateway_that_takes_its_own_lapsed_job_runs_it_once(server: FakeServer):
+    """The machine slept, or its clock jumped: the next look for jobs comes before a renewal."""
+    with running(server.url) as gateway:
+        audio = sound("x", server)
+        server.hung = True
+        id = Caller(gateway).create(audio)
+
+        def calls() -> list[Any]:
+            return [request for request in uploads(server) if request.audio == audio]
+
+        wait_until(lambda: len(calls()) == 1)
+        with sqlite3.connect(gateway.parts.settings.store_url.removeprefix("sqlite:///")) as store:
+            store.execute("UPDATE jobs SET lease_until = 0")
+        store.close()
+        wait_until(lambda: len(calls()) == 2)
+        wait_until(calls()[0].ended_early.is_set)
+        server.hung = False
+        assert Caller(gateway).ended(id)["status"] == "succeeded"
+        assert gateway.metric("asr_gateway_jobs_ended_total", status="succeeded") == 1
+
+
+def test_two_gateways_with_two_mounts_of_one_folder(
+    server: FakeServer, postgresql_server: PostgreSql, tmp_path: Path
+):
+    """One takes the recordings, the other runs the jobs."""
+    store, folder, mount = postgresql_server.new_database(), tmp_path / "blobs", tmp_path / "mount"
+    folder.mkdir()
+    mount.symlink_to(folder)
+    with (
+        running(server.url, store=store, blobs=str(folder)) as taking,
+        running(server.url, store=store, blobs=str(mount)) as working,
+    ):
+        assert working.parts
+        taking.parts.jobs.drain()
+        alice = Caller(taking)
+        recordings = [sound(f"words {number}", server) for number in range(4)]
+        ids = [alice.create(recording) for recording in recordings]
+        for number, id in enumerate(ids):
+            alice.ended(id)
+            assert alice.ask(f"/{id}/result").json()["text"] == f"words {number}"
+        succeeded = {"status": "succeeded"}
+        assert working.metric("asr_gateway_jobs_ended_total", **succeeded) == 4
+        assert taking.metric("asr_gateway_jobs_ended_total", **succeeded) == 0
+        wait_until(lambda: list(folder.iterdir()) == [])

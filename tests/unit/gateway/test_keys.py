@@ -192,3 +192,23 @@ def test_a_file_that_is_open_to_others(
     path = write(tmp_path / "keys.json", entry("a"), mode=mode)
     assert cli.main(["--server=a:1", "--http-port=0", f"--keys={path}"]) == 2
     assert "open to others" in capsys.readouterr().err
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = write(tmp_path / "keys.json", entry("alice"))
+    real = os.fstat
+
+    def replaced(descriptor: int) -> os.stat_result:
+        status = real(descriptor)
+        write(path, entry("bob"))
+        return status
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keys.os, "fstat", replaced)
+        loaded = Keys(path)
+    assert loaded.find("key-alice")
+    loaded.reload()
+    assert loaded.find("key-alice") is None
+    assert loaded.find("key-bob")

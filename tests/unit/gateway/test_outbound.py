@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,6 +46,9 @@ PRIVATE = (
     "fec0::1",
     "ff02::1",
     "2001:db8::1",
+    "::127.0.0.1",
+    "64:ff9b:1::127.0.0.1",
+    "4000::1",
 )
 
 
@@ -221,3 +225,27 @@ def test_what_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, unused_tcp_port
     resolve_to(monkeypatch, [])
     with pytest.raises(Unreachable, match="no address"):
         call("http://hooks.example/")
+
+
+def test_a_slow_look_up_holds_up_no_other_work(monkeypatch: pytest.MonkeyPatch):
+    answered = threading.Event()
+
+    def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
+        answered.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "try again")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    async def story() -> bool:
+        outbound = Outbound(allow_private=False, timeout_s=60.0)
+        # More than asyncio has threads of its own.
+        checks = [asyncio.ensure_future(outbound.check("http://slow.example")) for _ in range(40)]
+        await asyncio.sleep(0)
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(lambda: True), 60)
+        finally:
+            answered.set()
+            await asyncio.gather(*checks)
+            await outbound.close()
+
+    assert asyncio.run(story())

@@ -148,8 +148,6 @@ def test_texts_and_entries_have_their_time(tmp_path: Path):
 def test_failures_are_logged_with_their_code(gateway: RunningGateway, server: FakeServer):
     server.fail(Fault.CORRUPT_AUDIO)
     assert transcribe(gateway).status_code == 400
-    # The answer of a call that failed does not wait for its entry.
-    wait_until(lambda: entries(ask(gateway, outcome="corrupt_audio")) != [])
     [entry] = entries(ask(gateway, outcome="corrupt_audio"))
     assert (entry["audio_s"], entry["model"]) == (None, None)
     assert entry["call_id"] == uploads(server)[-1].request_id
@@ -229,6 +227,10 @@ def test_a_store_that_fails_does_not_fail_the_caller(server: FakeServer, tmp_pat
         connection.close()
         assert transcribe(gateway).json()["text"] == "seven of clubs"
         assert gateway.metric("asr_gateway_log_failures_total") == 1
+        for method, path in (("GET", ""), ("GET", "/rec_1"), ("DELETE", "/rec_1")):
+            answer = ask(gateway, method=method, path=path)
+            assert answer.status_code == 503
+            assert answer.json()["error"]["code"] == "store_unavailable"
 
 
 def test_many_entries_at_once_share_transactions(tmp_path: Path):
@@ -246,3 +248,38 @@ def test_many_entries_at_once_share_transactions(tmp_path: Path):
         return len(transactions)
 
     assert asyncio.run(write()) <= 2
+
+
+def test_an_entry_that_no_store_takes_holds_up_nobody(tmp_path: Path):
+    async def write() -> float | None:
+        engine = database.open_store(f"sqlite:///{tmp_path}/s.sqlite3")
+        metrics = Metrics()
+        log = RecognitionLog(engine, metrics)
+        # SQLite's driver raises no error of a database here.
+        await asyncio.wait_for(log.add(made(text="\ud800")), 60)
+        await asyncio.wait_for(log.add(made()), 60)
+        await log.close()
+        engine.dispose()
+        return metrics.registry.get_sample_value("asr_gateway_log_failures_total")
+
+    assert asyncio.run(write()) == 1
+
+
+def test_an_answer_waits_for_its_entry(
+    gateway: RunningGateway, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    log, audio = gateway.parts.log, b"OggS waits"
+    insert = log._insert
+    written: list[bool] = []
+
+    def slowly(rows: list[dict[str, Any]]) -> None:
+        time.sleep(0.2)
+        insert(rows)
+        written.append(True)
+
+    monkeypatch.setattr(log, "_insert", slowly)
+    for number, fault in enumerate((None, Fault.CORRUPT_AUDIO), 1):
+        if fault is not None:
+            server.fail(fault)
+        transcribe(gateway, audio)
+        assert len(written) == number

@@ -144,3 +144,27 @@ def test_callers_share_one_question():
                 return len(asked)
 
     assert asyncio.run(ask()) == 1
+
+
+def test_callers_share_one_failure():
+    """Each waiting for its own, one after the other, took minutes where the server hung."""
+
+    async def ask() -> int:
+        async with AsyncClient("localhost:1") as client:
+            model = ServedModel(client, own_language="en")
+            asked = []
+
+            async def hangs(**_: float) -> asr_client.ServerInfo:
+                asked.append(1)
+                await asyncio.sleep(0.01)
+                raise asr_client.ServerUnavailable(status="UNAVAILABLE")
+
+            client.info = hangs  # type: ignore[assignment, method-assign]
+            for _ in range(2):
+                failures = await asyncio.gather(
+                    *(model.info() for _ in range(50)), return_exceptions=True
+                )
+                assert {type(failure) for failure in failures} == {asr_client.ServerUnavailable}
+            return len(asked)
+
+    assert asyncio.run(ask()) == 2

@@ -38,6 +38,13 @@ def test_the_migrations_make_what_the_code_uses(store_url: str):
     engine.dispose()
 
 
+def test_a_path_may_have_the_characters_of_a_url(tmp_path: Path):
+    file = tmp_path / "a?b=c%20#d.sqlite3"
+    database.open_store(f"sqlite:///{file}").dispose()
+    assert file.stat().st_size > 0
+    assert [path for path in tmp_path.iterdir() if not path.name.startswith(file.name)] == []
+
+
 def test_down_and_up_again_step_by_step(store_url: str):
     engine = database.open_store(store_url)
     versions = Path(database.__file__).with_name("migrations") / "versions"

@@ -137,3 +137,22 @@ def test_a_full_disk_is_said(gateway: RunningGateway, monkeypatch: pytest.Monkey
     assert answer.status_code == 507
     assert "No space left" in answer.json()["error"]["message"]
     assert post(gateway, b"OggS").status_code == 200
+
+
+@pytest.mark.parametrize("codec", ["undefined", "unicode_escape", "punycode", "utf-16", "latin-1"])
+def test_fields_are_utf_8_whatever_codec_the_caller_names(gateway: RunningGateway, codec: str):
+    body = FILE % b"file" + PART % (rb"\ud800", b"x") + b"--x--\r\n"
+    answer = raw(gateway, body, f"multipart/form-data; boundary=x; charset={codec}")
+    assert answer.status_code == 415
+    same = raw(
+        gateway,
+        FILE % b"file" + MODEL + b"--x--\r\n",
+        "multipart/form-data; boundary=x; charset=UTF-8",
+    )
+    assert same.status_code == 200
+
+
+def test_a_recording_without_a_file_name_is_named_as_such(gateway: RunningGateway):
+    answer = raw(gateway, PART % (b"file", b"OggS") + MODEL + b"--x--\r\n")
+    assert answer.status_code == 400
+    assert "no filename" in answer.json()["error"]["message"]

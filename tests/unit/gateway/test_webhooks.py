@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 
 from asr_client.testing import FakeServer
 from asr_gateway.console import StartError
-from asr_gateway.jobs import webhooks
+from asr_gateway.jobs import service, webhooks
 from asr_gateway.jobs.webhooks import Backoff
 from asr_gateway.keys import Keys
 from tests.support.client.waiting import wait_until
@@ -205,7 +205,9 @@ def test_a_url_is_fetched_before_the_job_is_accepted(
     alice = Caller(gateway)
     answer = alice.post(None, "a key", url=receiver.url("/a.ogg"))
     assert answer.status_code == 202, answer.text
-    assert len(receiver.requests) == 1
+    [fetched] = receiver.requests
+    # A packed recording would not be one.
+    assert fetched.headers["accept-encoding"] == "identity"
     again = alice.post(None, "a key", url=receiver.url("/a.ogg"))
     assert (again.status_code, len(receiver.requests)) == (200, 1)
     id = answer.json()["id"]
@@ -250,3 +252,21 @@ BAD_SECRETS = ["", "whsec_", "abc", "whsec_???", "whsec_c2hvcnQ=", "whsec_" + "A
 def test_a_bad_secret_is_refused_at_the_start(tmp_path: Path, secret: str):
     with pytest.raises(StartError, match=r"webhook_secret: .*not whsec_ and base64"):
         Keys(Path(write_keys(tmp_path / "keys.json", secret)))
+
+
+def test_a_slow_receiver_holds_up_no_other(
+    server: FakeServer, keys: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    for module in (webhooks, service):
+        monkeypatch.setattr(module, "TIMEOUT_S", 120.0)
+    with running(server.url, keys=str(keys), allow_private_urls=True) as gateway:
+        alice = Caller(gateway)
+        with receiver.holding("/slow"):
+            slow = alice.create(webhook_url=receiver.url("/slow"))
+            wait_until(lambda: [request.path for request in receiver.requests] == ["/slow"])
+            assert settled(alice, alice.create(webhook_url=receiver.url("/quick"))) == {
+                "status": "delivered",
+                "attempts": 1,
+            }
+            assert alice.job(slow)["webhook"] == {"status": "pending", "attempts": 1}
+        assert settled(alice, slow) == {"status": "delivered", "attempts": 1}

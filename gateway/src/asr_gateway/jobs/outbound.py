@@ -7,14 +7,19 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 
 MAX_URL_CHARS = 2048
+RESOLVERS = 4
+"""Look-ups of names at once. A slow one holds up no other work of the gateway."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST = ipaddress.ip_network("2000::/3")
+"""All that IPv6 has given to the internet so far."""
 _Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 
 
@@ -61,7 +66,7 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
         if inner is not None:
             return is_public(str(inner))
-        if found.teredo is not None or found.is_site_local:
+        if found.teredo is not None or found not in _UNICAST:
             return False
     return found.is_global and not found.is_multicast
 
@@ -80,6 +85,7 @@ class Outbound:
     ) -> None:
         self._allow_private = allow_private
         self._timeout_s = timeout_s
+        self._resolvers = ThreadPoolExecutor(RESOLVERS, "resolver")
         # One connection a call: the next call checks the name's addresses again.
         limits = httpx2.Limits(max_keepalive_connections=0)
         self._http = httpx2.AsyncClient(
@@ -129,6 +135,7 @@ class Outbound:
     async def close(self) -> None:
         """Close all connections."""
         await self._http.aclose()
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
 
     async def _first_answer(
         self,
@@ -164,9 +171,13 @@ class Outbound:
         """All addresses of a URL's host, each of them checked."""
         port = parts.port or (443 if parts.scheme == "https" else 80)
         loop = asyncio.get_running_loop()
+
+        def look_up() -> list[Any]:
+            return socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+
         try:
             found = await asyncio.wait_for(
-                loop.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM), self._timeout_s
+                loop.run_in_executor(self._resolvers, look_up), self._timeout_s
             )
         except (OSError, UnicodeError, asyncio.TimeoutError):
             raise Unreachable("its name has no address") from None

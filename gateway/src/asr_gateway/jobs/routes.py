@@ -8,15 +8,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
-from sqlalchemy.exc import SQLAlchemyError
 
-from asr_gateway.console import logger
-from asr_gateway.errors import ApiError, unavailable
+from asr_gateway.errors import ApiError
 from asr_gateway.jobs import request as job_request
 from asr_gateway.jobs import transcripts
 from asr_gateway.jobs.submission import submit
 from asr_gateway.openai import fields, formats
-from asr_gateway.store.database import reason
 from asr_gateway.store.job_rows import ID, UNENDED, Row
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -78,10 +75,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 )
 async def create_job(request: Request) -> JSONResponse:
     """202 with the job once it is on disk."""
-    try:
-        row, new = await submit(request, request.app.state.gateway)
-    except SQLAlchemyError as error:
-        raise _store_away(error) from error
+    row, new = await submit(request, request.app.state.gateway)
     return JSONResponse(
         _shown(row), status_code=202 if new else 200, headers={"location": f"/v1/jobs/{row['id']}"}
     )
@@ -99,10 +93,7 @@ async def list_jobs(
     """The caller's jobs, or those of all keys for an admin key."""
     filters = {**_own(request), **({"status": status} if status else {})}
     store = request.app.state.gateway.jobs.store
-    try:
-        rows, more = await store.page(filters, after=after, limit=limit)
-    except SQLAlchemyError as error:
-        raise _store_away(error) from error
+    rows, more = await store.page(filters, after=after, limit=limit)
     return {"data": [_shown(row) for row in rows], "has_more": more}
 
 
@@ -122,15 +113,12 @@ async def get_result(
     row = await _find(request, id)
     if row["status"] != "succeeded":
         raise _no_result(row)
-    try:
-        stored = await request.app.state.gateway.jobs.store.transcript(id)
-    except SQLAlchemyError as error:
-        raise _store_away(error) from error
+    stored = await request.app.state.gateway.jobs.store.transcript(id)
     if stored is None:
         raise _missing(id)
     asked = job_request.from_json(row["request"])
     asked = dataclasses.replace(asked, format=format or asked.format)
-    return formats.response(transcripts.from_json(stored), asked)
+    return await formats.answer(transcripts.from_json(stored), asked)
 
 
 @router.post("/v1/jobs/{id}/cancel", summary="Stop a job")
@@ -138,10 +126,7 @@ async def cancel_job(request: Request, id: str) -> dict[str, Any]:
     """The cancelled job; 409 for one that has ended otherwise."""
     row = await _find(request, id)
     if row["status"] in UNENDED:
-        try:
-            await request.app.state.gateway.jobs.cancel(row)
-        except SQLAlchemyError as error:
-            raise _store_away(error) from error
+        await request.app.state.gateway.jobs.cancel(row)
         row = await _find(request, id)
     if row["status"] != "cancelled":
         raise ApiError(
@@ -154,10 +139,7 @@ async def cancel_job(request: Request, id: str) -> dict[str, Any]:
 async def delete_job(request: Request, id: str) -> Response:
     """204 when the job, its recording and its result are gone; it is stopped where it runs."""
     row = await _find(request, id)
-    try:
-        deleted = await request.app.state.gateway.jobs.delete(row)
-    except SQLAlchemyError as error:
-        raise _store_away(error) from error
+    deleted = await request.app.state.gateway.jobs.delete(row)
     if not deleted:
         raise _missing(id)
     return Response(status_code=204)
@@ -167,10 +149,7 @@ async def _find(request: Request, id: str) -> Row:
     if not re.fullmatch(ID, id):
         raise _missing(id)
     store = request.app.state.gateway.jobs.store
-    try:
-        row: Row | None = await store.find({**_own(request), "id": id})
-    except SQLAlchemyError as error:
-        raise _store_away(error) from error
+    row: Row | None = await store.find({**_own(request), "id": id})
     if row is None:
         raise _missing(id)
     return row
@@ -221,8 +200,3 @@ _ENDS = {"failed": "failed", "cancelled": "was cancelled"}
 
 def _missing(id: str) -> ApiError:
     return ApiError(404, f"There is no job {id!r}.", param="id", code="not_found")
-
-
-def _store_away(error: SQLAlchemyError) -> ApiError:
-    logger.error("the store of jobs failed: %s", reason(error))
-    return unavailable("The store of jobs cannot be reached.", code="store_unavailable")

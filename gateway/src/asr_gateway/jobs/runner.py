@@ -122,6 +122,8 @@ class Runner:
         if room <= 0 or asyncio.get_running_loop().time() < self._resume_s:
             return
         for row in await self._store.claim(room):
+            # Its lease may have lapsed here, where the machine or its clock stood still.
+            self.abandon(row["id"])
             task = asyncio.ensure_future(self._work(row))
             self._running[row["id"]] = (row, task)
             self._metrics.running.set(len(self._running))

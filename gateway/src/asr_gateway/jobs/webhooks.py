@@ -12,7 +12,7 @@ import hmac
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -31,7 +31,8 @@ TIMEOUT_S = 10.0
 """A receiver that has not answered by then has failed the attempt."""
 HOLD_S = 20.0
 """A gateway that died during an attempt holds the webhook for so long."""
-AT_ONCE = 8
+AT_ONCE = 32
+"""Attempts of one gateway at the same time."""
 POLL_S = 1.0
 _GONE = 410
 
@@ -116,6 +117,7 @@ class Webhooks:
         self._secret_of = secret_of
         self._metrics = metrics
         self._due = asyncio.Event()
+        self._attempts: set[asyncio.Task[None]] = set()
 
     def wake(self) -> None:
         """A job with a webhook has ended."""
@@ -123,23 +125,42 @@ class Webhooks:
 
     async def run(self) -> None:
         """Deliver what is due, until cancelled."""
-        while True:
-            self._due.clear()
-            try:
-                claimed = await self._store.claim_webhooks(AT_ONCE, hold_s=HOLD_S)
-                await asyncio.gather(*map(self._attempt, claimed))
-            except SQLAlchemyError as error:
-                self._metrics.store_failures.inc()
-                logger.error("webhooks wait for the store: %s", reason(error))
-                claimed = []
-            except Exception:
-                logger.exception("webhooks failed")
-                claimed = []
-            if len(claimed) < AT_ONCE:
+        try:
+            while True:
+                self._due.clear()
+                await self._guarded(self._begin)
                 try:
                     await asyncio.wait_for(self._due.wait(), POLL_S)
                 except asyncio.TimeoutError:
                     continue
+        finally:
+            for attempt in self._attempts:
+                attempt.cancel()
+            await asyncio.gather(*self._attempts, return_exceptions=True)
+
+    async def _begin(self) -> None:
+        """Begin as many attempts as there is room for: a slow receiver holds up no other."""
+        room = AT_ONCE - len(self._attempts)
+        if not room:
+            return
+        for row in await self._store.claim_webhooks(room, hold_s=HOLD_S):
+            attempt = asyncio.ensure_future(self._guarded(lambda row=row: self._attempt(row)))  # type: ignore[misc]
+            self._attempts.add(attempt)
+            attempt.add_done_callback(self._ended)
+
+    def _ended(self, attempt: asyncio.Task[None]) -> None:
+        self._attempts.discard(attempt)
+        self._due.set()
+
+    async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Run a step; a failure is logged, and the webhook is due again after `HOLD_S`."""
+        try:
+            await step()
+        except SQLAlchemyError as error:
+            self._metrics.store_failures.inc()
+            logger.error("webhooks wait for the store: %s", reason(error))
+        except Exception:
+            logger.exception("webhooks failed")
 
     async def _attempt(self, row: Row) -> None:
         outcome, final = await self._call(row)

@@ -12,15 +12,25 @@ from typing import Any
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from asr_client import Transcript, Word
+from asr_gateway import slow
 from asr_gateway.openai import subtitles
 from asr_gateway.openai.fields import Asked
 
+MAX_WORDS = 200
+"""More words take a thread of their own: subtitles of 20,000 words take a second."""
 _MIN_CONFIDENCE = 1e-4
 """The smallest step of a confidence, for its logarithm."""
 
 
-def response(transcript: Transcript, asked: Asked) -> Response:
+async def answer(transcript: Transcript, asked: Asked) -> Response:
     """The answer in the format that was asked for."""
+    if len(transcript.words) > MAX_WORDS:
+        return await slow.in_thread(response, transcript, asked)
+    return response(transcript, asked)
+
+
+def response(transcript: Transcript, asked: Asked) -> Response:
+    """The same, at once."""
     if asked.format == "text":
         return PlainTextResponse(transcript.text + "\n")
     if asked.format == "srt":

@@ -31,7 +31,7 @@ async def transcribe(request: Request) -> Response:
     if asked.stream:
         # All events are known by now, so they go out together.
         return Response("".join(formats.events(transcript)), media_type="text/event-stream")
-    return formats.response(transcript, asked)
+    return await formats.answer(transcript, asked)
 
 
 async def _recognize(request: Request, gateway: Any) -> tuple[fields.Asked, Transcript]:

@@ -7,7 +7,17 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from asr_gateway.console import logger
@@ -15,6 +25,7 @@ from asr_gateway.metrics import CacheMetrics
 from asr_gateway.store.schema import cached_results as table
 
 _T = TypeVar("_T")
+_FIND = select(table.c.value, table.c.used_at).where(table.c.key == bindparam("key"))
 
 OVERHEAD_BYTES = 512
 """What a row takes beside its value, indexes included; an estimate."""
@@ -47,11 +58,20 @@ class CachedResults:
         self._metrics = metrics
         self._clock = clock
         self._bytes: int | None = None
-        """An upper bound, as far as this process alone writes."""
+        """An upper bound, as far as this process alone writes; None: it must be counted."""
 
-    async def get(self, key: str) -> bytes | None:
-        """The value; None if there is none."""
-        return await self._run(lambda: self._get(key))
+    async def get(self, key: str, decode: Callable[[bytes], _T]) -> _T | None:
+        """The value, decoded in the same thread; None if there is none.
+
+        Raises:
+            Exception: whatever `decode` raises.
+        """
+
+        def read() -> _T | None:
+            value = self._get(key)
+            return None if value is None else decode(value)
+
+        return await self._run(read)
 
     async def put(self, key: str, *, audio_sha256: str, value: bytes) -> None:
         """Keep a value, and make room for it; one that is too large by itself is not kept."""
@@ -64,8 +84,9 @@ class CachedResults:
         await self._run(lambda: self._delete(table.c.audio_sha256 == audio_sha256))
 
     async def expire(self, *, keep_s: float) -> None:
-        """Remove what is older than so many seconds."""
+        """Remove what is older than so many seconds, and count what is there at the next write."""
         limit = self._clock() - keep_s
+        self._bytes = None
         await self._run(lambda: self._delete(table.c.created_at < limit))
 
     async def _run(self, work: Callable[[], _T]) -> _T | None:
@@ -78,8 +99,7 @@ class CachedResults:
 
     def _get(self, key: str) -> bytes | None:
         with self._engine.connect() as connection:
-            query = select(table.c.value, table.c.used_at).where(table.c.key == key)
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_FIND, {"key": key}).one_or_none()
         if row is None:
             return None
         if self._clock() - row.used_at >= TOUCH_S:

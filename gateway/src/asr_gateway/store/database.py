@@ -16,7 +16,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from asr_gateway.console import StartError
@@ -25,8 +25,16 @@ SQLITE = "sqlite:///"
 POSTGRESQL = "postgresql+psycopg://"
 BUSY_TIMEOUT_S = 5.0
 """A writer waits so long for another process's transaction in SQLite."""
-CONNECT_TIMEOUT_S = 5
-"""For PostgreSQL, which takes whole seconds."""
+_CONNECTION = {
+    "connect_timeout": 5,
+    # A host that vanished, or a network that swallows packets, is an error soon, in seconds ...
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    # ... also while something was sent and is not acknowledged, in milliseconds.
+    "tcp_user_timeout": 20_000,
+}
+"""Of libpq's, for PostgreSQL."""
 _MIGRATION_LOCK = 0x0A52_6A0B
 """PostgreSQL's advisory lock under which one gateway at a time changes the schema."""
 _MIGRATIONS = Path(__file__).with_name("migrations")
@@ -70,7 +78,10 @@ def engine(url: str, *, durable: bool = False) -> Engine:
     except OSError as error:
         raise StartError(f"--store {url}: {error}") from None
     made = create_engine(
-        f"{SQLITE}{path}", connect_args={"timeout": BUSY_TIMEOUT_S}, hide_parameters=True
+        # Not as text: a path may have the characters of a URL's query.
+        URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        hide_parameters=True,
     )
     event.listen(made, "connect", _prepare_durable if durable else _prepare)
     event.listen(made, "begin", _begin)
@@ -102,7 +113,7 @@ def _postgresql(url: str) -> Engine:
         return create_engine(
             url,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+            connect_args=_CONNECTION,
             hide_parameters=True,
         )
     except (ArgumentError, ValueError):

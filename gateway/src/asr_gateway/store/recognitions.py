@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Delete, Engine, Update, and_, delete, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
 from asr_gateway.console import logger
 from asr_gateway.metrics import Metrics
+from asr_gateway.store.database import reason
 from asr_gateway.store.schema import cached_results, recognitions
 
 Row = Mapping[str, Any]
+_INSERT = insert(recognitions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,16 +135,17 @@ class RecognitionLog:
             rows = [dict(vars(entry)) for entry, _ in batch]
             try:
                 await loop.run_in_executor(self._writer, self._insert, rows)
-            except SQLAlchemyError as error:
+            except Exception as error:
+                # Whatever it was: the answers that wait for their entries must go out.
                 self._metrics.log_failures.inc(len(rows))
-                logger.error("%d recognitions were not logged: %s", len(rows), error)
+                logger.error("%d recognitions were not logged: %s", len(rows), reason(error))
             for _, written in batch:
                 if not written.done():
                     written.set_result(None)
 
     def _insert(self, rows: list[dict[str, Any]]) -> None:
         with self._engine.begin() as connection:
-            connection.execute(insert(recognitions), rows)
+            connection.execute(_INSERT, rows)
 
     async def _in_writer(self, *statements: Delete | Update) -> int:
         """Run statements in one transaction; returns the number of rows of the last one."""

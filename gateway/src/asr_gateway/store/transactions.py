@@ -63,4 +63,10 @@ class Transactions:
             with engine.begin() as connection:
                 return work(connection)
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, transaction)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, transaction)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            # A thread cannot be stopped: what comes next must see what this transaction did.
+            await asyncio.gather(running, return_exceptions=True)
+            raise

@@ -9,11 +9,12 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from asr_client import Word
-from asr_gateway.errors import ApiError, bad_field, plain_message
+from asr_gateway import slow, uploads
+from asr_gateway.errors import bad_field, plain_message
 from asr_gateway.openai import subtitles
 
-MAX_BYTES = 16 << 20
-"""Of the words: more than those of a day of speech."""
+MAX_BYTES = 4 << 20
+"""Of the words: those of six hours of speech."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -37,17 +38,23 @@ async def make(request: Request, format: str = "srt") -> PlainTextResponse:
     """The words of a verbose_json, a JSON list, as `format`: srt or vtt."""
     if format not in _FORMATS:
         raise bad_field("format", f"The format is srt or vtt, not {format[:40]!r}.")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise ApiError(413, f"The words are more than {MAX_BYTES} bytes.", code="too_large")
+    gateway = request.app.state.gateway
+    body = await uploads.receive_small(
+        request,
+        max_bytes=MAX_BYTES,
+        timeout_s=gateway.settings.timeout_s,
+        metrics=gateway.metrics,
+    )
+    return PlainTextResponse(await slow.in_thread(_made, body, format))
+
+
+def _made(body: bytes, format: str) -> str:
     try:
-        said = _WORDS.validate_json(bytes(body))
+        said = _WORDS.validate_json(body)
     except ValidationError as error:
         wrong = plain_message(error.errors()[0])
         raise bad_field("words", f"The words are not those of verbose_json: {wrong}.") from None
     words = [
         Word(text=each.word, start_s=each.start, end_s=each.end, confidence=1.0) for each in said
     ]
-    return PlainTextResponse(_FORMATS[format](words))
+    return _FORMATS[format](words)
