@@ -61,7 +61,8 @@ def folders(draw: st.DrawFn) -> tuple[dict[str, Any], int]:
         "do_lower_case": st.booleans(),
         "clean_up_tokenization_spaces": st.booleans(),
         "phone_delimiter_token": st.just(" "),
-        "additional_special_tokens": st.just(["<noise>"]),
+        "additional_special_tokens": st.sampled_from([["<noise>"], ["<noise>", "[L]"]]),
+        "extra_special_tokens": st.sampled_from([{"noise_token": "<noise>"}, {"x_token": "[E]"}]),
     }.items():
         if draw(st.booleans()):
             config[key] = draw(values)
