@@ -1,7 +1,8 @@
 """Subtitles of words with times. Pure functions.
 
 The numbers are those of broadcasters' guidelines: two lines of 42 letters (16 of a script as wide
-as Chinese), at most 6 s, and 17 letters a second to read where the speech leaves the time.
+as Chinese), at most 6 s, and 17 letters a second (6 wide ones) to read where the speech leaves the
+time.
 """
 
 from __future__ import annotations
@@ -25,6 +26,15 @@ _WIDE = MAX_LINE_CHARS / 16
 """Columns of a letter as wide as it is high."""
 _ENDS = (".?!\u2026\u3002\uff1f\uff01", ",;:\u3001\uff0c\uff1b\uff1a")
 """Marks after which a cue may end early, the better ones first."""
+# No line begins with these (JIS X 4051): marks of repetition and length, small kana. Nor with a
+# closing bracket or a mark of _ENDS; and none ends with an opening bracket.
+_STAY_BEHIND = frozenset(
+    "\u3005\u303b\u309d\u309e\u30fc\u30fd\u30fe\u30fb"
+    "\u3041\u3043\u3045\u3047\u3049\u3063\u3083\u3085\u3087\u308e"
+    "\u30a1\u30a3\u30a5\u30a7\u30a9\u30c3\u30e3\u30e5\u30e7\u30ee\u30f5\u30f6"
+).union(*_ENDS)
+_MAX_TOGETHER = 4
+"""Letters that stay together with their marks: a row of dots may be cut."""
 _ORPHAN = 1 / 3
 """A last cue of less than this share of a full one gets words of the one before."""
 # Scripts without spaces between words: Thai, Lao, Tibetan, Myanmar, Khmer.
@@ -79,7 +89,8 @@ def cues(words: Sequence[Word], chars: Sequence[Char] = ()) -> tuple[Cue, ...]:
         ]
         starts = [group[0].start_s for group in groups[1:]] + [math.inf]
         for group, next_start_s in zip(groups, starts, strict=True):
-            shown_s = max(MIN_CUE_S, len(_line(group)) / MAX_CHARS_PER_S)
+            # A wide letter takes as long to read as it is wide.
+            shown_s = max(MIN_CUE_S, _columns(_line(group)) / MAX_CHARS_PER_S)
             found.append(
                 Cue(
                     text=_two_lines(group, max_line),
@@ -155,12 +166,21 @@ def _letters(word: Word, chars: Sequence[Char]) -> Iterator[tuple[str, float, fl
     ]
     text, start_s, end_s = timed[0]
     for following, next_start_s, next_end_s in timed[1:]:
-        if unicodedata.category(following[0])[0] == "M" or following[0] in "\u200d\ufe0f":
+        if _belong_together(text, following[0]):
             text, end_s = text + following, next_end_s
             continue
         yield text, start_s, end_s
         text, start_s, end_s = following, next_start_s, next_end_s
     yield text, start_s, end_s
+
+
+def _belong_together(text: str, following: str) -> bool:
+    """Whether no line may end between a letter, with what belongs to it, and the following one."""
+    kind = unicodedata.category(following)
+    is_mark = kind[0] == "M" or following in "\u200d\ufe0f"
+    is_closing = kind in ("Pe", "Pf") or following in _STAY_BEHIND
+    is_after_opening = unicodedata.category(text[-1]) in ("Ps", "Pi")
+    return is_mark or ((is_closing or is_after_opening) and len(text) < _MAX_TOGETHER)
 
 
 def _phrases(units: list[_Unit]) -> Iterator[list[_Unit]]:

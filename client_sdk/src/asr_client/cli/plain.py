@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 from typer.core import TyperGroup
 
@@ -12,7 +14,7 @@ class PlainGroup(TyperGroup):
     Some versions of typer check values with pydantic, which puts it in front of the message.
     """
 
-    def invoke(self, ctx: typer.Context) -> object:
+    def invoke(self, ctx: Any) -> Any:
         """Call the subcommand."""
         try:
             return super().invoke(ctx)

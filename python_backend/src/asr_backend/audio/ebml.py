@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 MAX_ELEMENTS = 100_000
 """More elements are not checked; a file of two hours has some thousand clusters."""
+MAX_BLOCKS = 1_000_000
+"""The same for files of unknown length, in which each block is read: of 20 ms, for five hours."""
 MAGIC = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
 _CLUSTER = b"\x1f\x43\xb6\x75"
 _CRC_32 = b"\xbf\x84"
 _CRC_BYTES = 6
+_HEADER_BYTES = 12
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,29 @@ def segment_bytes(view: memoryview) -> tuple[int, int] | None:
         return None
     stated = segment.end - segment.start
     return stated, min(stated, view.nbytes - segment.start)
+
+
+def breaks_off(view: memoryview) -> bool:
+    """Whether the last element of a file of unknown length, such as a browser's, is incomplete."""
+    segment = _segment(view) if bytes(view[:4]) == MAGIC else None
+    if segment is None or segment.end is not None:
+        return False
+    at = segment.start
+    for _ in range(MAX_BLOCKS):
+        element = _element(view, at)
+        if element is None:
+            # A part of a header, or what is no element.
+            return 0 < view.nbytes - at < _HEADER_BYTES
+        if element.end is None:
+            # A live cluster has no length either; its blocks follow.
+            if element.id != _CLUSTER:
+                return False
+            at = element.start
+        elif element.end > view.nbytes:
+            return True
+        else:
+            at = element.end
+    return False
 
 
 def damaged_cluster(view: memoryview) -> int | None:
@@ -63,7 +89,7 @@ def _segment(view: memoryview) -> _Element | None:
 
 def _element(view: memoryview, at: int) -> _Element | None:
     """The element at this byte; None if there is none."""
-    head = bytes(view[at : at + 12])
+    head = bytes(view[at : at + _HEADER_BYTES])
     id_bytes = _width(head[:1])
     size_bytes = _width(head[id_bytes : id_bytes + 1])
     start = id_bytes + size_bytes

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 
 from asr_backend.audio.clock import MAX_DRIFT_S, MAX_START_DRIFT_S, Clock, Gap
 from asr_backend.audio.containers import Container, interleaved
-from asr_backend.audio.ebml import damaged_cluster
+from asr_backend.audio.ebml import breaks_off, damaged_cluster
 from asr_backend.audio.format import Channel, Samples
 from asr_backend.audio.lengths import stated_bytes
 from asr_backend.audio.limits import AudioLimits
@@ -167,6 +167,8 @@ class MediaFile:
             self._warn_early("the file's last page is missing")
         elif (stated_s := self._container.stated_s or 0.0) > end_s + MIN_LOSS_S:
             self._warn_early(f"the file states {stated_s:.2f} s")
+        elif breaks_off(self._part(link)):
+            self._warn_early("the last block of the file is incomplete")
         elif (stated := stated_bytes(self._part(link))) is not None and stated.present:
             missing_s, unread_s = (
                 count / stated.present * end_s

@@ -155,7 +155,8 @@ class Tokenizer:
             # It is written between phonemes where text is encoded.
             named.pop("phone_delimiter_token", None)
         extra = self._settings.get("extra_special_tokens")
-        extra = extra or self._settings.get("additional_special_tokens")
+        if not extra or isinstance(extra, dict):
+            extra = self._settings.get("additional_special_tokens")
         if isinstance(extra, list):
             named |= {f"extra {place}": token for place, token in enumerate(extra)}
         return {key: _token(value) for key, value in named.items()}

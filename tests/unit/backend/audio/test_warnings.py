@@ -168,6 +168,24 @@ def test_a_truncated_film_with_its_header_first_ends_early(tmp_path: Path, kept:
         assert "AUDIO_ENDS_EARLY" in warnings_of(whole[: int(kept * len(whole))])
 
 
+@pytest.mark.parametrize("kept", [0.55, 0.9, 0.991])
+def test_a_truncated_recording_of_a_browser_ends_early(tmp_path: Path, kept: float) -> None:
+    """Neither the file nor its clusters state a length, but each block does."""
+    path = tmp_path / "recorded.webm"
+    good = encode(markers(8, 48_000), container="webm", codec="libopus", rate_hz=48_000)
+    with av.open(io.BytesIO(good)) as source:
+        options = {"live": "1", "cluster_time_limit": "500"}
+        with av.open(str(path), "w", format="webm", container_options=options) as output:
+            stream = output.add_stream_from_template(source.streams.audio[0])
+            for packet in source.demux(audio=0):
+                if packet.size:
+                    packet.stream = stream
+                    output.mux(packet)
+    whole = path.read_bytes()
+    assert warnings_of(whole) == []
+    assert warnings_of(whole[: int(kept * len(whole))]) == ["AUDIO_ENDS_EARLY"]
+
+
 @pytest.mark.parametrize("kept", [0.6, 0.9])
 def test_a_truncated_rf64_file_ends_early(tmp_path: Path, kept: float) -> None:
     path = tmp_path / "long.wav"
@@ -262,6 +280,7 @@ def test_any_bytes_may_be_checked_as_matroska(rest: bytes, at: int, part: bytes)
     ):
         view = memoryview(data)
         damaged_cluster(view)
+        ebml.breaks_off(view)
         counts = ebml.segment_bytes(view)
         assert counts is None or counts[1] <= counts[0]
 

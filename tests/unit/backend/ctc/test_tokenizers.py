@@ -61,14 +61,16 @@ def folders(draw: st.DrawFn) -> tuple[dict[str, Any], int]:
         "do_lower_case": st.booleans(),
         "clean_up_tokenization_spaces": st.booleans(),
         "phone_delimiter_token": st.just(" "),
-        "additional_special_tokens": st.just(["<noise>"]),
+        "additional_special_tokens": st.sampled_from([["<noise>"], ["<noise>", "[L]"]]),
+        "extra_special_tokens": st.sampled_from([{"noise_token": "<noise>"}, {"x_token": "[E]"}]),
     }.items():
         if draw(st.booleans()):
             config[key] = draw(values)
     tokens = draw(st.permutations(list(dict.fromkeys(tokens))))
     # Beside a hole, transformers gives letters' ids to the special tokens that no file lists.
     roles = {config.get(f"{key}_token", token) for key, token in ROLES.items()}
-    may_have_hole = not phonemes and roles <= set(tokens)
+    unlisted = {"additional_special_tokens", "extra_special_tokens"} & config.keys()
+    may_have_hole = not phonemes and not unlisted and roles <= set(tokens)
     hole = draw(st.integers(0, len(tokens))) if may_have_hole else len(tokens)
     files["vocab.json"] = {token: id_ + (id_ > hole) for id_, token in enumerate(tokens)}
     outputs = len(tokens) + 1

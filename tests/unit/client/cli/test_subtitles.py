@@ -174,8 +174,11 @@ def test_any_speech_of_two_speakers(
             assert cue.end_s <= following.start_s + 1e-9
         for cue in own:
             assert cue.text.count("\n") <= 1
-            # One letter may last as long as it likes.
-            assert cue.end_s - cue.start_s <= subtitles.MAX_CUE_S + 1e-9 or len(cue.text) == 1
+            # One letter, with its mark, may last as long as it likes.
+            assert (
+                cue.end_s - cue.start_s <= subtitles.MAX_CUE_S + 1e-9
+                or len(cue.text.strip(".,")) <= 1
+            )
 
 
 def test_a_cue_stays_as_long_as_it_takes_to_read() -> None:
@@ -189,3 +192,27 @@ def test_a_sentence_ends_a_cue_and_no_word_is_left_alone() -> None:
     assert subtitles.cues(words)[0].text.endswith("already.")
     words = evenly([*["abcdefgh"] * 9, "end"], step_s=0.3)
     assert all(len(cue.text.split()) > 1 for cue in subtitles.cues(words))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "我們在查看這些數字時發現北部地區幾乎沒有人收到這封信、而收到信的人當中不到十分之一。" * 3,
+        "ソフトウェアーの開発においてもっとも重要なのはチームワークとコミュニケーションである" * 3,
+        "他說「這是整個計劃的重點」但是部門又寄了同樣的信『沒有人明白』所以必須再寄一次吧" * 3,
+    ],
+)
+@pytest.mark.parametrize("shift", range(8))
+def test_no_line_begins_with_a_mark_or_a_small_letter(text: str, shift: int) -> None:
+    text = text[shift:]
+    found = subtitles.cues(said((text, 0.0, len(text) / 6)))
+    lines = [line for cue in found for line in cue.text.split("\n")]
+    assert "".join(lines) == text
+    for line in lines[1:]:
+        assert line[0] not in "、。」』ーェッュョ"
+    assert all(line[-1] not in "「『" for line in lines)
+
+
+def test_wide_letters_are_shown_for_as_long_as_they_take_to_read() -> None:
+    (cue,) = subtitles.cues(said(("我們在查看這些數字時發現北部地區", 0.0, 1.5)))
+    assert cue.end_s == pytest.approx(42 / 17)
