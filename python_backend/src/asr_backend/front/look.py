@@ -232,6 +232,7 @@ class Look:
             is_cancelled=self._is_cancelled,
             on_length=lambda audio_s: None,
             stages=self._stages,
+            is_live=True,
         )
         return (await self._recognizer.recognize(job)).transcription
 

@@ -201,6 +201,19 @@ async def test_without_interims_the_network_is_asked_for_finals_alone():
     assert result["speech"] is False
 
 
+async def test_windows_of_looks_are_live_and_those_of_long_recordings_yield():
+    front = Live()
+    await finals(front, TALK, [len(TALK) // 2])
+    assert set(front.reader.precedences) == {"live"}
+    front.reader.precedences.clear()
+    await front.transcript(speech("AB").tobytes())
+    assert front.reader.precedences == ["normal"]
+    front.reader.precedences.clear()
+    await front.transcript(TALK)
+    assert len(front.reader.precedences) > 1
+    assert set(front.reader.precedences) == {"yielding"}
+
+
 async def test_silence_is_consumed_and_asks_for_nothing():
     front = Live()
     result = await front.look(silence(500).tobytes())
