@@ -33,7 +33,7 @@ from tools.machine import describe
 DEMO = Network(name="demo", hop_s=0.4, streams=30, more_streams=(40,))
 BASE = Network(name="base-960h's shape", hop_s=0.5, streams=8)
 PARTS = ("words", "demo", "base")
-NOISE_MINUTES = 10
+NOISE_MINUTES = 30
 
 
 def _load(
@@ -59,7 +59,7 @@ def main() -> int:
     """Print the tables, and write them to a file."""
     parser = make_parser("benchmarks.live", __doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--seconds", type=seconds, default=14, help="of a turn, at most 19")
+    parser.add_argument("--seconds", type=seconds, default=12, help="of a turn, at most 19")
     parser.add_argument("--rounds", type=count, default=2, help="of cells that take turns")
     parser.add_argument("--minutes", type=seconds, default=60, help="of a recording beside streams")
     parser.add_argument("--build", type=Path, default=Path("build"), help="report and checkpoint")

@@ -182,7 +182,8 @@ class Look:
             end = self._between_words(cut, found)
             if end < cut.end:
                 found = await self._transcribe(cut.start, end)
-        points.close(cut, end=end, has_words=bool(found.words))
+        # There was a word up to the latest end, even if there is none up to this one.
+        points.close(cut, end=end, has_words=bool(found.words) or end < cut.end)
         if found.words:
             self._segments.append(
                 Segment(
