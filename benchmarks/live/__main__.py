@@ -37,13 +37,19 @@ NOISE_MINUTES = 30
 
 
 def _load(
-    network: Network, flags: Sequence[str], besides: Sequence[Beside], turn_s: float, rounds: int
+    network: Network,
+    flags: Sequence[str],
+    besides: Sequence[Beside],
+    many: Beside,
+    turn_s: float,
+    rounds: int,
 ) -> Iterator[str]:
     with open(os.devnull, "wb") as log, local_server(*flags, log=log) as server:
         yield from load.lines(
             server,
             network,
             besides,
+            many,
             seconds=turn_s,
             rounds=rounds,
             log=lambda line: print(line, file=sys.stderr, flush=True),
@@ -59,7 +65,7 @@ def main() -> int:
     """Print the tables, and write them to a file."""
     parser = make_parser("benchmarks.live", __doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--seconds", type=seconds, default=12, help="of a turn, at most 19")
+    parser.add_argument("--seconds", type=seconds, default=10, help="of a turn, at most 19")
     parser.add_argument("--rounds", type=count, default=2, help="of cells that take turns")
     parser.add_argument("--minutes", type=seconds, default=60, help="of a recording beside streams")
     parser.add_argument("--build", type=Path, default=Path("build"), help="report and checkpoint")
@@ -85,13 +91,14 @@ def main() -> int:
         if networks:
             hour = speech(arguments.minutes)
             besides = [
-                Beside(name="speech", file=hour, count=1),
                 Beside(name="speech", file=hour, count=2),
+                Beside(name="speech", file=hour, count=1),
                 Beside(name="sound without pauses", file=without_pauses(NOISE_MINUTES), count=2),
             ]
+            many = Beside(name="speech", file=hour, count=10)
         for network, flags in networks:
             say([load.heading()])
-            say(_load(network, flags, besides, arguments.seconds, arguments.rounds))
+            say(_load(network, flags, besides, many, arguments.seconds, arguments.rounds))
     return 0
 
 

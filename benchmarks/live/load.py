@@ -91,16 +91,26 @@ class Cell:
         return statistics.median(turn.file_s / turn.seconds for turn in self.turns)
 
     def ratio(self, alone: Cell) -> float:
-        """Its p95 over that of the other cell in the same round: the median of the rounds."""
-        return statistics.median(
-            mine.p95_s / other.p95_s for mine, other in zip(self.turns, alone.turns, strict=True)
-        )
+        """Its p95 over that of the other cell: the median of `ratios`."""
+        return statistics.median(self.ratios(alone))
+
+    def ratios(self, alone: Cell) -> list[float]:
+        """Its p95 over that of the other cell, in each round; the last one if it has one turn."""
+        turns = alone.turns[-len(self.turns) :]
+        return [mine.p95_s / other.p95_s for mine, other in zip(self.turns, turns, strict=True)]
+
+    @property
+    def looks_a_second(self) -> float:
+        """Looks of one stream a second, answered or not."""
+        looks = sum(one.looks for turn in self.turns for one in turn.played)
+        return looks / self.streams / sum(turn.seconds for turn in self.turns)
 
 
 def lines(
     server: LocalServer,
     network: Network,
     besides: Sequence[Beside],
+    many: Beside,
     *,
     seconds: float,
     rounds: int,
@@ -113,27 +123,33 @@ def lines(
     Args:
         server: with this network.
         network: what it should hold.
-        besides: recordings to play beside its streams.
+        besides: recordings to transcribe beside its streams.
+        many: more of the first of these recordings.
         seconds: of each turn.
-        rounds: of all cells but those of more streams, which have one turn.
+        rounds: of all cells but those of more streams and many recordings, which have one turn.
         log: takes lines about the progress.
     """
     alone = Cell(network=network, streams=network.streams)
     with_files = [Cell(network=network, streams=network.streams, beside=one) for one in besides]
     files_alone = [Cell(network=network, streams=0, beside=one) for one in besides]
-    more = [
-        Cell(network=network, streams=count)
-        for count in (*network.more_streams, 2 * network.streams)
-    ]
+    beside_many = Cell(network=network, streams=network.streams, beside=many)
+    more = [Cell(network=network, streams=count) for count in network.more_streams]
+    crowd = Cell(network=network, streams=2 * network.streams)
     _warm_up(server)
-    for cells in (*([[alone, *with_files, *files_alone]] * rounds), more):
+    for cells in (*([[alone, *with_files, *files_alone]] * rounds), [beside_many, *more, crowd]):
         for cell in cells:
             cell.turns.append(_turn(server, cell, seconds if cell.streams else seconds / 3))
             log(_row(cell, None))
     yield _row(alone, None)
-    yield from (_row(cell, alone) for cell in chain(with_files, files_alone, more))
+    for cell in (*with_files, beside_many, *files_alone, *more, crowd):
+        yield _row(cell, alone)
     yield ""
-    yield from (f"- {line}" for line in _verdicts(alone, with_files, files_alone, more))
+    for cell in (alone, *more):
+        yield f"- {_latency_verdict(cell)}"
+    for cell, files in zip(with_files, files_alone, strict=True):
+        yield f"- {_beside_verdict(cell, alone, files)}"
+    yield f"- {_beside_verdict(beside_many, alone, files_alone[0])}"
+    yield f"- {_crowd_verdict(crowd, alone)}"
     yield ""
 
 
@@ -199,59 +215,53 @@ def _other_s(server: LocalServer) -> float:
 
 def _row(cell: Cell, alone: Cell | None) -> str:
     played = list(chain.from_iterable(turn.played for turn in cell.turns))
-    looks = sum(one.looks for one in played) / max(1, cell.streams)
+    interims = list(chain.from_iterable(one.interim_s for one in played))
     beside = cell.beside
     return row(
         f"{cell.network.name}, hop {cell.network.hop_s} s",
         cell.streams,
         f"{beside.count} of {beside.name}" if beside else "none",
-        percentiles(list(chain.from_iterable(one.interim_s for one in played)), 1000, 0)
-        if played
-        else "",
+        percentiles(interims, 1000, 0) if played else "",
         f"{cell.ratio(alone):.2f}" if alone and played and beside else "",
-        f"{looks / sum(turn.seconds for turn in cell.turns):.2f}" if played else "",
+        f"{cell.looks_a_second:.2f}" if played else "",
         f"{cell.file_rate():.1f}" if beside else "",
         sum(one.failed for one in played),
         f"{100 * statistics.median(turn.other_cores for turn in cell.turns):.0f} % of a core",
     )
 
 
-def _verdicts(
-    alone: Cell, with_files: Sequence[Cell], files_alone: Sequence[Cell], more: Sequence[Cell]
-) -> Iterator[str]:
-    name = alone.network.name
-    for cell in (alone, *more[:-1]):
-        p95_ms = 1000 * statistics.median(turn.p95_s for turn in cell.turns)
-        yield (
-            f"{name}, {cell.streams} streams: p95 is {p95_ms / P95_BAR_MS:.2f} times "
-            f"{P95_BAR_MS:.0f} ms: {_verdict(p95_ms <= P95_BAR_MS)}."
-        )
-    for cell, files in zip(with_files, files_alone, strict=True):
-        assert cell.beside is not None
-        ratio = cell.ratio(alone)
-        ratios = ", ".join(
-            f"{mine.p95_s / other.p95_s:.2f}"
-            for mine, other in zip(cell.turns, alone.turns, strict=True)
-        )
-        yield (
-            f"{name}, {cell.streams} streams beside {cell.beside.count} of {cell.beside.name}: p95 "
-            f"is {ratio:.2f} times that of no recordings ({ratios}), at most {BESIDE_BAR}: "
-            f"{_verdict(ratio <= BESIDE_BAR)}; the recordings keep "
-            f"{cell.file_rate() / files.file_rate():.0%} of their speed without streams."
-        )
-    crowd = more[-1]
-    (turn,) = crowd.turns
-    failed = sum(one.failed for one in turn.played)
-    each = [
-        sum(one.looks for one in t.played) / c.streams / t.seconds
-        for c, t in ((alone, alone.turns[0]), (crowd, turn))
-    ]
-    yield (
-        f"{name}, {crowd.streams} streams, twice as many: {failed} looks fail: "
-        f"{_verdict(not failed)}; a stream looks {each[1] / each[0]:.2f} times as often; the "
-        f"server's memory grows by {turn.memory_growth / MIB:.0f} MiB in the second half."
+def _latency_verdict(cell: Cell) -> str:
+    p95_ms = 1000 * statistics.median(turn.p95_s for turn in cell.turns)
+    return (
+        f"{cell.network.name}, {cell.streams} streams: p95 is {p95_ms / P95_BAR_MS:.2f} times "
+        f"{P95_BAR_MS:.0f} ms: {_met(p95_ms <= P95_BAR_MS)}."
     )
 
 
-def _verdict(is_met: bool) -> str:
+def _beside_verdict(cell: Cell, alone: Cell, files: Cell) -> str:
+    assert cell.beside is not None
+    assert files.beside is not None
+    ratio = cell.ratio(alone)
+    ratios = ", ".join(f"{each:.2f}" for each in cell.ratios(alone))
+    return (
+        f"{cell.network.name}, {cell.streams} streams beside {cell.beside.count} of "
+        f"{cell.beside.name}: p95 is {ratio:.2f} times that of no recordings (by round {ratios}), "
+        f"at most {BESIDE_BAR}: {_met(ratio <= BESIDE_BAR)}; the recordings have "
+        f"{cell.file_rate() / files.file_rate():.0%} of the speed that {files.beside.count} have "
+        "without streams."
+    )
+
+
+def _crowd_verdict(crowd: Cell, alone: Cell) -> str:
+    (turn,) = crowd.turns
+    failed = sum(one.failed for one in turn.played)
+    return (
+        f"{crowd.network.name}, {crowd.streams} streams, twice as many: {failed} looks fail: "
+        f"{_met(not failed)}; a stream looks {crowd.looks_a_second / alone.looks_a_second:.2f} "
+        f"times as often; the server's memory grows by {turn.memory_growth / MIB:.0f} MiB in the "
+        "second half."
+    )
+
+
+def _met(is_met: bool) -> str:
     return "met" if is_met else "missed"

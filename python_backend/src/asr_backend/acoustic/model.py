@@ -161,24 +161,25 @@ class Wav2Vec2Model:
                 )
             except Exception as error:
                 self._answers.fail(request, error)
-        if self._live.is_there(any(window.is_live for window in windows)):
+        has_live = any(window.is_live for window in windows)
+        if self._live.is_there(has_live):
             yielding = [window for window in windows if window.deferrals is not None]
             forwards = self._plan([window for window in windows if window.deferrals is None])
-            forwards += self._yield(self._plan(yielding))
+            forwards += self._yield(self._plan(yielding), has_live)
         else:
             forwards = self._plan(windows)
         for forward in forwards:
             self._run(forward)
 
-    def _yield(self, forwards: list[list[Window]]) -> list[list[Window]]:
-        """Keep the forward whose turn it is; the windows of the others come again."""
-        if not forwards:
-            return []
-        turn = self._live.turn([[window.deferrals or 0 for window in each] for each in forwards])
-        for forward in forwards[:turn] + forwards[turn + 1 :]:
-            for window in forward:
-                self._answers.defer(window.request)
-        return [forwards[turn]]
+    def _yield(self, forwards: list[list[Window]], has_live: bool) -> list[list[Window]]:
+        """Keep the forward that has its turn, if any; the windows of the others come again."""
+        deferrals = [[window.deferrals or 0 for window in forward] for forward in forwards]
+        turn = self._live.turn(deferrals, has_live)
+        for index, forward in enumerate(forwards):
+            if index != turn:
+                for window in forward:
+                    self._answers.defer(window.request)
+        return [] if turn is None else [forwards[turn]]
 
     def finalize(self) -> None:
         """Do nothing: the end of the process releases everything."""
