@@ -11,6 +11,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any, Protocol
 
 import numpy as np
@@ -73,6 +74,8 @@ class BlsAcousticClient:
         self._front = front
         self._patience_s = patience_s
         self._in_flight = 0
+        # Of the windows that were put off, one at a time is sent again: each time costs a copy.
+        self._door = asyncio.Lock()
         # A front that was killed left its count behind, and its successor has the same name.
         self._count(0)
 
@@ -100,6 +103,18 @@ class BlsAcousticClient:
                 MAX_DEVICES_LOST tries in which the acoustic model lost its device.
             UpstreamError: any other answer of Triton or of the acoustic model.
         """
+        async with AsyncExitStack() as door:
+            return await self._try(samples, is_cancelled, language, precedence, door)
+
+    async def _try(
+        self,
+        samples: Samples,
+        is_cancelled: Callable[[], bool],
+        language: str | None,
+        precedence: Precedence,
+        door: AsyncExitStack,
+    ) -> Emissions:
+        """Send a window until it is answered; it waits at the door once it was put off."""
         died = math.inf
         devices_lost = deferrals = 0
         backoff_s = FIRST_BACKOFF_S
@@ -110,8 +125,10 @@ class BlsAcousticClient:
                 return await self._call(samples, _parameters(language, precedence, deferrals))
             except UpstreamError as error:
                 if error.message == COME_AGAIN:
-                    # At once: it waits in the acoustic model's queue, behind live audio.
+                    if not deferrals:
+                        await door.enter_async_context(self._door)
                     deferrals += 1
+                    # At once: it waits in the acoustic model's queue, behind live audio.
                     continue
                 if error.message.startswith(_DEVICE_LOST):
                     devices_lost += 1

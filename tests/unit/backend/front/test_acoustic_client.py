@@ -101,6 +101,22 @@ async def test_a_window_that_was_put_off_comes_again_and_says_how_often():
     assert sent == [0, 1, 2, 2, 3]
 
 
+async def test_of_the_windows_that_were_put_off_one_at_a_time_comes_again():
+    class Busy(Script):
+        async def _answer(self) -> Response:
+            count = (self.requests[-1]["parameters"] or {}).get("deferrals")
+            deferrals.append(count)
+            await asyncio.sleep(0)
+            return Response() if count in (2, None) else Response((COME_AGAIN, 14))
+
+    deferrals: list[int | None] = []
+    client = calls(Busy())
+    windows = [client.log_probs(SAMPLES, never, None, "yielding") for _ in range(3)]
+    await asyncio.gather(*windows, client.log_probs(SAMPLES, never))
+    # All at first, then one window until it is answered; what does not yield waits for none.
+    assert deferrals == [0, 0, 0, None, 1, 2, 1, 2, 1, 2]
+
+
 async def test_a_caller_that_has_gone_ends_a_window_that_is_put_off():
     answers = iter([False, False, True])
     with pytest.raises(Cancelled):
