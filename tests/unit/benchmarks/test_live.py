@@ -60,7 +60,7 @@ def test_the_bar_of_too_many_streams(failed: int, met: str):
     crowd = Cell(network=NETWORK, streams=2, turns=[turn(0.5, looks=10, failed=failed)])
     line = load._crowd_verdict(crowd, ALONE)
     assert f"{failed} looks fail: {met}; a stream looks 0.25 times as often" in line
-    assert "grows by 3 MiB" in line
+    assert "changes by +3 MiB" in line
 
 
 def test_a_row_says_only_what_was_measured():
