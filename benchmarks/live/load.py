@@ -258,8 +258,8 @@ def _crowd_verdict(crowd: Cell, alone: Cell) -> str:
     return (
         f"{crowd.network.name}, {crowd.streams} streams, twice as many: {failed} looks fail: "
         f"{_met(not failed)}; a stream looks {crowd.looks_a_second / alone.looks_a_second:.2f} "
-        f"times as often; the server's memory changes by {turn.memory_growth / MIB:+.0f} MiB in the "
-        "second half."
+        f"times as often; the server's memory changes by {turn.memory_growth / MIB:+.0f} MiB in "
+        "the second half."
     )
 
 
