@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -160,32 +159,3 @@ def test_looks_are_counted(server: LocalServer, channel: grpc.Channel):
     assert computed >= sum(segment["frames"] for segment in finals) / 16_000 - 1e-6
     assert 'asr_stream_look_seconds_count{kind="final"' in page
     assert "asr_stream_segments_total" in page
-
-
-def test_a_file_is_the_same_with_looks_beside_it(channel: grpc.Channel):
-    """They share batches, which changes no word and no time."""
-    options = {"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1}
-    file = encoded(talk(11, count=12), "pcm_s16le")
-    live = encoded(talk(12, count=3), "pcm_s16le")
-    pieces = cuts(live, 2, 12, random.Random(12))
-    alone = call(channel, file, options, model="transcribe")
-    finals = LiveStream(channel, options).run(pieces)
-    with ThreadPoolExecutor(3) as pool:
-        files = [pool.submit(call, channel, file, options, model="transcribe") for _ in range(2)]
-        beside = pool.submit(LiveStream(channel, options).run, pieces)
-        results = [one.result() for one in files]
-        found = beside.result()
-
-    def without_confidences(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        # This server computes in fp32, where a batch may change the last digits of a probability.
-        return [
-            {**span, "confidence": pytest.approx(span["confidence"], abs=0.005)} for span in spans
-        ]
-
-    for result in results:
-        assert result["text"] == alone["text"]
-        assert result["words"] == without_confidences(alone["words"])
-    assert [one["text"] for one in found] == [one["text"] for one in finals]
-    for one, quiet in zip(found, finals, strict=True):
-        assert one["words"] == without_confidences(quiet["words"])
-        assert (one["first_frame"], one["frames"]) == (quiet["first_frame"], quiet["frames"])

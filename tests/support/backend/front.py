@@ -37,19 +37,21 @@ class Reader:
 
     def __init__(self) -> None:
         self.windows: list[int] = []
+        self.precedences: list[str] = []
         self.in_flight = self.most_in_flight = 0
         self.gate = asyncio.Event()
         self.gate.set()
         self.error: Exception | None = None
 
     async def log_probs(
-        self, samples: np.ndarray, is_cancelled: Any, language: str | None
+        self, samples: np.ndarray, is_cancelled: Any, language: str | None, precedence: str
     ) -> np.ndarray:
         if is_cancelled():
             raise Cancelled
         if self.error:
             raise self.error
         self.windows.append(samples.size)
+        self.precedences.append(precedence)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         await self.gate.wait()

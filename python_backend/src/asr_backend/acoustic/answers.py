@@ -10,6 +10,7 @@ from asr_backend.acoustic.features import Emissions
 from asr_backend.errors import AsrError, internal_error
 from asr_backend.triton_io.errors import triton_error
 from asr_backend.triton_io.metrics import Metrics
+from asr_backend.triton_io.precedence import COME_AGAIN
 
 
 class Answers:
@@ -50,6 +51,12 @@ class Answers:
         """Answer all unanswered requests of the batch."""
         for request in self._open:
             self.fail(request, error)
+
+    def defer(self, request: Any) -> None:
+        """Answer that the window is to come again."""
+        status = self._pb_utils.TritonError.UNAVAILABLE
+        self._send_error(request, self._pb_utils.TritonError(COME_AGAIN, status))
+        self._metrics.add("asr_deferred_windows_total")
 
     def drop_if_cancelled(self, request: Any) -> bool:
         """Whether the caller has cancelled; then the request is answered."""

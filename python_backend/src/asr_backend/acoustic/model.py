@@ -2,27 +2,27 @@
 
 Triton's dynamic batcher delivers windows of different lengths. They are sorted and split into
 forwards under a budget. A window is answered when its forward is done, so that short windows do not
-wait for the longest of the batch. A request that cannot be served fails alone.
+wait for the longest of the batch. While there is live audio, windows of long recordings yield to it
+(live_precedence.py). A request that cannot be served fails alone.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from asr_backend.acoustic.answers import Answers
 from asr_backend.acoustic.engine.device_lost import DeviceLost
 from asr_backend.acoustic.features import Emissions
 from asr_backend.acoustic.forward_plan import FORWARD_START_S, MAX_BATCH_AUDIO_S, plan_forwards
+from asr_backend.acoustic.live_precedence import LivePrecedence
+from asr_backend.acoustic.window import Window, read_window
 from asr_backend.audio.format import SAMPLE_RATE_HZ
-from asr_backend.errors import AsrError, ErrorCode, rounded_up
+from asr_backend.errors import AsrError, ErrorCode
 from asr_backend.triton_io.metrics import Metrics
 from asr_backend.triton_io.progress import Progress
 from asr_backend.triton_io.start_failure import reported
@@ -38,15 +38,6 @@ DEVICE_LOST_STATUS = 70
 """Exit status of a process whose device is lost."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Window:
-    """A request and its samples, float32 [samples], at least the receptive field long."""
-
-    request: Any
-    samples: npt.NDArray[np.float32]
-    language: str | None
-
-
 class Wav2Vec2Model:
     """One instance of `wav2vec2`.
 
@@ -59,6 +50,7 @@ class Wav2Vec2Model:
             alone.
         forward_start_s: fixed cost of a forward, in seconds of audio.
         progress: reports this process's progress to asr-server; None reports nothing.
+        clock: seconds, monotonic; tells how long ago live audio was there.
     """
 
     def __init__(
@@ -71,6 +63,7 @@ class Wav2Vec2Model:
         max_batch_audio_s: float,
         forward_start_s: float = FORWARD_START_S["cpu"],
         progress: Progress | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._pb_utils = pb_utils
@@ -79,6 +72,7 @@ class Wav2Vec2Model:
         self._max_padded = round(max_batch_audio_s * SAMPLE_RATE_HZ)
         self._forward_start = round(forward_start_s * SAMPLE_RATE_HZ)
         self._answers = Answers(pb_utils, metrics)
+        self._live = LivePrecedence(clock)
         self._progress = progress or Progress(None)
 
     @classmethod
@@ -157,58 +151,48 @@ class Wav2Vec2Model:
         windows = []
         for request in requests:
             try:
-                language = self._language(request)
-                windows.append(_Window(request, self._samples(request), language))
+                windows.append(
+                    read_window(
+                        self._pb_utils,
+                        request,
+                        self._engine.checkpoint,
+                        max_window_s=self._max_window_s,
+                    )
+                )
             except Exception as error:
                 self._answers.fail(request, error)
-        forwards = [
-            forward
-            for language in dict.fromkeys(window.language for window in windows)
-            for forward in self._plan([window for window in windows if window.language == language])
-        ]
+        has_live = any(window.is_live for window in windows)
+        if self._live.is_there(has_live):
+            yielding = [window for window in windows if window.deferrals is not None]
+            forwards = self._plan([window for window in windows if window.deferrals is None])
+            forwards += self._yield(self._plan(yielding), has_live)
+        else:
+            forwards = self._plan(windows)
         for forward in forwards:
             self._run(forward)
+
+    def _yield(self, forwards: list[list[Window]], has_live: bool) -> list[list[Window]]:
+        """Keep the forward that has its turn, if any; the windows of the others come again."""
+        deferrals = [[window.deferrals or 0 for window in forward] for forward in forwards]
+        turn = self._live.turn(deferrals, has_live)
+        for index, forward in enumerate(forwards):
+            if index != turn:
+                for window in forward:
+                    self._answers.defer(window.request)
+        return [] if turn is None else [forwards[turn]]
 
     def finalize(self) -> None:
         """Do nothing: the end of the process releases everything."""
 
-    def _language(self, request: Any) -> str | None:
-        """The language that the request names, None for the checkpoint's own."""
-        given = json.loads(request.parameters() or "{}").get("language")
-        language = str(given) if given else None
-        return self._engine.checkpoint.in_language(language).language
+    def _plan(self, windows: list[Window]) -> list[list[Window]]:
+        """Split windows into forwards of one language each."""
+        return [
+            forward
+            for language in dict.fromkeys(window.language for window in windows)
+            for forward in self._split([one for one in windows if one.language == language])
+        ]
 
-    def _samples(self, request: Any) -> npt.NDArray[np.float32]:
-        """The request's window, checked against the contract."""
-        samples: npt.NDArray[np.float32] = self._pb_utils.get_input_tensor_by_name(
-            request, "SAMPLES"
-        ).as_numpy()
-        if samples.ndim != 2 or samples.shape[0] != 1:
-            raise AsrError(
-                ErrorCode.BAD_SHAPE,
-                f"SAMPLES has shape {list(samples.shape)}, it must be [1, samples]: one window a "
-                "request; the server batches requests itself",
-            )
-        samples = samples[0]
-        if samples.size == 0:
-            raise AsrError(ErrorCode.EMPTY_AUDIO, "0 samples")
-        if samples.size > self._max_window_s * SAMPLE_RATE_HZ:
-            raise AsrError(
-                ErrorCode.AUDIO_TOO_LONG,
-                f"{rounded_up(samples.size / SAMPLE_RATE_HZ)} s, the limit of one window is "
-                f"{self._max_window_s:g} s",
-            )
-        finite = np.isfinite(samples)
-        if not finite.all():
-            raise AsrError(
-                ErrorCode.NON_FINITE_SAMPLES,
-                f"{samples.size - np.count_nonzero(finite)} of {samples.size} samples are NaN or "
-                f"infinite, the first at {finite.argmin()}",
-            )
-        short = self._engine.checkpoint.receptive_field_samples - samples.size
-        return np.pad(samples, (0, short)) if short > 0 else samples
-
-    def _plan(self, windows: list[_Window]) -> list[list[_Window]]:
+    def _split(self, windows: list[Window]) -> list[list[Window]]:
         """Split windows of one language into forwards under the budget."""
         plan = plan_forwards(
             [window.samples.size for window in windows],
@@ -218,7 +202,7 @@ class Wav2Vec2Model:
         )
         return [[windows[index] for index in forward] for forward in plan]
 
-    def _run(self, windows: list[_Window]) -> None:
+    def _run(self, windows: list[Window]) -> None:
         """Run windows in one forward; if that fails, in halves, down to the window at fault."""
         windows = [
             window for window in windows if not self._answers.drop_if_cancelled(window.request)
@@ -254,7 +238,7 @@ class Wav2Vec2Model:
         self._run(windows[:middle])
         self._run(windows[middle:])
 
-    def _forward(self, windows: list[_Window]) -> list[Emissions]:
+    def _forward(self, windows: list[Window]) -> list[Emissions]:
         if (language := windows[0].language) is not None:
             self._engine.use_language(language)
         return self._engine.forward([window.samples for window in windows])
@@ -269,7 +253,7 @@ class Wav2Vec2Model:
         computed_s = self._engine.computed_samples(lengths) / SAMPLE_RATE_HZ
         self._metrics.add("asr_padded_seconds_total", computed_s)
 
-    def _overflow(self, window: _Window) -> Exception:
+    def _overflow(self, window: Window) -> Exception:
         """The error for finite samples whose output is not: the caller's fault or the service's."""
         loudest = float(np.abs(window.samples).max())
         if loudest > MAX_PLAUSIBLE_AMPLITUDE and not self._engine.checkpoint.do_normalize:
@@ -297,7 +281,7 @@ class Wav2Vec2Model:
             os._exit(DEVICE_LOST_STATUS)
 
 
-def _as_asr_error(error: Exception, window: _Window) -> Exception:
+def _as_asr_error(error: Exception, window: Window) -> Exception:
     """The error to answer for a window that failed alone."""
     if not isinstance(error, MemoryError):
         return error

@@ -11,6 +11,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from asr_backend.ctc.emissions import Emissions
 from asr_backend.errors import AsrError, ErrorCode
 from asr_backend.triton_io.errors import Cancelled, UpstreamError
 from asr_backend.triton_io.metrics import Metrics
+from asr_backend.triton_io.precedence import COME_AGAIN, DEFERRALS, LIVE, Precedence
 
 # Parts of Triton's messages that mean "the acoustic model's process is gone or being replaced".
 _RESTARTING = ("is not healthy", "has no available versions", "is not ready", "not found")
@@ -38,7 +40,11 @@ class AcousticClient(Protocol):
     """Turns a window into emissions; the service uses BlsAcousticClient."""
 
     async def log_probs(
-        self, samples: Samples, is_cancelled: Callable[[], bool], language: str | None
+        self,
+        samples: Samples,
+        is_cancelled: Callable[[], bool],
+        language: str | None,
+        precedence: Precedence,
     ) -> Emissions:
         """Float32 [n] at 16 kHz to float32 [frames, vocabulary of the language]."""
         ...
@@ -68,6 +74,8 @@ class BlsAcousticClient:
         self._front = front
         self._patience_s = patience_s
         self._in_flight = 0
+        # Of the windows that were put off, one at a time is sent again: each time costs a copy.
+        self._door = asyncio.Lock()
         # A front that was killed left its count behind, and its successor has the same name.
         self._count(0)
 
@@ -76,6 +84,7 @@ class BlsAcousticClient:
         samples: Samples,
         is_cancelled: Callable[[], bool],
         language: str | None = None,
+        precedence: Precedence = "normal",
     ) -> Emissions:
         """Get the emissions of one window.
 
@@ -83,6 +92,7 @@ class BlsAcousticClient:
             samples: float32 [n], 16 kHz mono, full scale 1.
             is_cancelled: whether the caller has gone; asked before each try.
             language: whose adapter to use; None is the checkpoint's default.
+            precedence: of the window. A yielding one is sent again when the acoustic model says so.
 
         Returns:
             float32 [frames, vocabulary].
@@ -93,15 +103,33 @@ class BlsAcousticClient:
                 MAX_DEVICES_LOST tries in which the acoustic model lost its device.
             UpstreamError: any other answer of Triton or of the acoustic model.
         """
+        async with AsyncExitStack() as door:
+            return await self._try(samples, is_cancelled, language, precedence, door)
+
+    async def _try(
+        self,
+        samples: Samples,
+        is_cancelled: Callable[[], bool],
+        language: str | None,
+        precedence: Precedence,
+        door: AsyncExitStack,
+    ) -> Emissions:
+        """Send a window until it is answered; it waits at the door once it was put off."""
         died = math.inf
-        devices_lost = 0
+        devices_lost = deferrals = 0
         backoff_s = FIRST_BACKOFF_S
         while True:
             if is_cancelled():
                 raise Cancelled
             try:
-                return await self._call(samples, language)
+                return await self._call(samples, _parameters(language, precedence, deferrals))
             except UpstreamError as error:
+                if error.message == COME_AGAIN:
+                    if not deferrals:
+                        await door.enter_async_context(self._door)
+                    deferrals += 1
+                    # At once: it waits in the acoustic model's queue, behind live audio.
+                    continue
                 if error.message.startswith(_DEVICE_LOST):
                     devices_lost += 1
                     if devices_lost == MAX_DEVICES_LOST:
@@ -122,12 +150,12 @@ class BlsAcousticClient:
             await asyncio.sleep(random.uniform(0.5, 1.0) * backoff_s)
             backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
 
-    async def _call(self, samples: Samples, language: str | None) -> Emissions:
+    async def _call(self, samples: Samples, parameters: dict[str, Any]) -> Emissions:
         request = self._pb_utils.InferenceRequest(
             model_name="wav2vec2",
             requested_output_names=["LOG_PROBS"],
             inputs=[self._pb_utils.Tensor("SAMPLES", samples[np.newaxis])],
-            parameters={"language": language} if language else None,
+            parameters=parameters or None,
         )
         # The gauge is raised after the call has started: each metric is a round trip to Triton.
         answer = request.async_exec()
@@ -158,6 +186,18 @@ class BlsAcousticClient:
         """
         self._in_flight += more
         self._metrics.set("asr_windows_in_flight", self._in_flight, front=self._front)
+
+
+def _parameters(
+    language: str | None, precedence: Precedence, deferrals: int
+) -> dict[str, str | int | bool]:
+    """The parameters of a request."""
+    parameters: dict[str, str | int | bool] = {"language": language} if language else {}
+    if precedence == "live":
+        parameters[LIVE] = True
+    elif precedence == "yielding":
+        parameters[DEFERRALS] = deferrals
+    return parameters
 
 
 def _is_restarting(message: str) -> bool:

@@ -182,7 +182,8 @@ class Look:
             end = self._between_words(cut, found)
             if end < cut.end:
                 found = await self._transcribe(cut.start, end)
-        points.close(cut, end=end, has_words=bool(found.words))
+        # There was a word up to the latest end, even if there is none up to this one.
+        points.close(cut, end=end, has_words=bool(found.words) or end < cut.end)
         if found.words:
             self._segments.append(
                 Segment(
@@ -232,6 +233,7 @@ class Look:
             is_cancelled=self._is_cancelled,
             on_length=lambda audio_s: None,
             stages=self._stages,
+            is_live=True,
         )
         return (await self._recognizer.recognize(job)).transcription
 

@@ -35,6 +35,7 @@ from asr_backend.front.window_source import WindowSource
 from asr_backend.front.work_limits import WorkLimits
 from asr_backend.segmentation.stitching import Stitcher
 from asr_backend.segmentation.windower import Window, Windower
+from asr_backend.triton_io.precedence import Precedence
 
 T = TypeVar("T")
 
@@ -58,6 +59,8 @@ class Job:
     """Called with the seconds of the recording, once they are known or can be estimated."""
     stages: Stages = field(default_factory=Stages)
     """The time of its call by stage."""
+    is_live: bool = False
+    """Whether it is live audio, to which windows of long recordings yield."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,8 +256,13 @@ class Session:
         turn = nullcontext() if window.is_only else shared.budget.admit(len(window.samples))
         async with turn:
             return await shared.acoustic.log_probs(
-                window.samples, job.is_cancelled, job.options.language
+                window.samples, job.is_cancelled, job.options.language, self._precedence(window)
             )
+
+    def _precedence(self, window: Window) -> Precedence:
+        if self._job.is_live:
+            return "live"
+        return "normal" if window.is_only else "yielding"
 
     async def _collect(self) -> None:
         """Wait for the emissions of the first pending window, and read them."""

@@ -198,7 +198,7 @@ class Endpointer:
         Args:
             cut: as returned.
             end: where it was ended, at most `cut.end`.
-            has_words: whether words were recognised in it.
+            has_words: whether words were recognised in it, or up to `cut.end`.
         """
         self._earliest = end
         self._start = cut.next_start

@@ -15,6 +15,7 @@ _COUNTERS = {
     "asr_errors_total": "Requests that ended with an error of the service, by its code",
     "asr_oom_splits_total": "Forwards that did not fit the memory and were split",
     "asr_cancelled_total": "Requests dropped because their caller had gone",
+    "asr_deferred_windows_total": "Windows of long recordings put off for live audio",
     "asr_stream_audio_seconds_total": "Seconds of live audio that looks have consumed",
     "asr_stream_computed_seconds_total": "Seconds of audio that the network computed for looks",
     "asr_stream_segments_total": "Segments of live audio that became final, by reason",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from asr_backend.acoustic.engine.device_lost import DeviceLost
+from asr_backend.acoustic.live_precedence import LIVE_S, MAX_DEFERRALS
 from asr_backend.acoustic.model import DEVICE_LOST_STATUS, Wav2Vec2Model
 from asr_backend.checkpoint.description import Checkpoint, load_checkpoint
 from asr_backend.triton_io.metrics import Metrics
@@ -243,6 +244,134 @@ def test_the_engine_gets_the_windows_of_one_forward_and_no_others(
     model.execute([request(1_600, 0.3)])
     assert left.failure()[1] == "CANCELLED"
     assert given == [np.float32(0.1), np.float32(0.3)]
+
+
+LIVE: dict[str, Any] = {"parameters": {"live": True}}
+
+
+def long(length: int, deferrals: int = 0, **more: Any) -> Request:
+    """A window of a long recording."""
+    return request(length, parameters={"deferrals": deferrals, **more})
+
+
+def put_off(requests: Sequence[Request]) -> list[bool]:
+    """Which of the requests are to come again; the others have their frames."""
+    again = [each.response is not None and each.response.has_error() for each in requests]
+    for each, is_put_off in zip(requests, again, strict=True):
+        if is_put_off:
+            assert each.failure() == ("COME_AGAIN: live audio goes first", "UNAVAILABLE")
+        else:
+            assert each.output("LOG_PROBS").size
+    return again
+
+
+def test_long_recordings_yield_to_live_audio_and_to_nothing_else(
+    model: Wav2Vec2Model, engine: FakeEngine, pb_utils: PbUtils
+) -> None:
+    engine.max_windows = 1
+    files = [long(1_600), long(800)]
+    short, live = request(16_000), request(32_000, **LIVE)
+    model.execute([files[0], short, files[1], live])
+    assert engine.forwards == [[16_000], [32_000]]
+    assert put_off([short, live, *files]) == [False, False, True, True]
+    assert pb_utils.metric("asr_deferred_windows_total").value == 2
+    assert not pb_utils.MetricFamily.families["asr_errors_total"].metrics
+    # Live audio is there still, though not in this batch: it may come at any moment.
+    files = [long(1_600, 1), long(800, 1), long(2_400, 2)]
+    model.execute(files)
+    assert engine.forwards[2:] == [[2_400]]
+    assert put_off(files) == [True, True, False]
+
+
+def test_what_was_put_off_is_answered_before_live_audio_is_computed(
+    model: Wav2Vec2Model, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it is in the queue again when the batch ends."""
+    engine.max_windows = 1
+    files = [long(800), long(1_600)]
+    run = engine.forward
+    seen: list[bool] = []
+
+    def forward(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        seen.append(files[1].response is not None)
+        return run(windows)
+
+    monkeypatch.setattr(engine, "forward", forward)
+    model.execute([*files, request(400, **LIVE)])
+    assert seen == [True]
+
+
+def test_a_window_that_was_put_off_often_has_its_turn(
+    model: Wav2Vec2Model, engine: FakeEngine
+) -> None:
+    """However many live windows and shorter ones arrive, long recordings advance."""
+    engine.max_windows = 1
+    waiting = 0
+    while True:
+        longest = long(32_000, waiting)
+        others = [long(800, deferrals) for deferrals in (0, MAX_DEFERRALS - 1)]
+        model.execute([*(request(400, **LIVE) for _ in range(8)), *others, longest])
+        if put_off([*others, longest]) == [True, True, False]:
+            break
+        assert put_off([*others, longest]) == [True, True, True]
+        waiting += 1
+    assert waiting == MAX_DEFERRALS
+    assert engine.forwards[-1] == [32_000], "behind live audio"
+    # One forward of two that have waited so long.
+    both = [long(800, MAX_DEFERRALS), long(32_000, MAX_DEFERRALS + 1)]
+    model.execute([*both, request(400, **LIVE)])
+    assert put_off(both) == [True, False]
+
+
+def test_windows_of_long_recordings_share_their_forward(
+    model: Wav2Vec2Model, engine: FakeEngine
+) -> None:
+    """Where a forward takes several windows, as on a GPU, live audio costs no batches."""
+    files = [long(32_000 - index, MAX_DEFERRALS) for index in range(6)]
+    model.execute([*files, request(800, **LIVE)])
+    assert [len(forward) for forward in engine.forwards] == [1, 3]
+    assert sum(put_off(files)) == 3
+
+
+def test_nothing_yields_without_live_audio(model: Wav2Vec2Model, engine: FakeEngine) -> None:
+    plain = [request(length) for length in (3_200, 800, 32_000, 31_000, 16_000)]
+    model.execute(plain)
+    expected = list(engine.forwards)
+    engine.forwards.clear()
+    model.execute([long(each.inputs["SAMPLES"].size) for each in plain])
+    assert engine.forwards == expected
+
+
+def test_long_recordings_yield_for_a_while_after_live_audio(
+    engine: FakeEngine, pb_utils: PbUtils
+) -> None:
+    engine.max_windows = 1
+    now_s = [100.0]
+    model = Wav2Vec2Model(
+        engine=engine,
+        pb_utils=pb_utils,
+        metrics=Metrics(pb_utils),
+        max_window_s=2.0,
+        max_batch_audio_s=8.0,
+        clock=lambda: now_s[0],
+    )
+    model.execute([request(400, **LIVE)])
+    for seconds, expected in ((LIVE_S - 0.1, [False, True]), (0.2, [False, False])):
+        now_s[0] += seconds
+        files = [long(800), long(1_600)]
+        model.execute(files)
+        assert put_off(files) == expected
+
+
+@pytest.mark.parametrize("odd", [{"live": 1}, {"live": "true"}, {"deferrals": "7"}])
+def test_odd_parameters_of_other_callers_mean_nothing(
+    model: Wav2Vec2Model, engine: FakeEngine, odd: dict[str, Any]
+) -> None:
+    engine.max_windows = 1
+    model.execute([request(400, **LIVE)] if "deferrals" in odd else [])
+    windows = [request(800, parameters=odd), request(1_600, parameters=odd)]
+    model.execute(windows)
+    assert put_off(windows) == [False, False]
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 8])

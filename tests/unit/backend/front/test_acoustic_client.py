@@ -13,6 +13,7 @@ from asr_backend.errors import AsrError, ErrorCode
 from asr_backend.front.acoustic_client import MAX_DEVICES_LOST, BlsAcousticClient
 from asr_backend.triton_io.errors import Cancelled, UpstreamError
 from asr_backend.triton_io.metrics import Metrics
+from asr_backend.triton_io.precedence import COME_AGAIN
 from tests.support.backend.doubles import PbUtils
 
 SAMPLES = np.zeros(800, np.float32)
@@ -77,6 +78,51 @@ async def test_a_language_travels_as_a_parameter():
     for language in (None, "deu"):
         await calls(script).log_probs(SAMPLES, never, language)
     assert [request["parameters"] for request in script.requests] == [None, {"language": "deu"}]
+
+
+async def test_a_window_says_whether_it_is_live_or_yields():
+    script = Script(Response())
+    client = calls(script)
+    for precedence in ("live", "normal", "yielding"):
+        await client.log_probs(SAMPLES, never, "deu", precedence)
+    assert [request["parameters"] for request in script.requests] == [
+        {"language": "deu", "live": True},
+        {"language": "deu"},
+        {"language": "deu", "deferrals": 0},
+    ]
+
+
+async def test_a_window_that_was_put_off_comes_again_and_says_how_often():
+    again = Response((COME_AGAIN, 14))
+    script = Script(again, again, Response((DEAD, 13)), again, Response())
+    emissions = await calls(script).log_probs(SAMPLES, never, None, "yielding")
+    assert emissions.shape == (2, 32)
+    sent = [request["parameters"]["deferrals"] for request in script.requests]
+    assert sent == [0, 1, 2, 2, 3]
+
+
+async def test_of_the_windows_that_were_put_off_one_at_a_time_comes_again():
+    class Busy(Script):
+        async def _answer(self) -> Response:
+            count = (self.requests[-1]["parameters"] or {}).get("deferrals")
+            deferrals.append(count)
+            await asyncio.sleep(0)
+            return Response() if count in (2, None) else Response((COME_AGAIN, 14))
+
+    deferrals: list[int | None] = []
+    client = calls(Busy())
+    windows = [client.log_probs(SAMPLES, never, None, "yielding") for _ in range(3)]
+    await asyncio.gather(*windows, client.log_probs(SAMPLES, never))
+    # All at first, then one window until it is answered; what does not yield waits for none.
+    assert deferrals == [0, 0, 0, None, 1, 2, 1, 2, 1, 2]
+
+
+async def test_a_caller_that_has_gone_ends_a_window_that_is_put_off():
+    answers = iter([False, False, True])
+    with pytest.raises(Cancelled):
+        await calls(Script(Response((COME_AGAIN, 14)))).log_probs(
+            SAMPLES, lambda: next(answers), None, "yielding"
+        )
 
 
 async def test_a_window_goes_out_with_a_batch_dimension_and_comes_back_without():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ from asr_backend.segmentation.endpointer import EndpointerState
 from asr_backend.segmentation.levels import HISTORY_FRAMES, frame_from
 from asr_backend.triton_io.shared_memory import SharedMemory
 from tests.support.backend.doubles import Request
-from tests.support.backend.emissions import BASE_VOCABULARY
-from tests.support.backend.front import PCM, Front, answered, request, text_of
+from tests.support.backend.emissions import BASE_VOCABULARY, emissions
+from tests.support.backend.front import PCM, Front, Reader, answered, request, text_of
 
 STRIDE = 320
 
@@ -201,6 +202,19 @@ async def test_without_interims_the_network_is_asked_for_finals_alone():
     assert result["speech"] is False
 
 
+async def test_windows_of_looks_are_live_and_those_of_long_recordings_yield():
+    front = Live()
+    await finals(front, TALK, [len(TALK) // 2])
+    assert set(front.reader.precedences) == {"live"}
+    front.reader.precedences.clear()
+    await front.transcript(speech("AB").tobytes())
+    assert front.reader.precedences == ["normal"]
+    front.reader.precedences.clear()
+    await front.transcript(TALK)
+    assert len(front.reader.precedences) > 1
+    assert set(front.reader.precedences) == {"yielding"}
+
+
 async def test_silence_is_consumed_and_asks_for_nothing():
     front = Live()
     result = await front.look(silence(500).tobytes())
@@ -216,6 +230,28 @@ async def test_a_segment_without_words_takes_no_index():
     (final,) = await finals(front, audio.tobytes(), [])
     assert (final["index"], final["text"]) == (0, "AB")
     assert len(front.reader.windows) == 2
+
+
+async def test_speech_behind_a_cut_is_heard_though_the_part_before_it_has_no_words():
+    """A segment without a pause is heard again up to its cut, and may then have no words."""
+
+    class Deaf(Reader):
+        async def log_probs(self, *arguments: Any) -> np.ndarray:
+            found = await super().log_probs(*arguments)
+            if len(self.windows) == 2:
+                return emissions(["<pad>"] * len(found))
+            return found
+
+    words = "GH I JKL MN OPQ RS TU VWX YZ ABCDEFGHIJKLMNOPQRST UV WX YZ AB CD EF"
+    audio = np.concatenate([silence(30), speech(words)]).tobytes()
+    (first, *rest) = await finals(Live(), audio, [], max_segment_s=2)
+    assert first["reason"] == "length"
+    front = Live()
+    front.reader = Deaf()
+    front.stream._recognizer = replace(front.stream._recognizer, acoustic=front.reader)
+    found = await finals(front, audio, [], max_segment_s=2)
+    assert [segment["text"] for segment in found] == [segment["text"] for segment in rest]
+    assert found[0]["first_frame"] == first["first_frame"] + first["frames"]
 
 
 async def test_end_is_also_a_flush():

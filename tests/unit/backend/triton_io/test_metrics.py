@@ -20,6 +20,7 @@ NAMES = {
     "asr_errors_total",
     "asr_oom_splits_total",
     "asr_cancelled_total",
+    "asr_deferred_windows_total",
     "asr_stream_audio_seconds_total",
     "asr_stream_computed_seconds_total",
     "asr_stream_segments_total",
