@@ -28,6 +28,10 @@ class Target:
     failure_share: float = 0.001
     """Largest share of failed calls."""
 
+    interim_p95_s: float = 0.5
+    """Of live streams: greatest 95th percentile of the time from when the look of an interim is
+    due until it is shown, seconds."""
+
     def broken(self, measured: Measured) -> list[str]:
         """The limits that are exceeded, with the values; empty when there are none."""
         reasons = []
