@@ -58,7 +58,7 @@ def throughput(curves: Curves, knees: Mapping[str, int], best: tuple[str, int] |
     _callers_axis(axes, curves)
     axes.set_ylabel(RTFX)
     axes.set_ylim(0, 1.12 * _max_rtfx(curves))
-    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, labelspacing=0.8)
+    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, labelspacing=1.2)
     return _svg(figure)
 
 

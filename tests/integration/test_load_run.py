@@ -43,3 +43,24 @@ def test_both_sides_of_an_abusive_open_loop_agree(server: LocalServer, tmp_path:
     assert figures["server"]["wav2vec2"]["requests"] >= answered > 0
     assert figures["server"]["audio_s"] > 0
     assert figures["server"]["cpu_s"] > 0
+
+
+@pytest.mark.server
+def test_live_streams_beside_files_keep_their_finals(server: LocalServer, tmp_path: Path):
+    output = tmp_path / "run.json"
+    command = [
+        *(sys.executable, "-m", "load_tests", "--url", server.url, "--scenario", "live-files"),
+        *("--users", "4", "--duration-s", "2", "--output", str(output)),
+        # Nothing that load makes later or rarer may change a final.
+        *("--slo", "failures<=0,changed<=0,interim<60s,final<60s,flicker<90%"),
+    ]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert run.returncode == 0, run.stdout + run.stderr
+    written = json.loads(output.read_text())
+    live = written["figures"]["live"]
+    assert live["streams"] >= 1
+    assert live["interims"] > 0
+    assert live["skipped"] == 0
+    rows = {row["what"]: row["live"] for row in written["rows"]}
+    assert rows.get("talks", live) == live
+    assert rows.get("commands") is None

@@ -110,7 +110,7 @@ def test_live_streams_have_a_table_of_their_own():
     assert seen.latency_p50_s == pytest.approx(0.5, abs=0.2)
     summary = Summary(run, seen, alone=alone, knee=None)
     (row,) = [line for line in summary.text().splitlines() if "20.0 %" in line]
-    assert row.split() == "all 1 2 100 ms 300 ms 1.20 s 1.20 s 20.0 % 0".split()
+    assert " ".join(row.split()) == "all 1 2 100 ms 300 ms 1.20 s 1.20 s 20.0 % 0"
     assert summary.data()["rows"][-1]["live"]["interim_p95_s"] == 0.3
     assert broken(parse_slo("interim<300ms,final<2s,flicker<=20%"), seen) == [
         "interim: 0.3 s, 0 s over the limit of < 0.3 s"
