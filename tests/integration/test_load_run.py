@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.server
 def test_load_on_a_server_of_its_own():
     slo = "failures<=0,p95<60s,batch>1,changed<=5%,memory>0GB"
-    flags = ["--users", "8", "--duration-s", "5", "--slo", slo]
+    flags = ["--users", "8", "--duration-s", "4", "--slo", slo]
     command = [sys.executable, "-m", "load_tests", *flags]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert run.returncode == 0, run.stdout + run.stderr
@@ -29,7 +29,7 @@ def test_both_sides_of_an_abusive_open_loop_agree(server: LocalServer, tmp_path:
     command = [
         *(sys.executable, "-m", "load_tests", "--url", server.url, "--scenario", "abusive"),
         *("--metrics-url", server.metrics_url, "--server-pid", str(server.process.pid)),
-        *("--arrivals", "poisson:6", "--duration-s", "6", "--output", str(output)),
+        *("--arrivals", "poisson:6", "--duration-s", "4", "--output", str(output)),
         *("--slo", "failures<=0,changed<=5%"),
     ]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
