@@ -10,6 +10,7 @@ from load_tests.run.users import (  # isort: skip  # Locust looks for them here
     MeetingsCaller as MeetingsCaller,
     SecondsCaller as SecondsCaller,
     ShortCaller as ShortCaller,
+    TalksCaller as TalksCaller,
 )
 
 import copy
@@ -33,6 +34,7 @@ from load_tests.report.slo import parse_slo
 from load_tests.report.summary import Cells
 from load_tests.run.arrivals import Arrivals
 from load_tests.run.coordinator import BEGIN, Coordinator, Target, begun
+from load_tests.run.corpus import KINDS
 from load_tests.run.options import add_options
 from load_tests.run.scenarios import SCENARIOS
 from load_tests.run.web_page import extend
@@ -59,7 +61,8 @@ def _prepare(environment: Any, runner: Any, web_ui: Any, **_: Any) -> None:
     gevent.signal_handler(signal.SIGINT, gevent.kill, gevent.getcurrent(), KeyboardInterrupt)
     # The loop's clock stood still during the imports: what is timed would end that much early.
     gevent.get_hub().loop.update_now()
-    environment.stop_timeout = options.timeout_s
+    # A live stream plays to its end, too.
+    environment.stop_timeout = options.timeout_s + KINDS["talks"].longest_s
     if isinstance(runner, WorkerRunner):
         runner.register_message(BEGIN, _begin_as_worker)
         return

@@ -1,4 +1,4 @@
-// Transcribes a recording: go run . [-url HOST:PORT] [-timeout 60s] FILE
+// Transcribes a recording: go run . [-url HOST:PORT] [-timeout 60s] [-live] FILE
 package main
 
 import (
@@ -22,18 +22,19 @@ func main() {
 	}
 	flag.StringVar(&url, "url", url, "the server's gRPC address")
 	timeout := flag.Duration("timeout", time.Minute, "bounds the whole call")
+	live := flag.Bool("live", false, "play a WAV file in place of a microphone")
 	flag.Parse()
 	if flag.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "usage: go run . [-url HOST:PORT] [-timeout 60s] FILE")
+		fmt.Fprintln(os.Stderr, "usage: go run . [-url HOST:PORT] [-timeout 60s] [-live] FILE")
 		os.Exit(2)
 	}
-	if err := run(url, flag.Arg(0), *timeout); err != nil {
+	if err := run(url, flag.Arg(0), *timeout, *live); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(url, file string, timeout time.Duration) error {
+func run(url, file string, timeout time.Duration, live bool) error {
 	audio, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -49,12 +50,28 @@ func run(url, file string, timeout time.Duration) error {
 	}
 	defer connection.Close()
 
+	service := inference.NewGRPCInferenceServiceClient(connection)
+	if live {
+		pcm, form, err := ReadWAV(audio)
+		if err != nil {
+			return err
+		}
+		return Stream(context.Background(), service, Play(pcm, form), form, "beam", show)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	service := inference.NewGRPCInferenceServiceClient(connection)
 	result, err := Transcribe(ctx, service, audio, Options{Timestamps: "word"})
 	if err != nil {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(result)
+}
+
+func show(look *Look) {
+	for _, segment := range look.Segments {
+		fmt.Printf("%7.2f s  %s\n", segment.StartS, segment.Text)
+	}
+	if look.Interim != nil {
+		fmt.Printf("         …  %s\n", look.Interim.Text)
+	}
 }

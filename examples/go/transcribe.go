@@ -66,6 +66,17 @@ func Transcribe(
 	audio []byte,
 	options Options,
 ) (*Result, error) {
+	return infer[Result](ctx, service, "transcribe", audio, options)
+}
+
+// infer makes one call of a model: AUDIO and OPTIONS in, RESULT out.
+func infer[T any](
+	ctx context.Context,
+	service inference.GRPCInferenceServiceClient,
+	model string,
+	audio []byte,
+	options any,
+) (*T, error) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return nil, errors.New("the context has no deadline")
@@ -77,7 +88,7 @@ func Transcribe(
 	id := requestID()
 	timeoutUS := max(1, time.Until(deadline).Microseconds())
 	response, err := service.ModelInfer(ctx, &inference.ModelInferRequest{
-		ModelName: "transcribe",
+		ModelName: model,
 		Id:        id,
 		// The server drops the request from its queue when nobody waits any more.
 		Parameters: map[string]*inference.InferParameter{
@@ -97,10 +108,10 @@ func Transcribe(
 		}
 		return nil, e
 	}
-	return decode(response)
+	return decode[T](response)
 }
 
-func decode(response *inference.ModelInferResponse) (*Result, error) {
+func decode[T any](response *inference.ModelInferResponse) (*T, error) {
 	for i, output := range response.Outputs {
 		if output.Name != "RESULT" || i >= len(response.RawOutputContents) {
 			continue
@@ -109,12 +120,15 @@ func decode(response *inference.ModelInferResponse) (*Result, error) {
 		if len(raw) < 4 || int(binary.LittleEndian.Uint32(raw)) != len(raw)-4 {
 			return nil, errors.New("RESULT is not one element")
 		}
-		var result Result
-		if err := json.Unmarshal(raw[4:], &result); err != nil {
+		var version struct{ Contract int }
+		var result T
+		if err := errors.Join(
+			json.Unmarshal(raw[4:], &version), json.Unmarshal(raw[4:], &result),
+		); err != nil {
 			return nil, err
 		}
-		if result.Contract != 1 {
-			return nil, fmt.Errorf("contract %d is not known here", result.Contract)
+		if version.Contract != 1 {
+			return nil, fmt.Errorf("contract %d is not known here", version.Contract)
 		}
 		return &result, nil
 	}

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from asr_backend.acoustic.forward_plan import MAX_BATCH_AUDIO_S
 from load_tests.capacity.heldout import Prediction, calibrate, leave_out, typical
-from load_tests.capacity.planning import enough_fronts, greatest_load, machines_for
+from load_tests.capacity.planning import enough_fronts, greatest_load, machines_for, streams_held
 from load_tests.capacity.scenario import Machine
 from load_tests.capacity.service import Gpu, Service, read_gpu
 from load_tests.run.corpus import build_corpus
 from load_tests.sweep.store import Sweep, read_sweep
 from tools.command import count, make_parser, seconds, several
+from tools.recordings import read_pcm, transcripts
 
 GROUPS = {
     "an instance count": lambda point: point.setting.instances,
@@ -90,10 +91,11 @@ def _print_machines(
     options: argparse.Namespace, service: Service, gpu: Gpu, lengths_s: Sequence[float]
 ) -> None:
     print(
-        f"Greatest load of random arrivals with p95 at most {options.max_p95_s:g} s, and the "
-        f"machines for\n{options.audio_hours_a_day:,.0f} audio-hours a day with a peak of "
+        f"Greatest load of random arrivals with p95 at most {options.max_p95_s:g} s, most live "
+        f"streams instead of it with\np95 of an interim at most {options.max_interim_p95_s:g} s, "
+        f"and the machines for\n{options.audio_hours_a_day:,.0f} audio-hours a day with a peak of "
         f"{options.peak:g} times the mean:\n"
-        f"  {'machine':44} {'calls/s':>8} {'audio s/s':>9} {'p95 s':>6}  busiest"
+        f"  {'machine':44} {'calls/s':>8} {'audio s/s':>9} {'p95 s':>6} {'live':>6}  busiest"
     )
     for instances in options.instances:
         machine = Machine(
@@ -112,6 +114,11 @@ def _print_machines(
         _print_machine(options, name, share, machine, service, lengths_s)
 
 
+def utterances_s() -> list[float]:
+    """Lengths of what live streams say between two pauses: those of the recordings."""
+    return [len(pcm) / 2 / rate for pcm, rate in (read_pcm(path) for path, _ in transcripts())]
+
+
 def _print_machine(
     options: argparse.Namespace,
     name: str,
@@ -126,10 +133,13 @@ def _print_machine(
         print(f"  {name:44} no load looked at keeps the target")
         return
     outcome = carried.outcome
+    target_s = options.max_interim_p95_s
+    streams = streams_held(machine, service, utterances_s(), p95_s=target_s)
     needed = machines_for(options.audio_hours_a_day, peak=options.peak, rtfx=outcome.rtfx)
     print(
         f"  {name:44} {machines * carried.calls_per_s:8.1f} {machines * outcome.rtfx:9.0f} "
-        f"{outcome.percentile_s(0.95):6.2f}  {carried.limit}; {needed:,} machines"
+        f"{outcome.percentile_s(0.95):6.2f} {machines * streams:6.0f}  {carried.limit}; "
+        f"{needed:,} machines"
     )
 
 
@@ -177,6 +187,7 @@ def command_line() -> argparse.ArgumentParser:
     add("--gpu-forward-ms", type=float, default=10.0, help="assumed: a forward's start")
     add("--fronts", type=count, help="of a machine; as many as it needs where not named")
     add("--max-p95-s", type=seconds, default=2.0, help="target, seconds")
+    add("--max-interim-p95-s", type=seconds, default=0.5, help="target of live streams, seconds")
     add("--audio-hours-a-day", type=float, default=1e6, help="to plan for")
     add("--peak", type=float, default=2.0, help="the busiest time over the mean")
     add("--seed", type=int, default=0, help="of the clips")

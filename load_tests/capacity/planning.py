@@ -9,9 +9,13 @@ from dataclasses import dataclass, replace
 from load_tests.capacity.scenario import Load, Machine, Outcome
 from load_tests.capacity.service import Service
 from load_tests.capacity.simulation import simulate, windows_of
+from load_tests.run.listener import HOP_S
 
 CALLS = 12_000
 """Simulated calls of one load; its p99 is based on 120 of them."""
+
+LOOKS = 6_000
+"""Simulated looks of one number of live streams."""
 
 HALVINGS = 7
 """Of the interval in which the greatest load is looked for: it is found to 1 % of the bound."""
@@ -83,6 +87,39 @@ def greatest_load(
         else:
             high = rate
     return best
+
+
+def streams_held(
+    machine: Machine,
+    service: Service,
+    utterances_s: Sequence[float],
+    *,
+    p95_s: float,
+    looks: int = LOOKS,
+) -> int:
+    """The most live streams with p95 of an interim within the target, to 5 %; 0 where none.
+
+    Args:
+        machine: its fronts are those of `transcribe_stream`.
+        service: the costs.
+        utterances_s: lengths of what is said between two pauses, seconds.
+        p95_s: target, from when the look of an interim is due.
+        looks: simulated for each number of streams.
+    """
+
+    def keeps(streams: int) -> bool:
+        seconds = min(60.0, max(5.0, looks * HOP_S / streams))
+        load = Load(lengths_s=utterances_s, streams=streams)
+        outcome = simulate(machine, service, load, seconds=seconds, warm_up_s=2.0)
+        return outcome.percentile_s(0.95) <= p95_s
+
+    low, high = 0, 1
+    while keeps(high):
+        low, high = high, 2 * high
+    while high - low > max(1, 0.05 * low):
+        middle = (low + high) // 2
+        low, high = (middle, high) if keeps(middle) else (low, middle)
+    return low
 
 
 def enough_fronts(

@@ -38,16 +38,21 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """The load: calls in flight, or calls a second at random times."""
+    """The load: calls in flight, calls a second at random times, or live streams."""
 
     lengths_s: Sequence[float]
-    """Of the clips, which are sent again and again in random orders."""
+    """Of the clips, which are sent again and again in random orders; of the utterances of live
+    streams."""
 
     callers: int = 0
     """Calls in flight, from the same machine; 0 for an open loop."""
 
     calls_per_s: float = 0.0
     """Of a Poisson process, from other machines; 0 for a closed loop."""
+
+    streams: int = 0
+    """Live streams from other machines; the machine's fronts are those of `transcribe_stream`, and
+    a latency is that of an interim, from when its look was due."""
 
     seed: int = 0
 

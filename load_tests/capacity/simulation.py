@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from asr_backend.acoustic.forward_plan import FORWARD_START_S, plan_forwards
 from load_tests.capacity.events import Clock, Processors
+from load_tests.capacity.live import Speaker, hop_s
 from load_tests.capacity.scenario import Load, Machine, Outcome
 from load_tests.capacity.service import Service
+from load_tests.run.listener import HOP_S
 
 MAX_WINDOW_S = 20.0
 OVERLAP_S = 2.0
@@ -30,6 +32,9 @@ RATE_HZ = 16_000
 class _Call:
     began: float
     length_s: float
+    windows: Sequence[float]
+    """Seconds of each; none for a look in silence."""
+    stream: _Stream | None = None
     front: _Front | None = None
     waiting: deque[float] = field(default_factory=deque)
     """Windows not handed to the network yet, seconds."""
@@ -44,6 +49,15 @@ class _Front:
     work: deque[tuple[float, Callable[[], None]]] = field(default_factory=deque)
     """Its one interpreter does one thing at a time."""
     busy: bool = False
+
+
+@dataclass(kw_only=True)
+class _Stream:
+    speaker: Speaker
+    open_s: float | None = None
+    """Of the last look's open segment."""
+    heard_s: float = 0.0
+    """When the last look was sent."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +110,9 @@ class _Server:
             self._call_from_here()
         if self._load.calls_per_s:
             self._arrive()
+        for index in range(self._load.streams):
+            stream = _Stream(speaker=Speaker(self._random, self._load.lengths_s))
+            self._look_at(HOP_S * index / self._load.streams, stream)
         self._clock.run(until)
         machine, outcome = self._machine, self.outcome
         outcome.cores_busy = self._cores.busy_s / until / machine.cores
@@ -110,14 +127,28 @@ class _Server:
             yield from self._random.sample(self._load.lengths_s, len(self._load.lengths_s))
 
     def _arrive(self) -> None:
-        self._send(_Call(began=self._clock.now, length_s=next(self._lengths)))
+        self._send(self._next_call())
         pause_s = self._random.expovariate(self._load.calls_per_s)
         self._clock.at(self._clock.now + pause_s, self._arrive)
 
     def _call_from_here(self) -> None:
-        call = _Call(began=self._clock.now, length_s=next(self._lengths))
+        call = self._next_call()
         work_s = self._service.stretch * self._service.caller_s
         self._cores.do(work_s, lambda: self._send(call))
+
+    def _next_call(self) -> _Call:
+        length_s = next(self._lengths)
+        return _Call(began=self._clock.now, length_s=length_s, windows=windows_of(length_s))
+
+    def _look_at(self, due: float, stream: _Stream) -> None:
+        """Look at a stream when it is due, or at once if the last answer came later."""
+
+        def look() -> None:
+            windows, stream.open_s = stream.speaker.look(self._clock.now)
+            stream.heard_s = self._clock.now
+            self._send(_Call(began=due, length_s=sum(windows), windows=windows, stream=stream))
+
+        self._clock.at(max(due, self._clock.now), look)
 
     def _send(self, call: _Call) -> None:
         def queue() -> None:
@@ -130,10 +161,21 @@ class _Server:
         while self._open and self._calls:
             front, call = self._open.popleft(), self._calls.popleft()
             front.taking, call.front = call, front
-            call.waiting.extend(windows_of(call.length_s))
+            call.waiting.extend(call.windows)
             call.unanswered = len(call.waiting)
+            if not call.windows:
+                self._answer_silence(call, front)
             for _ in range(min(self._in_flight, len(call.waiting))):
                 self._prepare(call, front)
+
+    def _answer_silence(self, call: _Call, front: _Front) -> None:
+        def answer() -> None:
+            front.taking = None
+            self._open.append(front)
+            self._fill_fronts()
+            self._end(call)
+
+        self._front_does(front, 1.0, answer)
 
     def _prepare(self, call: _Call, front: _Front) -> None:
         """Decode a window and hand it to the network."""
@@ -222,12 +264,18 @@ class _Server:
         call.unanswered -= 1
         if call.waiting:
             self._prepare(call, front)
-        if call.unanswered:
-            return
-        if self._clock.now >= self._warm_up_s:
+        if not call.unanswered:
+            self._end(call)
+
+    def _end(self, call: _Call) -> None:
+        stream = call.stream
+        if self._clock.now >= self._warm_up_s and (stream is None or stream.open_s is not None):
             self.outcome.latencies_s.append(self._clock.now - call.began)
+        if self._clock.now >= self._warm_up_s:
             self.outcome.audio_s += call.length_s
-        if self._load.callers:
+        if stream is not None:
+            self._look_at(stream.heard_s + hop_s(stream.open_s), stream)
+        elif self._load.callers:
             self._call_from_here()
 
 

@@ -5,9 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from load_tests.report.live_tally import flicker
 from load_tests.report.server_side import ServerFigures
-from load_tests.report.tally import Tally, Texts, changed, word_error_rate
+from load_tests.report.tally import Tally, Texts, changed, percentile, word_error_rate
 from load_tests.run.corpus import Clip
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveFigures:
+    """The numbers of live streams. Times are seconds, shares 0 to 1."""
+
+    streams: int
+    """Streams that ended, failed ones included."""
+
+    interims: int
+    interim_p50_s: float
+    """From when the look of an interim was due until it was shown."""
+
+    interim_p95_s: float
+    final_p50_s: float
+    """From the last word of a segment to its final; contains the pause that ends it."""
+
+    final_p95_s: float
+    flicker: float
+    """Words of interims that the next display did not keep, over all words of interims."""
+
+    skipped: int
+    """Segments that were dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +60,8 @@ class Figures:
     """Seconds of audio answered."""
 
     latency_mean_s: float
-    """Of all calls, failed ones included; counted from the intended start in an open loop."""
+    """Of all calls, failed ones included; counted from the intended start in an open loop, of a
+    live stream from the end of its audio."""
 
     latency_p50_s: float
     latency_p90_s: float
@@ -54,6 +79,14 @@ class Figures:
 
     server: ServerFigures | None
     """The server's side of it; None without its metrics page."""
+
+    live: LiveFigures | None = None
+    """The words of live streams; None without streams."""
+
+    @property
+    def rejected(self) -> int:
+        """Calls that the server's full queue refused; no metric of Triton's 24.10 counts them."""
+        return self.failures.get("ServerBusy", 0)
 
     @property
     def failed(self) -> int:
@@ -109,4 +142,21 @@ def figures(
         word_error_rate_alone=by_itself,
         transcripts_changed=None if alone is None else changed(tally.texts, alone),
         server=server,
+        live=_live(tally),
+    )
+
+
+def _live(tally: Tally) -> LiveFigures | None:
+    live = tally.live
+    if not live.streams:
+        return None
+    return LiveFigures(
+        streams=live.streams,
+        interims=len(live.interim_s),
+        interim_p50_s=percentile(live.interim_s, 0.5),
+        interim_p95_s=percentile(live.interim_s, 0.95),
+        final_p50_s=percentile(live.final_s, 0.5),
+        final_p95_s=percentile(live.final_s, 0.95),
+        flicker=flicker(live),
+        skipped=live.skipped,
     )

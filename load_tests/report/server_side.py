@@ -60,9 +60,6 @@ class ServerFigures:
     audio_s: float
     """Seconds of audio that went through the network, overlaps of windows counted twice."""
 
-    rejected: int
-    """Requests that Triton refused because a queue was full or a time was over."""
-
     cancelled: int
     """Requests dropped because their caller had gone."""
 
@@ -174,7 +171,6 @@ def _figures(counted: MetricsPage, looks: _Looks, cpu_s: float | None) -> Server
         mean_forward_windows=_ratio(value("asr_forward_windows_sum"), forwards),
         padding_waste=_ratio(computed_s - audio_s, computed_s),
         audio_s=audio_s,
-        rejected=round(value("nv_inference_request_failure", reason="REJECTED")),
         cancelled=round(value("asr_cancelled_total")),
         errors={code: round(count) for code, count in errors.items() if count},
         max_queue=round(max(looks.queue)),

@@ -46,12 +46,16 @@ METRICS: Mapping[str, _Metric] = {
     ),
     "batch": _Metric(read=lambda f: f.server.wav2vec2.mean_batch if f.server else None),
     "padding": _Metric(read=lambda f: f.server.padding_waste if f.server else None, unit="%"),
-    "rejected": _Metric(read=lambda f: f.server.rejected if f.server else None),
+    "rejected": _Metric(read=lambda f: f.rejected),
+    "interim": _Metric(read=lambda f: f.live.interim_p95_s if f.live else None, unit="s"),
+    "final": _Metric(read=lambda f: f.live.final_p95_s if f.live else None, unit="s"),
+    "flicker": _Metric(read=lambda f: f.live.flicker if f.live else None, unit="%"),
     "memory": _Metric(read=lambda f: f.server.memory_bytes if f.server else None, unit="B"),
     "growth": _Metric(read=lambda f: f.server.memory_growth_bytes if f.server else None, unit="B"),
 }
 """What a gate can limit. `achieved` is throughput over the offered rate of an open loop; `batch`
-is the mean batch of wav2vec2; `growth` is that of the memory from start to end."""
+is the mean batch of wav2vec2; `growth` is that of the memory from start to end; `interim` and
+`final` are 95th percentiles of live streams."""
 
 _UNITS: Mapping[str, Mapping[str, float]] = {
     "": {"": 1},

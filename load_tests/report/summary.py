@@ -29,6 +29,17 @@ COLUMNS: Cells = (
     "alone",
     "changed",
 )
+LIVE_COLUMNS: Cells = (
+    "live",
+    "streams",
+    "interims",
+    "interim p50",
+    "p95",
+    "final p50",
+    "p95",
+    "flicker",
+    "skipped",
+)
 _SERVER: Cells = ("", "requests", "batches", "mean", "queue", "compute")
 
 
@@ -51,6 +62,8 @@ class Summary:
     def text(self) -> str:
         """The whole summary, in lines of up to 100 characters."""
         lines = [self._title(), "", *_table([COLUMNS, *self.cells()]), ""]
+        if live := self.live_cells():
+            lines += [*_table([LIVE_COLUMNS, *live]), ""]
         failures = ", ".join(f"{count} {code}" for code, count in self.seen.failures.items())
         lines += [f"failed: {failures or 'none'}"]
         if refused := self.run.total().refused:
@@ -116,6 +129,12 @@ class Summary:
         """`rows` as they are printed, under COLUMNS."""
         return [_row(*row) for row in self.rows()]
 
+    def live_cells(self) -> list[Cells]:
+        """The rows with live streams, under LIVE_COLUMNS."""
+        rows = [_live_row(what, seen) for what, seen in self.rows() if seen.live is not None]
+        # One kind of streams is all of them.
+        return rows[:1] if len(rows) == 2 else rows
+
     def _part(self, tally: Tally, duration_s: float) -> Figures:
         return figures(tally, self.run.corpus, duration_s=duration_s, alone=self.alone)
 
@@ -136,6 +155,22 @@ def _row(name: str, seen: Figures) -> Cells:
     )
 
 
+def _live_row(name: str, seen: Figures) -> Cells:
+    live = seen.live
+    assert live is not None
+    return (
+        name,
+        str(live.streams),
+        str(live.interims),
+        _time(live.interim_p50_s),
+        _time(live.interim_p95_s),
+        _time(live.final_p50_s),
+        _time(live.final_p95_s),
+        _share(live.flicker),
+        str(live.skipped),
+    )
+
+
 def _server_side(server: ServerFigures, duration_s: float) -> list[str]:
     table = _table(
         [_SERVER, _model("transcribe", server.transcribe), _model("wav2vec2", server.wav2vec2)]
@@ -145,7 +180,6 @@ def _server_side(server: ServerFigures, duration_s: float) -> list[str]:
         f"{count} of {names[bound]}" for bound, count in server.forward_windows.items() if count
     ]
     batched = server.wav2vec2.executions < server.wav2vec2.requests
-    refused = f"rejected {server.rejected}, cancelled {server.cancelled}"
     errors = ", ".join(f"{count} {code}" for code, count in server.errors.items())
     return [
         *table,
@@ -154,7 +188,8 @@ def _server_side(server: ServerFigures, duration_s: float) -> list[str]:
         f"{server.wav2vec2.executions} batches and {server.forwards} forwards, "
         f"{server.mean_forward_windows:.2f} windows each",
         f"forwards by windows: {', '.join(sizes) or 'none'}",
-        f"padding {_share(server.padding_waste)}; {refused}; errors: {errors or 'none'}",
+        f"padding {_share(server.padding_waste)}; cancelled {server.cancelled}; "
+        f"errors: {errors or 'none'}",
         f"maximum: {server.max_queue} files in the queue, "
         f"{server.max_windows_in_flight} windows in flight",
         _resources(server, duration_s),

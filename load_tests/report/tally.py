@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from load_tests.report.live_tally import LiveTally
 from load_tests.run.corpus import Clip
 from tools.word_errors import word_errors
 
@@ -37,6 +38,9 @@ class Tally:
 
     refused: int = 0
     """Bad inputs that were refused with their own code, as they should be."""
+
+    live: LiveTally = field(default_factory=LiveTally)
+    """The words of live streams; their latencies above count from the end of their audio."""
 
     @property
     def requests(self) -> int:
@@ -75,6 +79,7 @@ class Tally:
         self.failures.update(other.failures)
         self.texts.update(other.texts)
         self.refused += other.refused
+        self.live.add(other.live)
 
     def percentile_s(self, share: float) -> float:
         """The time that this share of the calls, 0 to 1, did not exceed; 0 without calls."""
@@ -92,6 +97,7 @@ class Tally:
             "failures": dict(self.failures),
             "texts": [[*key, count] for key, count in self.texts.items()],
             "refused": self.refused,
+            "live": self.live.to_message(),
         }
 
     @classmethod
@@ -105,6 +111,7 @@ class Tally:
             failures=Counter(message["failures"]),
             texts=Counter({(name, text): count for name, text, count in message["texts"]}),
             refused=message["refused"],
+            live=LiveTally.from_message(message["live"]),
         )
 
 

@@ -59,6 +59,7 @@ SENDS: Mapping[str, tuple[str, ...]] = {
     "commands": ("commands",),
     "meetings": ("meetings",),
     "seconds": ("seconds",),
+    "talks": ("talks",),
 }
 """The kinds of clips that a caller sends, each as often as the others."""
 
@@ -97,6 +98,17 @@ SCENARIOS: Mapping[str, Scenario] = {
         about="every fourth call has a bad input, which must be refused as the contract says",
         callers=_SHORT,
         bad=0.25,
+    ),
+    "live": Scenario(
+        about="live streams in real time, one after the other for each caller",
+        callers={"talks": 1},
+        clips=8,
+        users=4,
+    ),
+    "live-files": Scenario(
+        about="live streams beside callers with short files",
+        callers={"talks": 0.75, "short": 0.25},
+        clips=8,
     ),
     "seconds": Scenario(
         about="one second of PCM a call, to measure the generator itself",

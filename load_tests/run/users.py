@@ -7,16 +7,20 @@ the latencies it reports look right.
 
 import locust  # isort: skip  # it patches the standard library: before all that uses sockets
 
+import contextlib
+import random
 from collections.abc import Iterator
 from typing import ClassVar
 
 import gevent.pool
 import grpc.experimental.gevent
+import numpy as np
 from locust.exception import StopUser
 
-from asr_client import Client
+from asr_client import AsrError, Client, LiveStream, paced
 from load_tests.run.closed_loop import ONCE
 from load_tests.run.corpus import Clip
+from load_tests.run.listener import CHUNK_S, HOP_S, Listener
 from load_tests.run.worker import Run
 
 grpc.experimental.gevent.init_gevent()
@@ -44,24 +48,53 @@ class Caller(locust.User):
         self._client.close()
 
     def call(self, clip: Clip, due_s: float) -> None:
-        """Send a clip and count how long after `due_s`, in seconds of the run, it was answered."""
+        """Send a clip and count how long after `due_s`, in seconds of the run, it was answered.
+
+        A live stream is to be answered at the end of its audio.
+        """
         began_s, text, failure = self.load.elapsed_s, "", None
+        listener = Listener() if clip.is_live else None
         try:
-            text = self._client.transcribe(clip.audio, **clip.options).text
+            if listener is None:
+                text = self._client.transcribe(clip.audio, **clip.options).text
+            else:
+                text = self._play(clip, listener)
         except Exception as error:
             failure = error
-        latency_s = self.load.elapsed_s - due_s
-        fine = self.load.note(clip, due_s=due_s, began_s=began_s, text=text, error=failure)
+        answer_due_s = due_s + (clip.duration_s if clip.is_live else 0.0)
+        latency_s = max(0.0, self.load.elapsed_s - answer_due_s)
+        live = None if listener is None else listener.tally
+        fine = self.load.note(
+            clip, due_s=due_s, began_s=began_s, text=text, error=failure, live=live
+        )
         if not fine and failure is None:
             failure = ValueError(f"a transcript of {clip.name}")
         self.environment.events.request.fire(
-            request_type="transcribe",
+            request_type="stream" if clip.is_live else "transcribe",
             name=clip.kind,
             response_time=1000 * latency_s,
             response_length=len(text.encode()),
             exception=None if fine else failure,
             context={},
         )
+
+    def _play(self, clip: Clip, listener: Listener) -> str:
+        """Play a stream in real time; the text of its finals."""
+        samples, rate = np.frombuffer(clip.audio, "<i2"), clip.options["sample_rate"]
+        give_up_s = self.load.plan.timeout_s
+        with self._client.stream(**clip.options, give_up_s=give_up_s) as live:
+            ears = gevent.spawn(self._listen, live, listener, self.load.elapsed_s)
+            for chunk in paced(samples, sample_rate=rate, chunk_s=CHUNK_S):
+                live.feed(chunk)
+            live.finish()
+            ears.join()
+            return live.transcript.text
+
+    def _listen(self, live: LiveStream, listener: Listener, began_s: float) -> None:
+        # What ends the stream is raised where it is fed, too.
+        with contextlib.suppress(AsrError):
+            for event in live.events():
+                listener.take(event, self.load.elapsed_s - began_s)
 
 
 class ClosedLoopCaller(Caller):
@@ -109,7 +142,18 @@ class SecondsCaller(ClosedLoopCaller):
     sends = "seconds"
 
 
-CALLERS = (ShortCaller, CommandsCaller, MeetingsCaller, SecondsCaller)
+class TalksCaller(ClosedLoopCaller):
+    """Plays live streams."""
+
+    sends = "talks"
+
+    def on_start(self) -> None:
+        """Begin at a time of its own, so that the streams' looks are not in step."""
+        super().on_start()
+        gevent.sleep(random.uniform(0, HOP_S))
+
+
+CALLERS = (ShortCaller, CommandsCaller, MeetingsCaller, SecondsCaller, TalksCaller)
 
 
 class ScheduledCaller(Caller):

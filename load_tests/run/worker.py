@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from load_tests.report.live_tally import LiveTally
 from load_tests.report.tally import Tally
 from load_tests.run.arrivals import Arrivals
 from load_tests.run.bad_inputs import BAD_INPUTS
@@ -114,7 +115,14 @@ class Run:
         return itertools.islice(calls, self.share.index, None, self.share.of)
 
     def note(
-        self, clip: Clip, *, due_s: float, began_s: float, text: str, error: Exception | None
+        self,
+        clip: Clip,
+        *,
+        due_s: float,
+        began_s: float,
+        text: str,
+        error: Exception | None,
+        live: LiveTally | None = None,
     ) -> bool:
         """Count a call that has just ended; True when it ended as it should.
 
@@ -124,12 +132,16 @@ class Run:
             began_s: when it was.
             text: the transcript.
             error: what it ended with instead.
+            live: counts of a live stream; its latency is from the end of its audio.
         """
         now_s = self.elapsed_s
         stage = stage_at(self.plan.scenario, now_s, self.plan.duration_s)
         tally = self.tallies.setdefault((stage, clip.kind), Tally())
         if self.plan.arrivals is not None:
             self.late_s.append(began_s - due_s)
+        if live is not None:
+            tally.live.add(live)
+            due_s = min(now_s, due_s + clip.duration_s)
         if error is not None:
             return tally.ended(clip, now_s - due_s, error)
         return tally.answered(clip, now_s - due_s, text)

@@ -12,13 +12,15 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any
 
-from load_tests.run.corpus import Clip, build_corpus, digest
+from load_tests.run.corpus import KINDS, Clip, build_corpus, digest
 from load_tests.sweep.budget import STOP_S, Budget
+from load_tests.sweep.live_points import sentence
 from load_tests.sweep.plan import Defaults, ask_for_defaults, plan
 from load_tests.sweep.recommendation import Target, recommend
 from load_tests.sweep.runner import NoTime, Runner, take_slice
@@ -52,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = options.output / "report.html"
     report.write_text(render(sweep), encoding="utf-8")
     found = recommend(sweep.points, sweep.target)
-    print(f"{found.sentence}\nThe report: {report}")
+    print(*filter(None, (found.sentence, sentence(sweep.live_points, sweep.target))), sep="\n")
+    print(f"The report: {report}")
     return 0 if found.point else 1
 
 
@@ -70,6 +73,7 @@ def _sweep(options: argparse.Namespace) -> Sweep:
     }
     settings = plan(named, defaults)
     corpus = build_corpus(seed=options.seed)
+    talks = _talks(options)
     rule = StabilityRule(
         slice_s=options.slice_s,
         slices=options.slices,
@@ -78,12 +82,13 @@ def _sweep(options: argparse.Namespace) -> Sweep:
     )
     store = Store(
         options.output,
-        conditions=_conditions(options, defaults, corpus, rule),
+        conditions=_conditions(options, defaults, corpus, rule, talks),
         target=_target(options),
     )
     done = () if options.fresh else store.read()
-    if done:
-        print(f"{len(done)} points are in {options.output} already", flush=True)
+    live_done = () if options.fresh else store.read_live()
+    if done or live_done:
+        print(f"{len(done) + len(live_done)} points are in {options.output} already", flush=True)
     runner = Runner(
         start=partial(_start, shared, options.output / "server.log"),
         take=take_slice,
@@ -93,8 +98,25 @@ def _sweep(options: argparse.Namespace) -> Sweep:
         store=store,
         log=partial(print, flush=True),
         budget=budget,
+        talks=talks,
     )
-    return store.write(runner.run(settings, options.concurrency, done=done))
+    points = runner.run(
+        settings,
+        options.concurrency,
+        done=done,
+        streams=options.live_streams,
+        live_done=live_done,
+    )
+    return store.write(points, runner.live_points)
+
+
+def _talks(options: argparse.Namespace) -> tuple[Clip, ...]:
+    """A clip of one length for each stream of the largest load."""
+    if not options.live_streams:
+        return ()
+    kind = replace(KINDS["talks"], shortest_s=options.live_s, longest_s=options.live_s)
+    mix = {"talks": max(options.live_streams)}
+    return build_corpus(seed=options.seed, mix=mix, kinds={"talks": kind})
 
 
 @contextlib.contextmanager
@@ -111,10 +133,18 @@ def _start(
 
 
 def _conditions(
-    options: argparse.Namespace, defaults: Defaults, corpus: Sequence[Clip], rule: StabilityRule
+    options: argparse.Namespace,
+    defaults: Defaults,
+    corpus: Sequence[Clip],
+    rule: StabilityRule,
+    talks: Sequence[Clip],
 ) -> dict[str, Any]:
     lengths = [clip.duration_s for clip in corpus]
     kinds = Counter(clip.kind for clip in corpus)
+    live = {}
+    if talks:
+        length_s = max(clip.duration_s for clip in talks)
+        live["live_streams"] = f"up to {length_s:.1f} s each, digest {digest(talks)[:12]}"
     return {
         "machine": machine(),
         "checkpoint": defaults.checkpoint,
@@ -123,6 +153,7 @@ def _conditions(
         f"{min(lengths):.1f} to {max(lengths):.1f} s, {sum(lengths) / len(lengths):.1f} s on "
         f"average, seed {options.seed}, digest {digest(corpus)[:12]}",
         "rule": str(rule),
+        **live,
     }
 
 
@@ -132,6 +163,7 @@ def _target(options: argparse.Namespace) -> Target:
         p95_s=options.max_p95_s,
         memory_bytes=None if mib is None else mib * 2**20,
         failure_share=options.max_failures,
+        interim_p95_s=options.max_interim_p95_s,
     )
 
 
@@ -142,6 +174,8 @@ def command_line() -> argparse.ArgumentParser:
     add, rule, target = parser.add_argument, StabilityRule(), Target()
     add("--instances", type=several(count), default=[1, 2, 4], help="wav2vec2 processes a device")
     add("--concurrency", type=several(count), default=[1, 2, 4, 8, 16, 32], help="calls in flight")
+    add("--live-streams", type=several(count_or_zero), default=[], help="live streams at a time")
+    add("--live-s", type=seconds, default=20, help="length of each, seconds")
     add("--max-batch-size", type=several(count), help="the server's where it is not named")
     add("--max-queue-delay-us", type=several(count_or_zero), help="the same")
     add("--threads", type=several(count_or_zero), help="the same")
@@ -153,6 +187,8 @@ def command_line() -> argparse.ArgumentParser:
     add("--report", action="store_true", help="only draw the report of the sweep that is there")
     add("--max-p95-s", type=seconds, default=target.p95_s, help="target of p95, seconds")
     add("--max-memory-mib", type=float, help="limit of the server's memory; none by itself")
+    interim = "target of p95 of live streams' interims, seconds"
+    add("--max-interim-p95-s", type=seconds, default=target.interim_p95_s, help=interim)
     add("--max-failures", type=float, default=target.failure_share, help="share of calls")
     add("--slice-s", type=seconds, default=rule.slice_s, help="length of a slice, seconds")
     add("--slices", type=count, default=rule.slices, help="slices that must agree")

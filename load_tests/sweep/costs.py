@@ -16,9 +16,9 @@ from load_tests.report.metrics_page import MetricsPage
 from tools.processes import tree
 
 KINDS = ("wav2vec2", "transcribe", "triton", "callers", "others")
-"""The network, the fronts, the server itself with its supervisor, the callers, and other
-processes on the same cores at ordinary priority: where those use much time, the figures are too
-low."""
+"""The network, the fronts (those of live audio, too), the server itself with its supervisor, the
+callers, and other processes on the same cores at ordinary priority: where those use much time, the
+figures are too low."""
 
 _Ticks = Mapping[tuple[int, float, str], float]
 
@@ -124,7 +124,8 @@ def _machine_s() -> float:
 
 def _kind(command_line: list[str]) -> str:
     """A process of a model has the path of its model.py among its arguments."""
-    for model in ("wav2vec2", "transcribe"):
+    kinds = {"wav2vec2": "wav2vec2", "transcribe": "transcribe", "transcribe_stream": "transcribe"}
+    for model, kind in kinds.items():
         if any(argument.endswith(f"/{model}/1/model.py") for argument in command_line):
-            return model
+            return kind
     return "triton"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib
 
@@ -21,6 +21,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator
 
 from load_tests.report.metrics_page import bucket_names
+from load_tests.sweep.live_points import LiveMeasured
 from load_tests.sweep.points import Measured, Point
 from load_tests.sweep.recommendation import Target
 from load_tests.sweep.settings import ServerSetting
@@ -29,6 +30,7 @@ Curve = Sequence[tuple[int, Measured]]
 """Callers and figures of one setting, the fewest callers first."""
 Curves = Mapping[str, Curve]
 """By the name of a setting."""
+C = TypeVar("C")
 
 MARKERS = ("o", "s", "^", "D", "v", "p", "*", "X")
 STYLES: tuple[Any, ...] = ("-", "--", "-.", ":")
@@ -56,7 +58,7 @@ def throughput(curves: Curves, knees: Mapping[str, int], best: tuple[str, int] |
     _callers_axis(axes, curves)
     axes.set_ylabel(RTFX)
     axes.set_ylim(0, 1.12 * _max_rtfx(curves))
-    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, labelspacing=0.8)
+    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, labelspacing=1.2)
     return _svg(figure)
 
 
@@ -162,6 +164,24 @@ def heat_map(points: Sequence[Point], names: Mapping[ServerSetting, str], target
     return _svg(figure)
 
 
+def live(curves: Mapping[str, Sequence[tuple[int, LiveMeasured]]], target: Target) -> str:
+    """How late words are shown against live streams, one panel a setting."""
+    counts = sorted({streams for curve in curves.values() for streams, _ in curve})
+
+    def draw(axes: Axes, curve: Sequence[tuple[int, LiveMeasured]]) -> None:
+        _tell_apart(axes, 4)
+        for kind in ("interim", "final"):
+            for percentile in ("p50", "p95"):
+                times_s = [getattr(m.words, f"{kind}_{percentile}_s") for _, m in curve]
+                label = f"{kind}, {percentile}"
+                axes.plot([streams for streams, _ in curve], times_s, label=label)
+        axes.axhline(target.interim_p95_s, color="black", linewidth=0.8, label="target of interims")
+        _log_seconds(axes)
+        _doubling_axis(axes, counts, "live streams")
+
+    return _svg(_panels(curves, draw, y_label="seconds"))
+
+
 def _stacked(
     curves: Curves, parts: Mapping[str, Sequence[Sequence[float]]], *, y_label: str, legend: str
 ) -> str:
@@ -193,7 +213,11 @@ def _stacked(
 
 
 def _panels(
-    curves: Curves, draw: Callable[[Axes, Curve], None], *, y_label: str, legend: str | None = None
+    curves: Mapping[str, C],
+    draw: Callable[[Axes, C], None],
+    *,
+    y_label: str,
+    legend: str | None = None,
 ) -> Figure:
     """One panel a curve with common axes, and one legend beside them all."""
     columns = min(_MAX_COLUMNS, len(curves))
@@ -233,11 +257,14 @@ def _shades(count: int, darkest: float, lightest: float) -> list[Any]:
 
 def _callers_axis(axes: Axes, curves: Curves) -> None:
     """Callers along the bottom, each doubling as wide as the one before."""
-    callers = sorted({each for curve in curves.values() for each, _ in curve})
+    _doubling_axis(axes, sorted({n for curve in curves.values() for n, _ in curve}), "callers")
+
+
+def _doubling_axis(axes: Axes, counts: Sequence[int], label: str) -> None:
     axes.set_xscale("log", base=2)
-    axes.set_xticks(callers, [str(each) for each in callers])
+    axes.set_xticks(counts, [str(each) for each in counts])
     axes.minorticks_off()
-    axes.set_xlabel("callers")
+    axes.set_xlabel(label)
     axes.grid(alpha=0.3)
 
 

@@ -28,6 +28,10 @@ class Target:
     failure_share: float = 0.001
     """Largest share of failed calls."""
 
+    interim_p95_s: float = 0.5
+    """Of live streams: greatest 95th percentile of the time from when the look of an interim is
+    due until it is shown, seconds."""
+
     def broken(self, measured: Measured) -> list[str]:
         """The limits that are exceeded, with the values; empty when there are none."""
         reasons = []
@@ -82,7 +86,7 @@ def recommend(points: Sequence[Point], target: Target) -> Recommendation:
     fast = [each for each in kept if each[1].rtfx >= NEARLY * figures.rtfx]
     thrifty, less = min(fast, key=lambda each: each[1].memory_bytes)
     sentence = (
-        f"Run it with {best.setting} and up to {best.concurrency} calls in flight: "
+        f"Run it with {best.setting} and up to {_calls(best.concurrency)} in flight: "
         f"{figures.rtfx:.1f} s of audio a second ({figures.calls_per_s:.1f} calls/s) with p95 "
         f"{figures.p95_s:.2f} s, {figures.failure_share:.1%} failed and "
         f"{_mib(figures.memory_bytes)} of memory, the most of all {len(measured)} points measured "
@@ -92,7 +96,7 @@ def recommend(points: Sequence[Point], target: Target) -> Recommendation:
         return Recommendation(sentence=sentence, point=best)
     sentence += (
         f" Nearly as fast ({less.rtfx:.1f}) with {_mib(less.memory_bytes)}: {thrifty.setting}, "
-        f"{thrifty.concurrency} calls in flight."
+        f"{_calls(thrifty.concurrency)} in flight."
     )
     return Recommendation(sentence=sentence, point=best, thriftier=thrifty)
 
@@ -124,9 +128,13 @@ def _none_kept(measured: Sequence[tuple[Point, Measured]], target: Target) -> st
     nearest, figures = min(measured, key=lambda each: each[1].p95_s)
     return (
         f"No point keeps the target ({target}). The lowest p95 was {figures.p95_s:.2f} s, with "
-        f"{nearest.setting} and {nearest.concurrency} calls in flight: "
+        f"{nearest.setting} and {_calls(nearest.concurrency)} in flight: "
         f"{'; '.join(target.broken(figures))}."
     )
+
+
+def _calls(count: int) -> str:
+    return f"{count} call{'' if count == 1 else 's'}"
 
 
 def _mib(count: float) -> str:

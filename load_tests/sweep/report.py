@@ -9,6 +9,7 @@ from pathlib import Path
 import jinja2
 
 from load_tests.sweep import pictures
+from load_tests.sweep.live_points import LiveMeasured, held, sentence
 from load_tests.sweep.points import Measured, Point
 from load_tests.sweep.recommendation import KNEE_SHARE, knees, recommend
 from load_tests.sweep.settings import ServerSetting, name_apart
@@ -31,16 +32,38 @@ _COLUMNS: tuple[tuple[str, Callable[[Measured], str]], ...] = (
 )
 
 
+_LIVE_COLUMNS: tuple[tuple[str, Callable[[LiveMeasured], str]], ...] = (
+    ("interim p50 s", lambda m: f"{m.words.interim_p50_s:.3f}"),
+    ("interim p95 s", lambda m: f"{m.words.interim_p95_s:.3f}"),
+    ("final p50 s", lambda m: f"{m.words.final_p50_s:.2f}"),
+    ("final p95 s", lambda m: f"{m.words.final_p95_s:.2f}"),
+    ("end p95 s", lambda m: f"{m.end_p95_s:.2f}"),
+    ("flicker", lambda m: f"{m.words.flicker:.1%}"),
+    ("WER", lambda m: "" if m.wer is None else f"{m.wer:.3f}"),
+    ("failed", lambda m: f"{m.failures}"),
+    ("interims/s", lambda m: f"{m.words.interims / m.seconds:.1f}"),
+    ("computed s a live s", lambda m: f"{m.costs.audio_s / (m.words.streams * m.played_s):.2f}"),
+    ("server cores", lambda m: f"{m.server_cores:.2f}"),
+    ("memory MiB", lambda m: f"{m.memory_bytes / 2**20:.0f}"),
+)
+
+
 def render(sweep: Sweep) -> str:
     """The whole page."""
-    names = name_apart(sorted({point.setting for point in sweep.points}))
+    settings = {point.setting for point in sweep.points}
+    settings |= {point.setting for point in sweep.live_points}
+    names = name_apart(sorted(settings))
+    live = held(sweep.live_points, sweep.target)
     found = recommend(sweep.points, sweep.target)
     template = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     conditions = {"date": sweep.date, "target": str(sweep.target), **sweep.conditions}
     # The pictures are base64, so that the names inside two of them cannot meet.
     shown = [
         (title, caption, base64.b64encode(svg.encode()).decode())
-        for title, caption, svg in _pictures(sweep, names, found.point)
+        for title, caption, svg in (
+            *_pictures(sweep, names, found.point),
+            *_live_pictures(sweep, names),
+        )
     ]
     page = jinja2.Template(template, autoescape=True, keep_trailing_newline=True)
     text: str = page.render(
@@ -52,6 +75,11 @@ def render(sweep: Sweep) -> str:
         pictures=shown,
         columns=_COLUMNS,
         points=sorted(sweep.points, key=lambda point: point.key),
+        live_sentence=sentence(sweep.live_points, sweep.target),
+        held={setting: point.streams for setting, point in live.items()},
+        best_live={point.key for point in live.values()},
+        live_columns=_LIVE_COLUMNS,
+        live_points=sorted(sweep.live_points, key=lambda point: point.key),
     )
     return text
 
@@ -123,6 +151,22 @@ def _pictures(
         "work that has nothing to do with the sweep.",
         pictures.processor(curves),
     )
+
+
+def _live_pictures(sweep: Sweep, names: dict[ServerSetting, str]) -> Iterator[tuple[str, str, str]]:
+    """The same of live streams; none without a measured live point."""
+    curves: dict[str, list[tuple[int, LiveMeasured]]] = {}
+    for point in sorted(sweep.live_points, key=lambda point: point.key):
+        if point.measured is not None:
+            name = names[point.setting]
+            curves.setdefault(name, []).append((point.streams, point.measured))
+    if curves:
+        yield (
+            "Live streams",
+            "How late words are shown, on a logarithmic scale: an interim after its look was due, "
+            "and a final after its last word, which contains the pause of 0.5 s.",
+            pictures.live(curves, sweep.target),
+        )
 
 
 def _one_setting_an_instance_count(

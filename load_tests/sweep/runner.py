@@ -6,13 +6,16 @@ import contextlib
 import datetime
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import psutil
 
 from load_tests.run.closed_loop import closed_loop
 from load_tests.run.corpus import Clip
+from load_tests.run.live_loop import live_loop
 from load_tests.sweep.budget import Budget
 from load_tests.sweep.costs import CostMeter
+from load_tests.sweep.live_points import LiveMeasured, LivePoint, measured
 from load_tests.sweep.points import Point, Slice, pool
 from load_tests.sweep.settings import ServerSetting
 from load_tests.sweep.stability import StabilityRule
@@ -34,6 +37,17 @@ StartServer = Callable[..., AbstractContextManager[LocalServer]]
 time. Stops the server at the end."""
 TakeSlice = Callable[..., Slice]
 """Has the arguments of `take_slice`; raises one of GONE where the server has ended."""
+
+
+TakeLive = Callable[..., LiveMeasured]
+"""Has the arguments of `take_live`; raises one of GONE where the server has ended."""
+
+
+@dataclass(frozen=True)
+class Streams:
+    """A load of live streams; one of callers is their number."""
+
+    count: int
 
 
 class NoTime(Exception):
@@ -66,6 +80,14 @@ def take_slice(
     return Slice(stretch=stretch, costs=meter.read())
 
 
+def take_live(server: LocalServer, *, streams: Sequence[Clip]) -> LiveMeasured:
+    """Play streams to their ends, and what that cost."""
+    page, pid = server.metrics_url, server.process.pid
+    meter = CostMeter(page, pid)
+    stretch = live_loop(server.url, page, streams=streams, server_pid=pid, drain_s=DRAIN_S)
+    return measured(Slice(stretch=stretch, costs=meter.read()), streams)
+
+
 class Runner:
     """Measures point after point and writes each down.
 
@@ -78,6 +100,8 @@ class Runner:
         store: where points are kept.
         log: takes lines about the progress.
         budget: the time that all of it may take.
+        talks: clips for live streams; the first n are a load of n streams.
+        take_live: plays them.
     """
 
     def __init__(
@@ -91,6 +115,8 @@ class Runner:
         store: Store,
         log: Log,
         budget: Budget,
+        talks: Sequence[Clip] = (),
+        take_live: TakeLive = take_live,
     ) -> None:
         self._start = start
         self._take = take
@@ -100,7 +126,10 @@ class Runner:
         self._store = store
         self._log = log
         self._budget = budget
+        self._talks = talks
+        self._take_live = take_live
         self._points: list[Point] = []
+        self._live: list[LivePoint] = []
         self._left = self._starts = 0
 
     def run(
@@ -109,26 +138,31 @@ class Runner:
         concurrencies: Sequence[int],
         *,
         done: Sequence[Point] = (),
+        streams: Sequence[int] = (),
+        live_done: Sequence[LivePoint] = (),
     ) -> tuple[Point, ...]:
         """Measure what is not done yet.
 
         A setting whose server does not start is recorded so under every load. A server that dies
         under a load is recorded so, and another one started for the next. Points that the time
-        does not reach are recorded so, too.
+        does not reach are recorded so, too. A setting's live streams come after its callers.
 
         Returns:
-            All points, the done ones first.
+            All points of callers, the done ones first; `live_points` has those of streams.
 
         Raises:
             NoTime: see there.
         """
-        self._points = list(done)
+        self._points, self._live = list(done), list(live_done)
         known = {point.key for point in done}
-        todo = {
-            setting: left
-            for setting in settings
-            if (left := [each for each in concurrencies if (setting, each) not in known])
-        }
+        known_live = {point.key for point in live_done}
+        todo: dict[ServerSetting, list[int | Streams]] = {}
+        for setting in settings:
+            loads: list[int | Streams] = [n for n in concurrencies if (setting, n) not in known]
+            loads += [Streams(n) for n in streams if (setting, n) not in known_live]
+            if loads:
+                todo[setting] = loads
+        self._longest_live_s = max((clip.duration_s for clip in self._talks), default=0.0)
         self._left, self._starts = sum(map(len, todo.values())), len(todo)
         self._check_time()
         for setting, left in todo.items():
@@ -140,9 +174,15 @@ class Runner:
         return tuple(self._points)
 
     @property
+    def live_points(self) -> tuple[LivePoint, ...]:
+        """The points of live streams, the done ones first."""
+        return tuple(self._live)
+
+    @property
     def _is_late(self) -> bool:
         """Whether not a single slice is sure to end before the limit."""
-        return self._budget.left_s < self._longest_s(FIRST_WARM_UP_S)
+        longest_s = max(self._longest_s(FIRST_WARM_UP_S), self._longest_live_s + DRAIN_S)
+        return self._budget.left_s < longest_s
 
     def _check_time(self) -> None:
         """Refuse a limit under which points could not settle though all goes well."""
@@ -150,6 +190,7 @@ class Runner:
             return
         count = {"points": self._left, "starts": self._starts}
         needed_s = FIRST_WARM_UP_S - 1.0 + self._rule.slices * self._longest_s(1.0)
+        needed_s = max(needed_s, self._longest_live_s + DRAIN_S)
         if (share_s := self._budget.share_s(**count)) < needed_s:
             limit_s = self._budget.limit_for(**count, share_s=needed_s)
             raise NoTime(
@@ -158,7 +199,7 @@ class Runner:
                 f"--time-limit-s {limit_s + 1:.0f}"
             )
 
-    def _serve(self, setting: ServerSetting, left: list[int]) -> None:
+    def _serve(self, setting: ServerSetting, left: list[int | Streams]) -> None:
         """Take loads from `left` on one server, while it lives and there is time."""
         with contextlib.ExitStack() as stack:
             try:
@@ -167,14 +208,35 @@ class Runner:
                 self._give_up(setting, left, f"no start: {error}; see server.log")
                 return
             while left and not self._is_late:
-                point = self._measure(server, setting, left.pop(0))
+                load = left.pop(0)
+                point = (
+                    self._measure_live(server, setting, load.count)
+                    if isinstance(load, Streams)
+                    else self._measure(server, setting, load)
+                )
                 self._keep(point)
                 if point.measured is None:
                     return
 
-    def _give_up(self, setting: ServerSetting, left: list[int], why: str) -> None:
-        self._keep(*(Point(setting=setting, concurrency=each, error=why) for each in left))
+    def _give_up(self, setting: ServerSetting, left: list[int | Streams], why: str) -> None:
+        self._keep(
+            *(
+                LivePoint(setting=setting, streams=load.count, error=why)
+                if isinstance(load, Streams)
+                else Point(setting=setting, concurrency=load, error=why)
+                for load in left
+            )
+        )
         left.clear()
+
+    def _measure_live(self, server: LocalServer, setting: ServerSetting, streams: int) -> LivePoint:
+        try:
+            found = self._take_live(server, streams=self._talks[:streams])
+            if server.process.poll() is not None:
+                raise ProcessLookupError("it ended")
+        except GONE as error:
+            return LivePoint(setting=setting, streams=streams, error=_death(server, error))
+        return LivePoint(setting=setting, streams=streams, measured=found)
 
     def _measure(self, server: LocalServer, setting: ServerSetting, concurrency: int) -> Point:
         slices: list[Slice] = []
@@ -212,11 +274,15 @@ class Runner:
         """Maximum time of a slice."""
         return warm_up_s + self._rule.slice_s + DRAIN_S
 
-    def _keep(self, *points: Point) -> None:
+    def _keep(self, *points: Point | LivePoint) -> None:
         """Write points down, and say the last."""
-        self._points += points
+        for point in points:
+            if isinstance(point, LivePoint):
+                self._live.append(point)
+            else:
+                self._points.append(point)
         self._left -= len(points)
-        self._store.write(self._points, date=datetime.date.today().isoformat())
+        self._store.write(self._points, self._live, date=datetime.date.today().isoformat())
         self._log(f"{_line(points[-1])}; {self._left} to go")
 
 
@@ -227,7 +293,9 @@ def _death(server: LocalServer, error: Exception) -> str:
     return f"asr-server ended with status {status} under this load"
 
 
-def _line(point: Point) -> str:
+def _line(point: Point | LivePoint) -> str:
+    if isinstance(point, LivePoint):
+        return _live_line(point)
     name = f"{point.setting}; {point.concurrency} callers"
     if point.measured is None:
         return f"{name}: {point.error}"
@@ -235,4 +303,14 @@ def _line(point: Point) -> str:
     return (
         f"{name}: {figures.rtfx:.1f} s of audio a second, p95 {figures.p95_s:.2f} s"
         f"{'' if figures.stable else ', not settled'}{' in its time' if figures.capped else ''}"
+    )
+
+
+def _live_line(point: LivePoint) -> str:
+    name = f"{point.setting}; {point.streams} live streams"
+    if point.measured is None:
+        return f"{name}: {point.error}"
+    words = point.measured.words
+    return (
+        f"{name}: p95 {words.interim_p95_s:.2f} s for an interim, {point.measured.failures} failed"
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from load_tests.sweep.live_points import LivePoint, held
 from load_tests.sweep.points import Point
 from load_tests.sweep.recommendation import Target, knees, recommend
 
@@ -34,6 +35,8 @@ class Sweep:
     target: Target
     date: str
     """The day of the last point, ISO 8601."""
+
+    live_points: tuple[LivePoint, ...] = ()
 
 
 class Store:
@@ -58,9 +61,18 @@ class Store:
         Raises:
             OtherSweep: they were measured under other conditions.
         """
+        sweep = self._there()
+        return tuple(p for p in sweep.points if p.measured is not None) if sweep else ()
+
+    def read_live(self) -> tuple[LivePoint, ...]:
+        """The same of the live points."""
+        sweep = self._there()
+        return tuple(p for p in sweep.live_points if p.measured is not None) if sweep else ()
+
+    def _there(self) -> Sweep | None:
         path = self._folder / "sweep.json"
         if not path.exists():
-            return ()
+            return None
         sweep = read_sweep(path)
         for key in sorted(self._conditions.keys() | sweep.conditions.keys()):
             there, here = sweep.conditions.get(key), self._conditions.get(key)
@@ -70,13 +82,20 @@ class Store:
                     "name another --output, or say --fresh"
                 )
         self._date = sweep.date
-        return tuple(point for point in sweep.points if point.measured is not None)
+        return sweep
 
-    def write(self, points: Sequence[Point], *, date: str | None = None) -> Sweep:
+    def write(
+        self,
+        points: Sequence[Point],
+        live_points: Sequence[LivePoint] = (),
+        *,
+        date: str | None = None,
+    ) -> Sweep:
         """Replace both files; returns what they hold.
 
         Args:
             points: all of them.
+            live_points: all of them.
             date: of the last one; None where none was added.
         """
         self._date = date or self._date
@@ -85,6 +104,7 @@ class Store:
             points=tuple(points),
             target=self._target,
             date=self._date,
+            live_points=tuple(live_points),
         )
         _replace(self._folder / "sweep.json", json.dumps(as_json(sweep), indent=1) + "\n")
         _replace(self._folder / "sweep.csv", as_csv(points))
@@ -108,7 +128,12 @@ def as_json(sweep: Sweep) -> dict[str, Any]:
             {"setting": dataclasses.asdict(setting), "concurrency": point.concurrency}
             for setting, point in knees(sweep.points).items()
         ],
+        "live_streams": [
+            {"setting": dataclasses.asdict(setting), "streams": point.streams}
+            for setting, point in held(sweep.live_points, sweep.target).items()
+        ],
         "points": [dataclasses.asdict(point) for point in sweep.points],
+        "live_points": [dataclasses.asdict(point) for point in sweep.live_points],
     }
 
 

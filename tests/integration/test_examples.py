@@ -20,6 +20,7 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from asr_client import Client
+from asr_client.testing import FakeServer, Fault
 from tests.support import recordings
 from tools.local_server import free_ports
 
@@ -251,6 +252,37 @@ def test_typescript(node_example: Path, server_url: str, text: str):
     (port,) = free_ports(1)
     error = json.loads(call(RECORDING, f"--url=127.0.0.1:{port}", status=1).stderr)
     assert (error["status"], error["code"]) == ("UNAVAILABLE", None)
+
+
+@pytest.mark.server
+def test_typescript_streams(node_example: Path, server_url: str):
+    command = ("node", "dist/live.js", RECORDING)
+    lines = run(*command, url=server_url, cwd=node_example).stdout.splitlines()
+    finals = [line for line in lines if "…" not in line]
+    assert len(finals) == 1
+    assert len(lines) > 3
+    assert float(finals[0].split()[0]) < 1
+
+
+def test_typescript_makes_the_next_look_after_one_that_failed(node_example: Path, tmp_path: Path):
+    file = tmp_path / "short.wav"
+    file.write_bytes(recordings.wav(np.full(4000, 10_000, np.int16)))
+
+    def play(server: FakeServer, status: int) -> subprocess.CompletedProcess[str]:
+        command = ("node", "dist/live.js", file)
+        return run(*command, url=server.url, cwd=node_example, status=status)
+
+    with FakeServer("hello") as server:
+        # A look in the middle, then those at the end.
+        for fault in (Fault.DEAD_FRONT, Fault.QUEUE_FULL, Fault.CONNECTION_LOST):
+            server.fail(fault)
+        assert play(server, 0).stdout == "   0.00 s  hello\n"
+        ends = [json.loads(request.options)["end"] for request in server.requests]
+        assert ends == [False, True, True, True]
+        server.fail(Fault.DEAD_FRONT, times=2)
+        assert json.loads(play(server, 1).stderr)["status"] == "INTERNAL"
+        server.fail(Fault.BAD_OPTIONS)
+        assert json.loads(play(server, 1).stderr)["code"] == "BAD_OPTIONS"
 
 
 def test_the_lock_file_names_no_host():

@@ -53,9 +53,20 @@ export function transcribe(
   options: Options,
   timeoutMs: number,
 ): Promise<Result> {
+  return infer<Result>(service, "transcribe", audio, options, timeoutMs);
+}
+
+/** One call of a model: AUDIO and OPTIONS in, RESULT out. */
+export function infer<T>(
+  service: Service,
+  model: string,
+  audio: Buffer,
+  options: object,
+  timeoutMs: number,
+): Promise<T> {
   const id = randomUUID();
   const request = {
-    model_name: "transcribe",
+    model_name: model,
     id,
     // Microseconds: the server drops the request from its queue when nobody waits any more.
     parameters: { timeout: { int64_param: Math.max(1, Math.round(timeoutMs * 1000)) } },
@@ -71,7 +82,7 @@ export function transcribe(
         return;
       }
       try {
-        resolve(result(response));
+        resolve(result<T>(response));
       } catch (broken) {
         reject(new AsrError("OK", String(broken), id));
       }
@@ -79,11 +90,11 @@ export function transcribe(
   });
 }
 
-function result(response: InferResponse): Result {
+function result<T>(response: InferResponse): T {
   const index = response.outputs.findIndex((output) => output.name === "RESULT");
   const raw = response.raw_output_contents[index];
   if (!raw || raw.readUInt32LE(0) !== raw.length - 4) throw new Error("no RESULT of one element");
-  const document = JSON.parse(raw.toString("utf8", 4)) as Result;
+  const document = JSON.parse(raw.toString("utf8", 4)) as T & { contract: number };
   if (document.contract !== 1) throw new Error(`contract ${document.contract} is not known here`);
   return document;
 }

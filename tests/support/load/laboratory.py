@@ -13,11 +13,11 @@ from load_tests.sweep.budget import Budget
 from load_tests.sweep.costs import KINDS
 from load_tests.sweep.points import Slice
 from load_tests.sweep.recommendation import Target
-from load_tests.sweep.runner import Runner
+from load_tests.sweep.runner import Runner, Streams
 from load_tests.sweep.stability import StabilityRule
 from load_tests.sweep.store import Store
 from tests.support.load.made import server_figures
-from tests.support.load.sweeps import costs
+from tests.support.load.sweeps import costs, live_measured
 from tools.local_server import LocalServer
 
 CORPUS = build_corpus(seed=0, mix={"commands": 4})
@@ -85,7 +85,16 @@ class Laboratory:
         self.loads[self.setting, concurrency] += 1
         return a_slice(rtfx=self.throughputs[seed % len(self.throughputs)])
 
-    def run(self, settings, concurrencies):
+    def take_live(self, server, *, streams):
+        if (self.setting, Streams(len(streams))) in self.deadly:
+            self.deadly.remove((self.setting, Streams(len(streams))))
+            server.process.kill()
+            server.process.wait()
+            raise ConnectionRefusedError("no answer")
+        self.loads[self.setting, Streams(len(streams))] += 1
+        return live_measured()
+
+    def run(self, settings, concurrencies, streams=()):
         runner = Runner(
             start=self.start,
             take=self.take,
@@ -95,5 +104,15 @@ class Laboratory:
             store=self.store,
             log=self.lines.append,
             budget=self.budget,
+            talks=CORPUS,
+            take_live=self.take_live,
         )
-        return runner.run(settings, concurrencies, done=self.store.read())
+        points = runner.run(
+            settings,
+            concurrencies,
+            done=self.store.read(),
+            streams=streams,
+            live_done=self.store.read_live(),
+        )
+        self.live_points = runner.live_points
+        return points

@@ -24,7 +24,6 @@ def server_figures(**changes) -> ServerFigures:
         "mean_forward_windows": 2.0,
         "padding_waste": 0.04,
         "audio_s": 30.0,
-        "rejected": 1,
         "cancelled": 2,
         "errors": {"EMPTY_AUDIO": 3},
         "max_queue": 5,

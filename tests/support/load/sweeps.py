@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from load_tests.report.report_numbers import LiveFigures
 from load_tests.sweep.costs import KINDS, Costs
+from load_tests.sweep.live_points import LiveMeasured, LivePoint
 from load_tests.sweep.points import Measured, Point
 from load_tests.sweep.settings import ServerSetting
 
@@ -61,3 +63,31 @@ def measured(**values: Any) -> Measured:
 
 def point(instances: int = 1, concurrency: int = 1, **values: Any) -> Point:
     return Point(setting=setting(instances), concurrency=concurrency, measured=measured(**values))
+
+
+def live_measured(*, interim_p95_s: float = 0.1, **values: Any) -> LiveMeasured:
+    words = LiveFigures(
+        streams=4,
+        interims=100,
+        interim_p50_s=0.02,
+        interim_p95_s=interim_p95_s,
+        final_p50_s=0.9,
+        final_p95_s=1.2,
+        flicker=0.2,
+        skipped=0,
+    )
+    figures = {
+        "seconds": 20.0,
+        "played_s": 19.0,
+        "words": words,
+        "failures": 0,
+        "end_p95_s": 0.1,
+        "wer": 0.1,
+        "memory_bytes": 800 * 2**20,
+        "costs": costs(),
+    }
+    return LiveMeasured(**(figures | values))
+
+
+def live_point(instances: int = 1, streams: int = 4, **values: Any) -> LivePoint:
+    return LivePoint(setting=setting(instances), streams=streams, measured=live_measured(**values))

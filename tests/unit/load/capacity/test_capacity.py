@@ -1,5 +1,6 @@
 """The queueing model against theory, the server's own rules, and recorded sweeps."""
 
+import random
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -9,15 +10,17 @@ import pytest
 
 from asr_backend.audio.format import SAMPLE_RATE_HZ
 from asr_backend.front import build
-from load_tests.capacity import simulation
+from load_tests.capacity import live, simulation
 from load_tests.capacity.__main__ import GROUPS
 from load_tests.capacity.events import Clock
 from load_tests.capacity.heldout import calibrate, leave_out, typical
+from load_tests.capacity.live import Speaker
 from load_tests.capacity.planning import (
     bound_per_s,
     enough_fronts,
     greatest_load,
     machines_for,
+    streams_held,
 )
 from load_tests.capacity.scenario import Load, Machine
 from load_tests.capacity.service import SECOND_THREAD, Service, read_gpu, read_service
@@ -290,3 +293,49 @@ def test_what_no_counter_shows_is_calibrated():
 def test_held_out_points_of_recorded_sweeps_are_predicted(path):
     predictions = leave_out(read_sweep(path), LENGTHS_S, GROUPS["an instance count"], seconds=6.0)
     assert typical([each.rtfx_error for each in predictions]) < 0.15
+
+
+def test_a_look_computes_the_open_segment_and_what_became_final():
+    speaker = Speaker(random.Random(0), [2.0])
+    heard, finals, silent = 0.0, 0, 0
+    while heard < 60:
+        heard += 0.4
+        windows, open_s = speaker.look(heard)
+        silent += open_s is None
+        finals += len(windows) - (open_s is not None)
+        if open_s is not None:
+            # The utterance, the silence that a segment keeps, and what passes until its end.
+            assert 0 < open_s <= 2.0 + live.KEPT_S + live.ENDPOINT_S + 0.4
+            assert windows[-1] == open_s
+    # An utterance and a pause of 0.6 to 1.5 s take 3 s on average.
+    assert finals == pytest.approx(60 / 3.05, abs=3)
+    assert silent > 0
+    assert live.hop_s(None) == 0.4
+    assert live.hop_s(10.0) == pytest.approx(1.0)
+
+
+def test_few_live_streams_are_answered_at_once_and_too_many_later():
+    machine = Machine(cores=2, fronts=2, instances=1, threads=2)
+
+    def p95_s(streams):
+        load = Load(lengths_s=[2.0, 3.0], streams=streams)
+        return simulate(machine, SERVICE, load, seconds=20.0).percentile_s(0.95)
+
+    assert p95_s(1) < 0.1
+    assert p95_s(400) > 0.5
+    held = streams_held(machine, SERVICE, [2.0, 3.0], p95_s=0.5, looks=1000)
+    # By the operational law: 2 cores over what a second of a stream costs.
+    bound = bound_of_streams(machine, [2.0, 3.0])
+    assert 0.5 * bound < held < 1.2 * bound
+
+
+def bound_of_streams(machine, utterances_s):
+    load = Load(lengths_s=utterances_s, streams=4)
+    outcome = simulate(machine, SERVICE, load, seconds=60.0)
+    return 4 / outcome.cores_busy
+
+
+def test_no_stream_is_held_if_one_look_takes_too_long():
+    machine = Machine(cores=1, fronts=1, instances=1)
+    slow = replace(SERVICE, forward_s=5.0)
+    assert streams_held(machine, slow, [2.0], p95_s=0.5, looks=100) == 0

@@ -4,7 +4,9 @@ import time
 
 import pytest
 
+from load_tests.report.live_tally import LiveTally
 from load_tests.report.report_numbers import figures
+from load_tests.report.slo import broken, parse_slo
 from load_tests.report.summary import Summary
 from load_tests.run.arrivals import Arrivals
 from load_tests.run.worker import Plan, Run, Share
@@ -48,7 +50,7 @@ def test_both_sides_stand_in_one_text_that_fits_a_terminal():
     assert "failed: 1 TimeoutError\n" in text
     assert "batching: yes, 6 windows in 2 batches and 3 forwards, 2.00 windows each\n" in text
     assert "forwards by windows: 1 of 1, 1 of 2, 1 of 3 to 4\n" in text
-    assert "padding 4.0 %; rejected 1, cancelled 2; errors: 3 EMPTY_AUDIO\n" in text
+    assert "padding 4.0 %; cancelled 2; errors: 3 EMPTY_AUDIO\n" in text
     assert "CPU 0.20 cores, peak memory 0.70 GB, +0.02 GB from start to end" in text
 
 
@@ -91,3 +93,25 @@ def test_the_data_are_plain():
     data = json.loads(json.dumps(made(server=server_figures()).data()))
     assert [row["what"] for row in data["rows"]] == ["commands", "sentences", "all"]
     assert data["rows"][-1]["server"]["wav2vec2"]["executions"] == 2
+
+
+def test_live_streams_have_a_table_of_their_own():
+    plan = Plan(name="live", users=2, duration_s=60.0, arrivals=None, seed=0, timeout_s=1.0)
+    run = Run(plan, Share(began_s=time.time() - 30))
+    live = LiveTally(streams=1, shown=10, revised=2)
+    live.interim_s.extend([0.1, 0.3])
+    live.final_s.append(1.2)
+    clip = run.corpus[0]
+    due_s = run.elapsed_s - clip.duration_s - 0.5
+    run.note(clip, due_s=due_s, began_s=due_s, text=clip.words, error=None, live=live)
+    alone = {clip.name: clip.words for clip in run.corpus}
+    seen = figures(run.total(), run.corpus, duration_s=60.0, concurrency=2, alone=alone)
+    # From the end of the stream's audio.
+    assert seen.latency_p50_s == pytest.approx(0.5, abs=0.2)
+    summary = Summary(run, seen, alone=alone, knee=None)
+    (row,) = [line for line in summary.text().splitlines() if "20.0 %" in line]
+    assert " ".join(row.split()) == "all 1 2 100 ms 300 ms 1.20 s 1.20 s 20.0 % 0"
+    assert summary.data()["rows"][-1]["live"]["interim_p95_s"] == 0.3
+    assert broken(parse_slo("interim<300ms,final<2s,flicker<=20%"), seen) == [
+        "interim: 0.3 s, 0 s over the limit of < 0.3 s"
+    ]

@@ -79,6 +79,7 @@ def test_the_page_has_the_answer_the_conditions_and_every_point(sweep, page):
     assert "asr-server &lt;ended&gt; with status 1" in page
     assert len(re.findall("<tr><td>|<tr class=best><td>", page)) == len(sweep.points)
     assert page.count("class=best") == 1
+    assert "ive streams" not in page
 
 
 def test_the_same_sweep_gives_the_same_page(sweep, page):
