@@ -142,15 +142,16 @@ class Tokenizer:
     def _named_tokens(self) -> dict[str, str | None]:
         """Special tokens other than those of _ROLES, by name; the word delimiter is first."""
         named: dict[str, Any] = {"word_delimiter_token": None if self._phonemes else "|"}
-        for key in ("model_specific_special_tokens", "extra_special_tokens"):
-            extra = self._settings.get(key)
-            if isinstance(extra, dict):
-                named |= extra
         named |= {
             key: value
             for key, value in self._settings.items()
             if key.endswith("_token") and key not in _ROLES
         }
+        # Tokens that the vocabulary lacks get their ids in this order.
+        for key in ("model_specific_special_tokens", "extra_special_tokens"):
+            extra = self._settings.get(key)
+            if isinstance(extra, dict):
+                named |= extra
         if self._phonemes:
             # It is written between phonemes where text is encoded.
             named.pop("phone_delimiter_token", None)
