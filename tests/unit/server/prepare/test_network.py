@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from asr_backend.checkpoint.description import demo_checkpoint, load_checkpoint
+from asr_backend.server.errors import StartError
 from asr_backend.server.prepare import network as module
 from asr_backend.server.prepare.cache_directory import CacheDirectory
 from asr_backend.server.prepare.devices import Gpus, resolved_precision
@@ -199,11 +200,11 @@ def test_a_failure_is_a_warning_and_the_start_goes_on(
     assert entries(machine) == []
 
 
-def test_a_checkpoint_that_is_refused_is_left_to_wav2vec2(machine: Machine) -> None:
-    """Its process says why, as for a precision that was named."""
+def test_a_checkpoint_that_is_refused_ends_the_start(machine: Machine) -> None:
     refusal = {"precision": "", "measured": "", "notes": [], "refused": "NaN"}
     machine.answers(f"print({json.dumps(refusal)!r})")
-    assert machine.start() == Network(precision=resolved_precision("auto", Gpus()))
+    with pytest.raises(StartError, match=r"^--model: NaN$"):
+        machine.start()
     assert entries(machine) == []
 
 

@@ -23,7 +23,7 @@ from asr_backend.checkpoint.files import CheckpointError
 
 # Only training uses the embedding of masked spans, so many checkpoints lack it.
 _FOR_TRAINING = "masked_spec_embed"
-_MORE_EXACT = {"int8": "bf16", "bf16": "fp32", "fp16": "fp32"}
+MORE_EXACT = {"int8": "bf16", "bf16": "fp32", "fp16": "fp32"}
 _logger = logging.getLogger(__name__)
 
 
@@ -134,7 +134,7 @@ def load_engine(
         if deviation <= TOLERANCES[chosen]:
             return engine
         complaint = complaint_of(checkpoint, engine, deviation, TOLERANCES[chosen])
-        exacter = _MORE_EXACT[chosen]
+        exacter = MORE_EXACT[chosen]
         if precision != "auto":
             raise CheckpointError(f"{complaint}; start with --precision {exacter}")
         log(f"{complaint}; auto takes {exacter}")

@@ -73,7 +73,7 @@ def load_network(folder: Path, checkpoint: Checkpoint, *, threads: int) -> OpenV
         BrokenEntryError: a file is missing or has changed, or the arithmetic is wrong.
     """
     entry = read_entry(folder)
-    if entry.files.keys() != set(FILES):
+    if entry.files.keys() != set(FILES) or entry.precision not in ("bf16", "int8"):
         raise BrokenEntryError(f"{folder}: has no network")
     try:
         with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:

@@ -106,7 +106,12 @@ def prepare(request: Request) -> Answer:
 
 def _candidates(request: Request) -> tuple[dict[str, _Candidate], list[str]]:
     """Engines that are accurate enough, the most exact first, and why others are not."""
-    from asr_backend.acoustic.engine.loading import complaint_of, has_openvino, load_model
+    from asr_backend.acoustic.engine.loading import (
+        MORE_EXACT,
+        complaint_of,
+        has_openvino,
+        load_model,
+    )
     from asr_backend.acoustic.engine.probe import TOLERANCES, Probe
     from asr_backend.acoustic.engine.torch_engine import TorchEngine
     from asr_backend.acoustic.precision import cpu_candidates
@@ -135,7 +140,8 @@ def _candidates(request: Request) -> tuple[dict[str, _Candidate], list[str]]:
                 continue
         found[precision] = candidate
     if not found:
-        raise CheckpointError(notes[0])
+        exacter = MORE_EXACT[request.precision]
+        raise CheckpointError(f"{notes[0]}; start with --precision {exacter}")
     return dict(reversed(found.items())), notes
 
 

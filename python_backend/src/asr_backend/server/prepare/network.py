@@ -18,6 +18,7 @@ from pathlib import Path
 from asr_backend.acoustic.precision import PRECISIONS, cpu_description
 from asr_backend.checkpoint.description import Checkpoint
 from asr_backend.checkpoint.prepared import Entry
+from asr_backend.server.errors import StartError
 from asr_backend.server.prepare.cache_directory import CacheDirectory
 from asr_backend.server.prepare.devices import Gpus, resolved_precision
 from asr_backend.server.prepare.identity import Identity
@@ -56,8 +57,7 @@ def prepare_network(
 ) -> Network:
     """Take what --cache-dir has for the checkpoint; measure and prepare what it lacks.
 
-    A failure is no reason not to start: `wav2vec2` then loads the checkpoint itself, and says why
-    it cannot be served, if so.
+    If this fails, `wav2vec2` loads the checkpoint itself.
 
     Args:
         settings: of asr-server.
@@ -65,6 +65,9 @@ def prepare_network(
         identity: of the checkpoint.
         gpus: that wav2vec2 runs on. On a GPU nothing is measured or prepared.
         env: the environment that the models will run in.
+
+    Raises:
+        StartError: the checkpoint cannot be served, or not in the precision that was named.
     """
     usual = Network(precision=resolved_precision(settings.precision, gpus))
     if gpus.indices or checkpoint is None or identity is None or not _is_worth_it(settings):
@@ -81,8 +84,6 @@ def prepare_network(
     try:
         with cache.unfinished() as folder:
             answer = _ask(settings, checkpoint, env, folder=str(folder), key=key)
-            if answer.refused:
-                return usual
             if answer.precision and (entry := _usable(cache.publish(folder, key), settings)):
                 return _kept(cache, entry, answer.notes)
             return Network(
@@ -101,7 +102,6 @@ class _Answer:
     precision: str = ""
     measured: str = ""
     notes: tuple[str, ...] = ()
-    refused: str = ""
 
 
 def _is_worth_it(settings: Settings) -> bool:
@@ -162,7 +162,11 @@ def _without_cache(
 def _ask(
     settings: Settings, checkpoint: Checkpoint, env: Mapping[str, str], *, folder: str, key: str
 ) -> _Answer:
-    """The answer of the process that measures and prepares; an empty one where it fails."""
+    """The answer of the process that measures and prepares; an empty one where it fails.
+
+    Raises:
+        StartError: it refuses the checkpoint.
+    """
     request = {
         "checkpoint": str(checkpoint.path),
         "blank_id": checkpoint.blank_id,
@@ -185,15 +189,18 @@ def _ask(
         return _failed(f"no answer within {_TIMEOUT_S:g} s")
     try:
         found = json.loads(done.stdout.splitlines()[-1])
-        return _Answer(
+        refused = str(found["refused"])
+        answer = _Answer(
             precision=str(found["precision"]),
             measured=str(found["measured"]),
             notes=tuple(map(str, found["notes"])),
-            refused=str(found["refused"]),
         )
     except (IndexError, ValueError, LookupError, TypeError):
         words = done.stderr.strip().splitlines()
         return _failed(words[-1] if words else f"exit status {done.returncode}")
+    if refused:
+        raise StartError(f"--model: {refused}")
+    return answer
 
 
 def _failed(reason: str) -> _Answer:

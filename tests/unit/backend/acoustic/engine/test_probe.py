@@ -109,7 +109,7 @@ def test_auto_takes_the_next_more_exact_one_and_says_so(
     assert len(lines) == len(bad)
     for precision, line in zip(bad, lines, strict=True):
         assert f"{precision} on OpenVINO, cpu is 1." in line
-        assert line.endswith(f"auto takes {loading._MORE_EXACT[precision]}")
+        assert line.endswith(f"auto takes {loading.MORE_EXACT[precision]}")
     # The one that serves is whole: the model was loaded anew for it.
     exact = load(folder, "fp32")
     window = speech_like(8_000)
