@@ -6,6 +6,7 @@ Several servers may share it. An entry is made beside its place and renamed to i
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -74,7 +75,7 @@ class CacheDirectory:
         """Move a complete entry to its place; one of another server, if it is whole, stays.
 
         Returns:
-            The entry that is there then, None if it is broken.
+            The entry that is there then; None if it is broken, or was removed at once.
 
         Raises:
             OSError: it cannot be moved.
@@ -85,9 +86,12 @@ class CacheDirectory:
         # A folder that is not empty cannot be replaced by a rename. The broken one goes first.
         with contextlib.suppress(FileNotFoundError), self.unfinished() as aside:
             place.rename(aside)
-        # Another server may have been faster.
-        with contextlib.suppress(FileExistsError, OSError):
+        try:
             folder.rename(place)
+        except OSError as error:
+            # Another server was faster.
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
         self._remove_old()
         return self.read(key)
 
