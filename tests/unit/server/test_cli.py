@@ -280,7 +280,7 @@ def test_a_reader_that_leaves_early_is_no_fault(monkeypatch, flag):
     monkeypatch.undo()
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "asr_backend.server.cli", flag]
+    command = [sys.executable, "-m", "asr_backend.server.cli", "--precision=fp32", flag]
     try:
         ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
     finally:
@@ -291,7 +291,7 @@ def test_a_reader_that_leaves_early_is_no_fault(monkeypatch, flag):
 @pytest.mark.parametrize("flag", ["--print-config", "--help"])
 def test_a_full_disk_is_reported_in_a_line(monkeypatch, flag):
     monkeypatch.undo()
-    command = [sys.executable, "-m", "asr_backend.server.cli", flag]
+    command = [sys.executable, "-m", "asr_backend.server.cli", "--precision=fp32", flag]
     with open("/dev/full", "wb") as full:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
     assert ended.returncode == 1
