@@ -96,6 +96,7 @@ sweep: $(INSTALLED) ## find how many callers this machine holds, and with which 
 
 bench: $(INSTALLED) ## the service beside its peers, 25 minutes; results in build/benchmarks/latest
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.start
 
 faults: $(INSTALLED) ## kill and stop processes of a real server at random moments; half an hour
 	@$(BIN)/python -m tools.faults

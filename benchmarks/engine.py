@@ -27,6 +27,7 @@ from asr_backend.acoustic.forward_plan import FORWARD_START_S, MAX_BATCH_AUDIO_S
 from asr_backend.checkpoint.description import load_checkpoint
 from asr_client import Client
 from benchmarks.checkpoint import SIZES, make_checkpoint
+from benchmarks.matrix_products import bf16_products, network_flop
 from tools.command import make_parser, run_main
 from tools.local_server import local_server
 from tools.machine import describe
@@ -56,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
         runs = {REFERENCE: reference(folder, options.threads), PEER: peer(folder, options.threads)}
         runs |= engines(folder, options.threads)
         print(clips_table(runs, options.seconds, options.rounds))
+        bf16 = next(name for name in runs if name.startswith("bf16 on"))
+        print(matrix_share(folder, bf16, runs[bf16], options.rounds))
     if "lengths" in options.parts:
         print(new_lengths(engines(folder, options.threads)))
     if "budget" in options.parts:
@@ -195,6 +198,19 @@ def clips_table(
         f"One clip at a time, medians of {rounds} runs in turn. Processor seconds are the sum\n"
         "over all cores. Other work on the machine changes them less than seconds by the clock.\n\n"
         f"{table([*titles, 'processor seconds', f'{REFERENCE} / it'], rows)}\n"
+    )
+
+
+def matrix_share(folder: Path, name: str, run: Callable[[Samples], Any], rounds: int) -> str:
+    """The machine's rate of matrix products in bf16, and the share of it that an engine reaches."""
+    samples = clip(10.0)
+    products, flop = bf16_products(folder, samples.size)
+    costs = in_turn({"products": products, "engine": partial(run, samples)}, rounds)
+    rate = flop / costs["products"].wall_s
+    reached = network_flop(folder, samples.size) / costs["engine"].wall_s
+    return (
+        f"Matrix products in bf16 run at {rate / 1e9:.0f} GFLOP/s here; {name}, reaches "
+        f"{reached / 1e9:.0f} GFLOP/s for 10 s of audio, {reached / rate:.0%} of it.\n"
     )
 
 

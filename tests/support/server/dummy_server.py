@@ -128,7 +128,8 @@ class DummyServer:
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-c", _PROGRAM, str(folder / "models"), str(hang_s)),
-                *(f"--run-dir={self.run_dir}", "--device=cpu", *free),
+                # In fp32 there is nothing to measure and to prepare.
+                *(f"--run-dir={self.run_dir}", "--device=cpu", "--precision=fp32", *free),
                 *("--instances=2", "--frontends=2", "--stream-frontends=0", *flags),
             ],
             stdout=subprocess.PIPE,

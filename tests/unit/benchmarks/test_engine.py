@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from asr_backend.checkpoint.description import load_checkpoint
 from benchmarks import batch_invariance
 from benchmarks.checkpoint import make_checkpoint
-from benchmarks.engine import BUDGETS_S, PEER, REFERENCE, STARTS_S, budgets, clips_table
+from benchmarks.engine import (
+    BUDGETS_S,
+    PEER,
+    REFERENCE,
+    STARTS_S,
+    budgets,
+    clips_table,
+    matrix_share,
+)
+from benchmarks.matrix_products import network_flop
 
 
 def rows(table: str) -> list[list[str]]:
@@ -25,6 +36,27 @@ def test_every_engine_gets_every_clip_in_turn() -> None:
     assert [row[:2] for row in table] == [[s, name] for s in ("0.5 s", "1 s") for name in names]
     assert calls == [(name, size) for size in (8_000, 16_000) for name in names * 3]
     assert table[0][3] == table[1][4] == table[0][6] == "1.00"
+
+
+def test_the_work_of_a_forward(tmp_path: Path) -> None:
+    """Against the count of PyTorch's own counter, which knows each operation's formula."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from asr_backend.acoustic.engine.loading import load_model
+
+    folder = make_checkpoint(tmp_path, "tiny")
+    model = load_model(load_checkpoint(folder))
+    model.config._attn_implementation = "eager"
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 16_000))
+    assert network_flop(folder, 16_000) == pytest.approx(counter.get_total_flops(), rel=0.02)
+
+
+def test_the_share_of_matrix_products(tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path, "tiny")
+    line = matrix_share(folder, "an engine", lambda samples: None, rounds=1)
+    assert re.search(r"bf16 run at \d+ GFLOP/s here; an engine, reaches \d+ GFLOP/s", line)
 
 
 def test_budgets_of_the_tiny_network(tmp_path: Path) -> None:

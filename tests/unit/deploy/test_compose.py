@@ -78,7 +78,7 @@ def test_build_names_what_exists(profile, name):
 def test_variables_are_ones_the_server_reads(profile, name):
     environment = _services(profile)[name]["environment"]
     of_the_image = {"ASR_GRPC_PORT", "ASR_HTTP_PORT", "ASR_METRICS_PORT", "ASR_HEALTH_PORT"}
-    of_the_image |= {"ASR_RUN_DIR", "ASR_TRITON_ROOT"}
+    of_the_image |= {"ASR_RUN_DIR", "ASR_TRITON_ROOT", "ASR_CACHE_DIR"}
     settable = set(map(settings.env_name, settings.FIELDS)) - of_the_image
     assert environment.keys() == settable | {"HF_TOKEN", "HF_HUB_OFFLINE"}
     assert environment["HF_TOKEN"] is None
@@ -90,9 +90,14 @@ def test_variables_are_ones_the_server_reads(profile, name):
 @both_servers
 def test_server_can_run_as_the_image_means_it(profile, name):
     service = _services(profile)[name]
-    (volume,) = service["volumes"]
-    assert (volume["type"], volume["target"]) == ("volume", "/home/asr/.cache/huggingface")
-    assert volume["target"] in (ROOT / "deploy" / "Dockerfile").read_text()
+    cache = Path("/home/asr/.cache")
+    volumes = {Path(volume["target"]): volume["type"] for volume in service["volumes"]}
+    prepared = DEFAULTS.cache_dir.replace("~/.cache", str(cache))
+    assert volumes == {cache / "huggingface": "volume", Path(prepared): "volume"}
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
+    # A volume begins as the image's folder, with its owner and mode.
+    assert all(f" {target}" in dockerfile for target in volumes)
+    assert dockerfile.count(f"-m 0700 {prepared}\n") == 2
     assert service["healthcheck"]["test"] == ["CMD", "python", "/opt/asr/healthcheck.py"]
     assert int(service["shm_size"]) >= 2**30
     exit_timeout_s = int(service["environment"]["ASR_EXIT_TIMEOUT_S"])

@@ -123,6 +123,7 @@ def test_the_server_runs_as_the_image_means_it():
     assert stage.last("USER") == f"{user['runAsUser']}:{user['runAsGroup']}"
     mounts = {each["mountPath"]: each["name"] for each in spec["containers"][0]["volumeMounts"]}
     assert "/home/asr/.cache" in mounts
+    assert DEFAULTS.cache_dir.startswith("~/.cache/"), "so the claim has it"
     volumes = {each["name"]: each for each in spec["volumes"]}
     assert volumes[mounts["/dev/shm"]]["emptyDir"]["medium"] == "Memory"
     targets = {stage.name for stage in read_stages(ROOT / "deploy" / "Dockerfile")}

@@ -67,4 +67,6 @@ def test_it_is_confined_but_not_from_a_gpu_or_compiled_code(service: dict[str, s
     assert not hostile & service.keys()
     # The cache is the one place that it writes besides its temporary files.
     cache = f"/var/cache/{service['CacheDirectory']}"
-    assert service["Environment"].startswith(f"HF_HOME={cache}/")
+    kept = dict(each.split("=") for each in service["Environment"].split())
+    assert kept.keys() == {"HF_HOME", "ASR_CACHE_DIR"}
+    assert all(folder.startswith(f"{cache}/") for folder in kept.values())

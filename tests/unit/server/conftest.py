@@ -4,6 +4,8 @@ import subprocess
 
 import pytest
 
+from asr_backend.server import cli
+from asr_backend.server.prepare.network import Network
 from asr_backend.server.supervise import supervisor
 
 
@@ -14,3 +16,4 @@ def starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(supervisor.Supervisor, "run", refuse)
     monkeypatch.setattr(subprocess, "Popen", refuse)
+    monkeypatch.setattr(cli, "prepare_network", lambda *_: Network(precision="fp32"))

@@ -8,12 +8,14 @@ import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from asr_backend.server import cli
 from asr_backend.server.prepare.devices import Gpus
+from asr_backend.server.prepare.network import Network
 from asr_backend.server.prepare.ports import PortLostError
 from asr_backend.server.supervise import supervisor
 from asr_backend.server.supervise.process import PrecisionRefusedError
@@ -101,7 +103,8 @@ def too_inexact(monkeypatch):
         return 0
 
     monkeypatch.setattr(supervisor.Supervisor, "run", run)
-    monkeypatch.setattr(cli, "resolved_precision", lambda setting, gpus: "int8")
+    measured = Network(precision="int8", measured="measured", folder=Path("/kept"))
+    monkeypatch.setattr(cli, "prepare_network", lambda *_: measured)
     return configs
 
 
@@ -111,6 +114,8 @@ def test_auto_starts_again_in_the_next_more_exact_precision(capsys, too_inexact)
         told = [parameter(configs[model], "precision") for configs in too_inexact]
         assert told == ["int8", "bf16", "fp32"]
     assert len({parameter(configs["transcribe"], "fingerprint") for configs in too_inexact}) == 3
+    # What was prepared is of the first precision.
+    assert ['"prepared"' in configs["wav2vec2"] for configs in too_inexact] == [True, False, False]
     assert "auto takes fp32, and starts again; --precision fp32" in capsys.readouterr().err
 
 
@@ -211,6 +216,28 @@ def test_print_config_shows_what_would_run(capsys):
     assert "max_batch_size: 3" in shown["config.pbtxt"]["wav2vec2"]
 
 
+def test_what_auto_takes_is_said(capsys, monkeypatch):
+    network = Network(
+        precision="bf16", measured="measured so", folder=Path("/kept/ü"), notes=("warning: a note",)
+    )
+    monkeypatch.setattr(cli, "prepare_network", lambda *_: network)
+    assert cli.main([*FREE, "--print-config", "--device=cpu"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["precision"] == {
+        "chosen": "bf16",
+        "measured": "measured so",
+        "notes": ["warning: a note"],
+    }
+    for model in ("wav2vec2", "transcribe"):
+        assert parameter(shown["config.pbtxt"][model], "precision") == "bf16"
+    assert parameter(shown["config.pbtxt"]["wav2vec2"], "prepared") == "file:///kept/%C3%BC"
+    monkeypatch.setattr(supervisor.Supervisor, "run", lambda self: 0)
+    assert cli.main([*FREE, "--device=cpu"]) == 0
+    err = capsys.readouterr().err
+    assert "auto takes bf16, measured so" in err
+    assert "warning: a note" in err
+
+
 def test_no_token_is_ever_shown(capsys, monkeypatch, tmp_path):
     token = tmp_path / "token"
     token.write_text("hush-hush\n")
@@ -253,7 +280,7 @@ def test_a_reader_that_leaves_early_is_no_fault(monkeypatch, flag):
     monkeypatch.undo()
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "asr_backend.server.cli", flag]
+    command = [sys.executable, "-m", "asr_backend.server.cli", "--precision=fp32", flag]
     try:
         ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
     finally:
@@ -264,7 +291,7 @@ def test_a_reader_that_leaves_early_is_no_fault(monkeypatch, flag):
 @pytest.mark.parametrize("flag", ["--print-config", "--help"])
 def test_a_full_disk_is_reported_in_a_line(monkeypatch, flag):
     monkeypatch.undo()
-    command = [sys.executable, "-m", "asr_backend.server.cli", flag]
+    command = [sys.executable, "-m", "asr_backend.server.cli", "--precision=fp32", flag]
     with open("/dev/full", "wb") as full:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
     assert ended.returncode == 1

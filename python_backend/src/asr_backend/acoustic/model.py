@@ -19,6 +19,7 @@ from asr_backend.acoustic.answers import Answers
 from asr_backend.acoustic.engine.device_lost import DeviceLost
 from asr_backend.acoustic.features import Emissions
 from asr_backend.acoustic.forward_plan import FORWARD_START_S, MAX_BATCH_AUDIO_S, plan_forwards
+from asr_backend.acoustic.instance import instance_engine
 from asr_backend.acoustic.live_precedence import LivePrecedence
 from asr_backend.acoustic.window import Window, read_window
 from asr_backend.audio.format import SAMPLE_RATE_HZ
@@ -26,7 +27,7 @@ from asr_backend.errors import AsrError, ErrorCode
 from asr_backend.triton_io.metrics import Metrics
 from asr_backend.triton_io.progress import Progress
 from asr_backend.triton_io.start_failure import reported
-from asr_backend.triton_io.values import model_parameters, served_checkpoint
+from asr_backend.triton_io.values import model_parameters
 
 if TYPE_CHECKING:
     from asr_backend.acoustic.engine.protocol import Engine
@@ -87,38 +88,10 @@ class Wav2Vec2Model:
 
     @classmethod
     def _from_triton(cls, args: dict[str, str], pb_utils: Any) -> Wav2Vec2Model:
-        # Read once, when torch loads its OpenMP library. Threads that spin at a barrier while
-        # others wait for a core made forwards 25 times slower on a busy machine.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        # By default oneDNN keeps 1,024 prepared operations: tens of megabytes for a small network.
-        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
-        from asr_backend.acoustic.engine.loading import choose_device, limit_gpu_memory, load_engine
-
         parameters = model_parameters(args)
-        checkpoint = served_checkpoint(parameters)
-        device = choose_device(
-            parameters["device"],
-            kind=args["model_instance_kind"],
-            device_id=int(args["model_instance_device_id"]),
-        )
-        if device != "cpu":
-            limit_gpu_memory(
-                device,
-                float(parameters["gpu_memory_fraction"]),
-                instances=int(parameters["instances"]),
-            )
-        cores = len(os.sched_getaffinity(0))
-        engine = load_engine(
-            checkpoint,
-            device=device,
-            precision=parameters["precision"],
-            threads=int(parameters["threads"]) or max(1, cores // int(parameters["instances"])),
-            compiled=parameters["compile"] == "1",
-            log=pb_utils.Logger.log_warn,
-        )
+        engine, kind = instance_engine(args, parameters, pb_utils)
         pb_utils.Logger.log_info(f"wav2vec2 runs in {engine.name}")
         budget_s = float(parameters["max_batch_audio_s"])
-        kind = device.partition(":")[0]
         return cls(
             engine=engine,
             pb_utils=pb_utils,

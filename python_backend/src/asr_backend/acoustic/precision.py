@@ -23,3 +23,18 @@ def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 def gpu_precision(capability: tuple[int, int]) -> str:
     """Bf16 from compute capability 8.0 on, fp16 from 7.0 on, else fp32."""
     return "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "fp32"
+
+
+def cpu_candidates(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
+    """The precisions that may be the fastest on this CPU, the most exact first."""
+    return ("fp32", "bf16", "int8") if cpu_has_bf16(cpuinfo) else ("fp32", "int8")
+
+
+def cpu_description(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, str]:
+    """Model and features of this CPU."""
+    values = dict.fromkeys(("model name", "flags"), "")
+    for line in cpuinfo.read_text().splitlines():
+        key, _, value = line.partition(":")
+        if values.get(key.strip(), None) == "":
+            values[key.strip()] = value.strip()
+    return values["model name"], values["flags"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 LANGUAGE_MODEL = "language_model"
 """The folder of a language model in a checkpoint's folder."""
+
+_BLOCK_BYTES = 1 << 20
 
 
 class CheckpointError(Exception):
@@ -68,3 +71,17 @@ def check_safetensors(path: Path) -> dict[str, Any]:
 def adapter_file(path: Path, language: str) -> Path:
     """The path of a language's adapter in a checkpoint's folder; the file may be missing."""
     return path / f"adapter.{language}.safetensors"
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file, in hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    hasher = hashlib.sha256()
+    block = memoryview(bytearray(_BLOCK_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(block):
+            hasher.update(block[:count])
+    return hasher.hexdigest()

@@ -19,8 +19,9 @@ from asr_backend.server.prepare import guard, ports, tritonserver
 from asr_backend.server.prepare.addresses import is_loopback, resolved
 from asr_backend.server.prepare.checkpoint_source import Source, locate
 from asr_backend.server.prepare.credentials import Access, read_access, warnings
-from asr_backend.server.prepare.devices import Gpus, find_gpus, resolved_precision
+from asr_backend.server.prepare.devices import Gpus, find_gpus
 from asr_backend.server.prepare.identity import Identity, identify
+from asr_backend.server.prepare.network import Network, prepare_network
 from asr_backend.server.prepare.run_directory import (
     SHARED_MEMORY,
     check_run_dir,
@@ -76,18 +77,23 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
     # Report a taken port before minutes of downloading a checkpoint.
     with ports.reserve(settings):
         source, identity = _identified(locate(settings, fetch=True), settings, gpus)
-    precision = resolved_precision(settings.precision, gpus)
+    network = _network(settings, server, source, identity, gpus)
     log(f"loading {source.id} ({source.revision}) on {gpus}, with {server.program}")
     for warning in [*source.warnings, *([gpus.note] if gpus.note else [])]:
         log(f"warning: {warning}")
     _warn(settings, server, access)
+    for note in network.notes:
+        log(note)
+    if settings.precision == "auto":
+        log(f"auto takes {network.precision}{f', {network.measured}' * bool(network.measured)}")
     tries = 0
     while True:
         tries += 1
         configs = render_configs(
             *(packaged, settings, source),
             gpus=gpus.indices,
-            precision=precision,
+            precision=network.precision,
+            prepared=network.folder,
             identity=identity,
         )
         with ports.reserve(settings) as reserved:
@@ -101,8 +107,11 @@ def serve(settings: Settings, *, packaged: Path | None = None) -> int:
                 tries -= 1
                 if settings.precision != "auto":
                     raise
-                precision = refused.exacter
-                log(f"auto takes {precision}, and starts again; --precision {precision} saves that")
+                network = Network(precision=refused.exacter)
+                log(
+                    f"auto takes {network.precision}, and starts again; --precision "
+                    f"{network.precision} saves that"
+                )
 
 
 def _identified(source: Source, settings: Settings, gpus: Gpus) -> tuple[Source, Identity | None]:
@@ -111,6 +120,17 @@ def _identified(source: Source, settings: Settings, gpus: Gpus) -> tuple[Source,
         return source, None
     identity = identify(source.checkpoint, source.ngrams, settings, gpus)
     return dataclasses.replace(source, revision=identity.model_revision), identity
+
+
+def _network(
+    settings: Settings,
+    server: tritonserver.Triton,
+    source: Source,
+    identity: Identity | None,
+    gpus: Gpus,
+) -> Network:
+    env = tritonserver.environment(server, os.environ)
+    return prepare_network(settings, source.checkpoint, identity, gpus, env)
 
 
 def _warn(settings: Settings, server: tritonserver.Triton, access: Access) -> None:
@@ -145,6 +165,7 @@ def describe(settings: Settings) -> dict[str, object]:
     gpus = _gpus(settings, server)
     with ports.reserve(settings):
         source, identity = _identified(locate(settings, fetch=False), settings, gpus)
+    network = _network(settings, server, source, identity, gpus)
     run_dir = Path(settings.run_dir or "RUN_DIR").expanduser()
     argv = tritonserver.command_line(
         server,
@@ -168,12 +189,18 @@ def describe(settings: Settings) -> dict[str, object]:
         },
         "warnings": [*source.warnings, *([gpus.note] if gpus.note else [])],
         "gpus": vars(gpus),
+        "precision": {
+            "chosen": network.precision,
+            "measured": network.measured,
+            "notes": list(network.notes),
+        },
         "argv": argv,
         "env": {key: value for key, value in env.items() if os.environ.get(key) != value},
         "config.pbtxt": render_configs(
             *(packaged, settings, source),
             gpus=gpus.indices,
-            precision=resolved_precision(settings.precision, gpus),
+            precision=network.precision,
+            prepared=network.folder,
             identity=identity,
         ),
     }

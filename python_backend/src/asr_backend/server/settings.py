@@ -97,8 +97,8 @@ class Settings:
     )
     precision: str = _flag(
         "auto",
-        "arithmetic of the network; auto is bf16 or fp16 on a GPU that has it, int8 on a CPU with "
-        "AVX512-BF16 or AMX, else fp32",
+        "arithmetic of the network; auto is bf16 or fp16 on a GPU that has it, and on a CPU the "
+        "fastest that is accurate enough, measured once",
         choices=("auto", "fp32", "bf16", "fp16", "int8"),
     )
     compile: bool = _flag(
@@ -197,6 +197,11 @@ class Settings:
         "folder under which the server's private folder is made and removed; recordings of more "
         "than 1 MiB lie in it while they are processed",
         shown_default="the system's temporary folder",
+    )
+    cache_dir: str = _flag(
+        "~/.cache/asr-server",
+        "folder for what was measured and prepared for a checkpoint; nobody else may be able to "
+        "write there",
     )
     triton_root: str = _flag(
         "",

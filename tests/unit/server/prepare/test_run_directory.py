@@ -29,6 +29,7 @@ BARE = Identity(
     decoders=("greedy",),
     language_model="",
     content="c",
+    network="",
 )
 
 

@@ -23,7 +23,7 @@ from asr_backend.checkpoint.files import CheckpointError
 
 # Only training uses the embedding of masked spans, so many checkpoints lack it.
 _FOR_TRAINING = "masked_spec_embed"
-_MORE_EXACT = {"int8": "bf16", "bf16": "fp32", "fp16": "fp32"}
+MORE_EXACT = {"int8": "bf16", "bf16": "fp32", "fp16": "fp32"}
 _logger = logging.getLogger(__name__)
 
 
@@ -124,7 +124,7 @@ def load_engine(
     probe: Probe | None = None
     while True:
         model = load_model(checkpoint)
-        probe = probe or Probe(checkpoint, model)
+        probe = probe or Probe.of_model(checkpoint, model)
         engine = _engine(
             checkpoint, model, device=device, precision=chosen, threads=threads, compiled=compiled
         )
@@ -133,8 +133,8 @@ def load_engine(
         deviation = probe.deviation(engine)
         if deviation <= TOLERANCES[chosen]:
             return engine
-        complaint = _complaint(checkpoint, engine, deviation, TOLERANCES[chosen])
-        exacter = _MORE_EXACT[chosen]
+        complaint = complaint_of(checkpoint, engine, deviation, TOLERANCES[chosen])
+        exacter = MORE_EXACT[chosen]
         if precision != "auto":
             raise CheckpointError(f"{complaint}; start with --precision {exacter}")
         log(f"{complaint}; auto takes {exacter}")
@@ -143,7 +143,7 @@ def load_engine(
         chosen = exacter
 
 
-def _complaint(checkpoint: Checkpoint, engine: Engine, deviation: float, limit: float) -> str:
+def complaint_of(checkpoint: Checkpoint, engine: Engine, deviation: float, limit: float) -> str:
     """Why a precision is refused, in one line."""
     if not math.isfinite(deviation):
         return f"{checkpoint.path}: {engine.name} overflows on a second of test sound"
@@ -156,17 +156,20 @@ def _complaint(checkpoint: Checkpoint, engine: Engine, deviation: float, limit: 
 def _engine(
     checkpoint: Checkpoint, model: Any, *, device: str, precision: str, threads: int, compiled: bool
 ) -> Engine:
-    if device == "cpu" and precision in ("bf16", "int8") and _has_openvino():
-        from asr_backend.acoustic.engine import openvino_engine
+    if device == "cpu" and precision in ("bf16", "int8") and has_openvino():
+        from asr_backend.acoustic.engine.openvino_engine import OpenVinoEngine
+        from asr_backend.acoustic.engine.openvino_graph import build_graph, reproduces
 
-        if openvino_engine.reproduces(model.config):
-            return openvino_engine.OpenVinoEngine(
-                checkpoint, model, precision=precision, threads=threads
+        if reproduces(model.config):
+            graph, clip_norm = build_graph(model, precision)
+            return OpenVinoEngine(
+                checkpoint, graph, clip_norm, precision=precision, threads=threads
             )
     return TorchEngine(checkpoint, model, device=device, precision=precision, compiled=compiled)
 
 
-def _has_openvino() -> bool:
+def has_openvino() -> bool:
+    """Whether OpenVINO is installed."""
     return importlib.util.find_spec("openvino") is not None
 
 

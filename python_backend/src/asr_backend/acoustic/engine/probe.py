@@ -7,11 +7,11 @@ and a checkpoint's activations may overflow fp16.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from asr_backend.acoustic.features import log_softmax, network_input
 from asr_backend.audio.format import SAMPLE_RATE_HZ
@@ -38,24 +38,33 @@ class Probe:
 
     Args:
         checkpoint: of the model.
-        model: Hugging Face's unmodified model, in fp32 on the CPU.
+        expected: the log-probabilities, float32 [frames, vocabulary] of each window.
 
-    Raises:
-        CheckpointError: the log-probabilities are not finite.
+    Attributes:
+        expected: the same.
     """
 
-    def __init__(self, checkpoint: Checkpoint, model: Any) -> None:
-        lengths = [
-            max(round(seconds * SAMPLE_RATE_HZ), checkpoint.receptive_field_samples)
-            for seconds in _SECONDS
-        ]
-        sound = speech_like(max(lengths))
-        self._windows = [sound[:length] for length in lengths]
-        self._expected = [_log_probs(checkpoint, model, window) for window in self._windows]
-        if not all(np.isfinite(each).all() for each in self._expected):
+    def __init__(self, checkpoint: Checkpoint, expected: Sequence[npt.NDArray[np.float32]]) -> None:
+        self._windows = _windows(checkpoint)
+        self.expected = list(expected)
+
+    @classmethod
+    def of_model(cls, checkpoint: Checkpoint, model: Any) -> Probe:
+        """Compute the log-probabilities.
+
+        Args:
+            checkpoint: of the model.
+            model: Hugging Face's unmodified model, in fp32 on the CPU.
+
+        Raises:
+            CheckpointError: the log-probabilities are not finite.
+        """
+        expected = [_log_probs(checkpoint, model, window) for window in _windows(checkpoint)]
+        if not all(np.isfinite(each).all() for each in expected):
             raise CheckpointError(
                 f"{checkpoint.path}: the network's output is not finite, even in fp32"
             )
+        return cls(checkpoint, expected)
 
     def deviation(self, engine: Engine) -> float:
         """Measure how far an engine is from fp32.
@@ -69,7 +78,7 @@ class Probe:
         outputs = engine.forward(windows)
         if engine.overflows > overflows:
             return math.inf
-        return max(map(_deviation, outputs, self._expected))
+        return max(map(_deviation, outputs, self.expected))
 
 
 def speech_like(length: int) -> npt.NDArray[np.float32]:
@@ -95,10 +104,22 @@ def speech_like(length: int) -> npt.NDArray[np.float32]:
     return normal
 
 
+def _windows(checkpoint: Checkpoint) -> list[npt.NDArray[np.float32]]:
+    lengths = [
+        max(round(seconds * SAMPLE_RATE_HZ), checkpoint.receptive_field_samples)
+        for seconds in _SECONDS
+    ]
+    sound = speech_like(max(lengths))
+    return [sound[:length] for length in lengths]
+
+
 def _log_probs(
     checkpoint: Checkpoint, model: Any, window: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     """Float32 [frames, vocabulary], from the unpadded window."""
+    # A process that loads a prepared network never comes here.
+    import torch
+
     values = torch.from_numpy(network_input(window, checkpoint))
     with torch.inference_mode():
         return log_softmax(model(values[None]).logits[0].numpy())

@@ -16,6 +16,7 @@ from pathlib import Path
 import asr_backend
 from asr_backend.acoustic.precision import cpu_has_bf16
 from asr_backend.checkpoint.description import Checkpoint, demo_checkpoint
+from asr_backend.checkpoint.files import sha256_of
 from asr_backend.ctc.decoders import why_no_search
 from asr_backend.ctc.ngram_files import NgramFiles
 from asr_backend.ctc.search.library import LIBRARY
@@ -32,7 +33,6 @@ _LIBRARIES = (
 )
 """Packages whose versions can change an answer; one that is missing counts too."""
 _HASHERS = 4
-_BLOCK_BYTES = 1 << 20
 _DIGITS = 32
 _REVISION_DIGITS = 12
 
@@ -48,6 +48,7 @@ class Identity:
         decoders: those that callers may choose.
         language_model: the file of beam search's language model; "" for none.
         content: a hash of everything but the precision that can change an answer.
+        network: a hash of what the network is computed from: weights, libraries, code.
     """
 
     model_id: str
@@ -56,6 +57,7 @@ class Identity:
     decoders: tuple[str, ...]
     language_model: str
     content: str
+    network: str
 
     def parameters(self, precision: str) -> dict[str, str]:
         """The parameters of `transcribe` on a server that computes in this precision.
@@ -98,6 +100,12 @@ def identify(
     by_name = {name: hashes[path] for name, path in files.items()}
     weights = {name: value for name, value in by_name.items() if name.endswith(_WEIGHTS)}
     is_folder = checkpoint.revision == "local"
+    made_by = {
+        "checkpoint": by_name,
+        "blank_id": checkpoint.blank_id,
+        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "code": _code(),
+    }
     return Identity(
         model_id=checkpoint.id,
         model_revision=_digest(weights)[:_REVISION_DIGITS] if is_folder else checkpoint.revision,
@@ -106,17 +114,15 @@ def identify(
         language_model=ngrams.model.name if ngrams else "",
         content=_digest(
             {
-                "checkpoint": by_name,
-                "blank_id": checkpoint.blank_id,
+                **made_by,
                 "language_model": _language_model(ngrams, hashes),
                 "max_window_s": settings.max_window_s,
                 "compile": settings.compile,
                 # OpenVINO computes otherwise on a CPU without bf16, and GPUs have kernels each.
                 "devices": sorted(set(gpus.names)) or [f"CPU, bf16: {cpu_has_bf16()}"],
-                "libraries": {name: _version(name) for name in _LIBRARIES},
-                "code": _code(),
             }
         ),
+        network=_digest(made_by),
     )
 
 
@@ -172,15 +178,10 @@ def _hash_files(paths: Iterable[Path]) -> dict[Path, str]:
 
 
 def _hash_file(path: Path) -> str:
-    hasher = hashlib.sha256()
-    block = memoryview(bytearray(_BLOCK_BYTES))
     try:
-        with path.open("rb", buffering=0) as file:
-            while count := file.readinto(block):
-                hasher.update(block[:count])
+        return sha256_of(path)
     except OSError as error:
         raise StartError(f"{path}: cannot be read: {error.strerror}") from None
-    return hasher.hexdigest()
 
 
 def _digest(value: object) -> str:

@@ -183,6 +183,7 @@ def render_configs(
     *,
     gpus: Sequence[int],
     precision: str,
+    prepared: Path | None = None,
     identity: Identity | None,
 ) -> dict[str, str]:
     """The models' config.pbtxt with the settings written in, by model.
@@ -194,6 +195,7 @@ def render_configs(
         gpus: those that wav2vec2 will run on, by CUDA's count; none for the CPU.
         precision: of the network, not "auto": wav2vec2 loads in this one or not at all, so what
             transcribe reports is what computes.
+        prepared: folder of the prepared network; None without one.
         identity: of the model; None for a checkpoint that is not fetched yet.
     """
     shared = {
@@ -216,6 +218,7 @@ def render_configs(
         | {
             "device": "cuda" if gpus else "cpu",
             "precision": precision,
+            "prepared": encode_path(prepared) if prepared else "",
             "compile": str(int(settings.compile)),
             "threads": str(settings.effective_threads),
             "instances": str(settings.instances),

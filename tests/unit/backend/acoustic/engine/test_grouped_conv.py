@@ -66,7 +66,7 @@ def test_torch_is_given_no_narrow_group_but_in_fp32(
     precision: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loading, "_has_openvino", lambda: False)
+    monkeypatch.setattr(loading, "has_openvino", lambda: False)
     engine = load(folder(shape), precision)
     with GroupedConvolutions() as seen:
         engine.forward(clips([8_000, 4_000]))

@@ -50,7 +50,7 @@ def load(folder: Path, precision: str) -> Engine:
 
 @pytest.fixture
 def without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_has_openvino", lambda: False)
+    monkeypatch.setattr(loading, "has_openvino", lambda: False)
 
 
 def deviations(outputs: list[np.ndarray], expected: list[np.ndarray]) -> list[float]:
@@ -170,7 +170,7 @@ def by_path(folder: Path, name: str) -> Engine:
     precision, _, on_torch = name.partition(" on ")
     with pytest.MonkeyPatch.context() as patch:
         if on_torch:
-            patch.setattr(loading, "_has_openvino", lambda: False)
+            patch.setattr(loading, "has_openvino", lambda: False)
         return load(folder, precision)
 
 
@@ -246,7 +246,7 @@ def test_the_demo_hears_as_well_as_in_fp32(
     spoken: list[tuple[str, np.ndarray]], precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if precision.endswith("torch"):
-        monkeypatch.setattr(loading, "_has_openvino", lambda: False)
+        monkeypatch.setattr(loading, "has_openvino", lambda: False)
     exact, engine = (load(demo_checkpoint(), each) for each in ("fp32", precision.split()[0]))
     assert abs(error_rate(engine, spoken) - error_rate(exact, spoken)) <= 0.02
 

@@ -109,7 +109,7 @@ def test_auto_takes_the_next_more_exact_one_and_says_so(
     assert len(lines) == len(bad)
     for precision, line in zip(bad, lines, strict=True):
         assert f"{precision} on OpenVINO, cpu is 1." in line
-        assert line.endswith(f"auto takes {loading._MORE_EXACT[precision]}")
+        assert line.endswith(f"auto takes {loading.MORE_EXACT[precision]}")
     # The one that serves is whole: the model was loaded anew for it.
     exact = load(folder, "fp32")
     window = speech_like(8_000)
@@ -119,7 +119,7 @@ def test_auto_takes_the_next_more_exact_one_and_says_so(
 
 def test_batches_are_probed_where_the_engine_makes_them(folder: Path) -> None:
     checkpoint = load_checkpoint(folder)
-    probe = Probe(checkpoint, load_model(checkpoint))
+    probe = Probe.of_model(checkpoint, load_model(checkpoint))
     engine = WrongEngine(load(folder, "fp32"), 0.0)
     assert probe.deviation(engine) < 1e-4
     assert engine.lengths == [16_000, 9_600]
