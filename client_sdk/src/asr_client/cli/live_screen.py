@@ -20,9 +20,11 @@ class TextScreen:
     def __init__(self) -> None:
         self._on_terminal = sys.stdout.isatty()
         self._shown = False
+        self._interim = ""
 
     def show(self, event: StreamEvent) -> None:
         """Write one event."""
+        self._interim = event.text if isinstance(event, Interim) else ""
         if isinstance(event, Interim):
             if self._on_terminal:
                 width = shutil.get_terminal_size().columns - 1
@@ -42,6 +44,12 @@ class TextScreen:
             self._write(_CLEAR)
             self._shown = False
 
+    def lost(self) -> None:
+        """Say which words did not become final."""
+        self.end()
+        if self._interim:
+            print(f"asr: not final: {self._interim}", file=sys.stderr)
+
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -57,6 +65,9 @@ class JsonScreen:
 
     def end(self) -> None:
         """Nothing is left to remove."""
+
+    def lost(self) -> None:
+        """The last line has those words."""
 
 
 def document(event: StreamEvent) -> dict[str, Any]:

@@ -150,10 +150,7 @@ def stream(
             _opened(source, form, ctrl_c, realtime=realtime) as (chunks, found),
         ):
             live = client.stream(**found, **options)
-            whole = _show(live, chunks, screen)
-        if srt is not None:
-            subtitles: Any = live.transcript
-            _replace(srt, as_srt(subtitles))
+            whole = _show(live, chunks, screen, srt)
     except ValueError as error:
         raise _usage(str(error)) from error
     except BrokenPipeError:
@@ -166,19 +163,26 @@ def stream(
     raise typer.Exit(0 if whole and not live.transcript.skipped else 1)
 
 
-def _show(live: Any, chunks: Iterable[bytes], screen: TextScreen | JsonScreen) -> bool:
-    """Show all events; returns whether the stream came to its end."""
+def _show(
+    live: Any, chunks: Iterable[bytes], screen: TextScreen | JsonScreen, srt: Path | None
+) -> bool:
+    """Show all events, and write the subtitles; returns whether the stream came to its end."""
+    whole = False
     try:
         with live:
             for event in live.run(chunks):
                 screen.show(event)
+        whole = True
     except AsrError as error:
         screen.end()
         print(f"asr: {describe(error)}", file=sys.stderr)
-        return False
     finally:
         screen.end()
-    return True
+        if not whole:
+            screen.lost()
+        if srt is not None:
+            _replace(srt, as_srt(live.transcript))
+    return whole
 
 
 @contextlib.contextmanager
