@@ -45,7 +45,7 @@ _FIRST_S, _LAST_S = 1.0, 12.0
 """When a fault comes, in seconds of a stream of about 19 s at speed 1."""
 _WHOLE_S = 120.0
 COLUMNS = (
-    *("fault", "streams", "finals", "equal", "lost", "twice", "wrong", "failed"),
+    *("fault", "streams", "finals", "equal", "lost", "twice", "wrong", "resumed", "failed"),
     *("without a look, median/max, s", "server, MB", "processes", "threads", "shared memory"),
     *("slots", "client, MB", "client's threads", "tasks", "files"),
 )
@@ -215,6 +215,10 @@ def run(fault: Fault, *, rounds: int, streams: int, speed: float) -> Row:
         """Play without a fault: with interims, as memory depends on the lengths of looks."""
         played, size = place.play(seeds, speed)
         assert [each.finals for each in played] == [each.finals for each in expected]
+        if result.servers:
+            # Replaced processes end once their calls have ended.
+            before = result.servers[0].processes
+            wait_until(lambda: server_size(place).processes <= before, _WHOLE_S)
         result.servers.append(server_size(place))
         result.clients.append(size)
 
@@ -246,7 +250,7 @@ def _line(fault: Fault, result: Row) -> str:
     return row(
         fault.words,
         *(str(getattr(verdict, name)) for name in ("streams", "finals", "equal", "lost")),
-        *(str(getattr(verdict, name)) for name in ("twice", "wrong", "failed")),
+        *(str(getattr(verdict, name)) for name in ("twice", "wrong", "resumed", "failed")),
         f"{statistics.median(result.longest_s):.1f} / {max(result.longest_s):.1f}",
         *(change("memory_bytes", 1e6), change("processes"), change("threads")),
         *(change("regions"), change("slots"), change("memory_bytes", 1e6, client)),

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from asr_client import AsyncClient, Attempt, Client, LiveTranscript, ModelInfo, Segment, paced
+from asr_client import AsyncClient, Attempt, Client, ModelInfo, Segment, StreamLost, paced
 from benchmarks.live import RATE_HZ, talk
 
+MAX_RESUMES = 4
 _NO_MODEL = ModelInfo(id="", revision="")
 
 
@@ -31,6 +32,8 @@ class Played:
     seed: int
     finals: tuple[Segment, ...]
     skipped: int
+    resumed: int
+    """How often another stream went on, after StreamLost."""
     error: str
     """Empty where the stream came to its end."""
     longest_s: float
@@ -95,40 +98,56 @@ class LiveLoad:
         samples = np.frombuffer(talk(seed)[0], "<i2")
         audio = paced(samples, sample_rate=RATE_HZ, speed=speed)
         watch = _Watch()
-        transcript, error = LiveTranscript(segments=(), skipped=()), ""
         if seed % 2:
             work = self._play_async(audio, watch)
-            transcript, error = asyncio.run_coroutine_threadsafe(work, self._loop).result()
+            played = asyncio.run_coroutine_threadsafe(work, self._loop).result()
         else:
-            with (
-                Client(self._addresses, on_attempt=watch) as client,
-                client.stream(sample_rate=RATE_HZ) as live,
-            ):
-                try:
-                    for _ in live.run(audio):
-                        pass
-                except Exception as failure:
-                    error = repr(failure)
-                transcript = live.transcript
+            played = self._play_here(audio, watch)
+        *transcripts, error = played
+        segments = [each for transcript in transcripts for each in transcript.segments]
         return Played(
             seed=seed,
-            finals=tuple(replace(each, model=_NO_MODEL) for each in transcript.segments),
-            skipped=len(transcript.skipped),
+            finals=tuple(replace(each, model=_NO_MODEL) for each in segments),
+            skipped=sum(len(transcript.skipped) for transcript in transcripts),
+            resumed=len(transcripts) - 1,
             error=error,
             longest_s=watch.longest_s,
         )
 
-    async def _play_async(self, audio: Any, watch: _Watch) -> tuple[LiveTranscript, str]:
-        async with (
-            AsyncClient(self._addresses, on_attempt=watch) as client,
-            client.stream(sample_rate=RATE_HZ) as live,
-        ):
-            try:
-                async for _ in live.run(audio):
-                    pass
-            except Exception as failure:
-                return live.transcript, repr(failure)
-            return live.transcript, ""
+    def _play_here(self, audio: Any, watch: _Watch) -> list[Any]:
+        """The transcripts of the stream and of those that resumed it, then the error."""
+        found: list[Any] = []
+        with Client(self._addresses, on_attempt=watch) as client:
+            stream = client.stream(sample_rate=RATE_HZ)
+            while len(found) <= MAX_RESUMES:
+                try:
+                    with stream as live:
+                        for _ in live.run(audio):
+                            pass
+                    return [*found, live.transcript, ""]
+                except StreamLost as lost:
+                    found.append(live.transcript)
+                    stream, audio = client.stream(resume=lost), []
+                except Exception as failure:
+                    return [*found, live.transcript, repr(failure)]
+        return [*found, f"resumed {MAX_RESUMES} times"]
+
+    async def _play_async(self, audio: Any, watch: _Watch) -> list[Any]:
+        found: list[Any] = []
+        async with AsyncClient(self._addresses, on_attempt=watch) as client:
+            stream = client.stream(sample_rate=RATE_HZ)
+            while len(found) <= MAX_RESUMES:
+                try:
+                    async with stream as live:
+                        async for _ in live.run(audio):
+                            pass
+                    return [*found, live.transcript, ""]
+                except StreamLost as lost:
+                    found.append(live.transcript)
+                    stream, audio = client.stream(resume=lost), []
+                except Exception as failure:
+                    return [*found, live.transcript, repr(failure)]
+        return [*found, f"resumed {MAX_RESUMES} times"]
 
 
 async def _other_tasks() -> int:
@@ -160,6 +179,8 @@ class Verdict:
     twice: int = 0
     wrong: int = 0
     """Finals of frames, or with words or confidences, that the undisturbed stream does not have."""
+    resumed: int = 0
+    """Times that a stream went on in another one, after StreamLost."""
     failed: int = 0
     """Streams that ended with an error, or skipped audio."""
 
@@ -174,6 +195,7 @@ class Verdict:
         self.lost += len(wanted.keys() - found.keys())
         self.twice += len(places) - len(found)
         self.wrong += sum(each != wanted.get(place) for place, each in found.items())
+        self.resumed += played.resumed
         self.failed += bool(played.error or played.skipped)
         if played.error or played.skipped:
             report(f"stream {played.seed}: {played.error}, {played.skipped} times skipped")

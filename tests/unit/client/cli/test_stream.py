@@ -195,6 +195,38 @@ def test_words_that_do_not_become_final_are_not_lost(
     assert "one two" in subtitles.read_text()
 
 
+def test_a_server_that_is_away_is_told_once(talking: FakeServer, tmp_path: Path) -> None:
+    file = tmp_path / "a.wav"
+    file.write_bytes(wav())
+    talking.fail(Fault.CONNECTION_LOST, times=2)
+    result = asr(talking, str(file), "--realtime")
+    assert (result.exit_code, result.stdout) == (0, "one two\nthree\n")
+    away, back = result.stderr.splitlines()
+    assert away.endswith("Socket closed; the audio is kept meanwhile")
+    assert back == f"asr: {talking.url} answers again"
+
+
+def test_an_interim_stays_below_a_note(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    screen = TextScreen()
+    screen.show(Interim(index=0, start_s=0.0, end_s=1.0, text="one", stable_text="", words=()))
+    screen.note("away")
+    shown, noted = capsys.readouterr()
+    assert (shown.split("\r\x1b[2K"), noted) == (["", "one", "", "one"], "asr: away\n")
+
+
+def test_a_terminal_is_no_audio(talking: FakeServer) -> None:
+    terminal, inner = pty.openpty()
+    command = [*ASR, "stream", "-", "--sample-rate", "8000", "--url", talking.url]
+    process = subprocess.Popen(command, stdin=inner, stderr=subprocess.PIPE)
+    _, stderr = process.communicate(timeout=60)
+    os.close(terminal)
+    os.close(inner)
+    assert (process.returncode, b"pipe audio into it" in stderr) == (2, True)
+
+
 def test_audio_that_ends_within_a_frame_has_its_subtitles(
     talking: FakeServer, tmp_path: Path
 ) -> None:
