@@ -97,7 +97,7 @@ sweep: $(INSTALLED) ## find how many callers this machine holds, and with which 
 bench: $(INSTALLED) ## the service beside its peers, 25 minutes; results in build/benchmarks/latest
 	@$(BIN)/python -m benchmarks
 
-faults: $(INSTALLED) ## kill and stop processes of a real server at random moments; half an hour
+faults: $(INSTALLED) ## kill and stop processes of a real server at random moments; an hour
 	@$(BIN)/python -m tools.faults
 	@$(BIN)/python -m tools.live_faults
 

@@ -5,8 +5,8 @@
 A row is one fault, on real servers of its own. In each round the streams play at once, in a process
 of their own and in real time (`--speed`), and the fault comes at a random moment; a stream is a
 trial. "Without a look" is the longest time between two answered looks of a stream. Sizes are taken
-before the first fault and after the last one, each after undisturbed streams. Prints a Markdown
-table. The exit status is 1 if a final is lost, comes twice or is another one, if a stream fails or
+before the first fault and after the last one, each after undisturbed streams. Prints two Markdown
+tables. The exit status is 1 if a final is lost, comes twice or is another one, if a stream fails or
 skips audio, or if a thread, task, slot or shared-memory region more is left than there was.
 """
 
@@ -44,10 +44,13 @@ MEMORY_GROWTH = 1.25
 _FIRST_S, _LAST_S = 1.0, 12.0
 """When a fault comes, in seconds of a stream of about 19 s at speed 1."""
 _WHOLE_S = 120.0
-COLUMNS = (
+FINALS = (
     *("fault", "streams", "finals", "equal", "lost", "twice", "wrong", "resumed", "failed"),
-    *("without a look, median/max, s", "server, MB", "processes", "threads", "shared memory"),
-    *("slots", "client, MB", "client's threads", "tasks", "files"),
+    "without a look, median/max, s",
+)
+SIZES = (
+    *("fault", "server, MB", "processes", "threads", "shared-memory regions", "slots"),
+    *("client, MB", "client's threads", "tasks", "files"),
 )
 
 
@@ -239,22 +242,25 @@ def run(fault: Fault, *, rounds: int, streams: int, speed: float) -> Row:
     return result
 
 
-def _line(fault: Fault, result: Row) -> str:
-    verdict, (before, after), (began, ended) = result.verdict, result.servers, result.clients
-
-    def change(name: str, scale: float = 1, of: Any = None) -> str:
-        first, last = of or (before, after)
-        return f"{getattr(first, name) / scale:.0f} / {getattr(last, name) / scale:.0f}"
-
-    client = (began, ended)
+def _finals(fault: Fault, result: Row) -> str:
+    verdict, names = result.verdict, FINALS[1:-1]
     return row(
         fault.words,
-        *(str(getattr(verdict, name)) for name in ("streams", "finals", "equal", "lost")),
-        *(str(getattr(verdict, name)) for name in ("twice", "wrong", "resumed", "failed")),
+        *(str(getattr(verdict, name)) for name in names),
         f"{statistics.median(result.longest_s):.1f} / {max(result.longest_s):.1f}",
-        *(change("memory_bytes", 1e6), change("processes"), change("threads")),
-        *(change("regions"), change("slots"), change("memory_bytes", 1e6, client)),
-        *(change(name, of=client) for name in ("threads", "tasks", "files")),
+    )
+
+
+def _sizes(fault: Fault, result: Row) -> str:
+    def change(sizes: list[Any], name: str, unit: float = 1) -> str:
+        return " / ".join(f"{getattr(size, name) / unit:.0f}" for size in sizes)
+
+    return row(
+        fault.words,
+        change(result.servers, "memory_bytes", 1e6),
+        *(change(result.servers, name) for name in ("processes", "threads", "regions", "slots")),
+        change(result.clients, "memory_bytes", 1e6),
+        *(change(result.clients, name) for name in ("threads", "tasks", "files")),
     )
 
 
@@ -268,12 +274,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     args = parser.parse_args()
     random.seed(args.seed)
-    print(f"{describe()}; seed {args.seed}\n\n{head(*COLUMNS)}")
-    good = True
+    print(f"{describe()}; seed {args.seed}\n\n{head(*FINALS)}")
+    good, sizes = True, []
     for name in args.faults:
         result = run(FAULTS[name], rounds=args.rounds, streams=args.streams, speed=args.speed)
         good &= result.is_good
-        print(_line(FAULTS[name], result), flush=True)
+        print(_finals(FAULTS[name], result), flush=True)
+        sizes.append(_sizes(FAULTS[name], result))
+    print("\nBefore / after:\n\n" + "\n".join([head(*SIZES), *sizes]))
     return 0 if good else 1
 
 

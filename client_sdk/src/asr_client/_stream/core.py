@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 from asr_client import _errors
 from asr_client._errors import AsrError, StreamBehind, StreamLost
-from asr_client._stream.events import Interim, Skipped, StreamEvent
+from asr_client._stream.events import Skipped, StreamEvent
 from asr_client._stream.failures import is_fatal, may_have_felled
 from asr_client._stream.form import Form, StreamSettings, whole_bytes
 from asr_client._stream.look import Look, LookResult, state_place
+from asr_client._stream.reported import Reported
 from asr_client._wire import ContractError
 
 HOP_S = 0.4
@@ -64,7 +65,8 @@ class StreamCore:
             self._front = resume.first_frame
             self._state = resume.state
             self._index = 0 if resume.state is None else state_place(resume.state)[1]
-        self._looked = self._processed = self._finals_until = self._front
+        self._looked = self._processed = self._front
+        self._reported = Reported(self._front)
         self._flushes: deque[int] = deque()
         """The frames up to which everything is to become final."""
         self._finishing = False
@@ -78,8 +80,6 @@ class StreamCore:
         self._avoid: tuple[str, ...] = ()
         self._felled: list[tuple[int, str]] = []
         """End and server of the looks that ended a process since the last answer."""
-        self._shows_words = False
-        """Whether the last event was an interim with words."""
         self._skipped = False
         """Whether a segment was skipped since the last answer."""
 
@@ -208,7 +208,7 @@ class StreamCore:
             self._again = is_short
         else:
             self._wait_until_s = now + HOP_S
-        return self._new_events(result)
+        return self._reported.events(result)
 
     def failed(self, error: AsrError, now: float, *, several: bool = False) -> list[StreamEvent]:
         """Take the failure of the look under way: the next one has its audio, and more.
@@ -272,35 +272,6 @@ class StreamCore:
         open_frames = self._looked - self._front if self._speech else 0
         return max(round(HOP_S * rate), round(HOP_SHARE * open_frames))
 
-    def _new_events(self, result: LookResult) -> list[StreamEvent]:
-        events, interim = self._new_finals(result), result.interim
-        if interim is None and self._shows_words and not events and not result.speech:
-            # It was a noise, and its segment has no words.
-            place_s = result.processed_s
-            interim = Interim(
-                index=result.index,
-                start_s=place_s,
-                end_s=place_s,
-                text="",
-                stable_text="",
-                words=(),
-            )
-        if interim is not None:
-            events.append(interim)
-        if events:
-            self._shows_words = interim is not None and interim.text != ""
-        return events
-
-    def _new_finals(self, result: LookResult) -> list[StreamEvent]:
-        fresh: list[StreamEvent] = []
-        for segment in result.segments:
-            # Segments never overlap, so this one was given before.
-            if segment.first_frame < self._finals_until:
-                continue
-            self._finals_until = segment.first_frame + segment.frames
-            fresh.append(segment)
-        return fresh
-
     def _skip(self, error: AsrError) -> Skipped:
         """Drop what all looks had that ended a process."""
         first, until = self._front, min(until for until, _ in self._felled)
@@ -309,7 +280,7 @@ class StreamCore:
         self._processed = max(self._processed, until)
         self._speech = False
         self._felled.clear()
-        self._shows_words = False
+        self._reported.skip()
         return Skipped(
             first_frame=first,
             frames=until - first,

@@ -396,6 +396,19 @@ def test_an_answer_gives_the_end_its_time_again() -> None:
     stream.failed(error(), 61)
 
 
+def test_a_stream_of_many_days() -> None:
+    first = 48_000 * 86_400 * 30
+    state = f"1:{first}:500000:"
+    lost = StreamLost(status="UNAVAILABLE", state=state, first_frame=first, sample_rate=RATE_HZ)
+    stream = core(resume=lost)
+    drive = Drive(stream, lambda look: "fine")
+    stream.feed(pcm((500, 1)))
+    stream.finish()
+    drive.go()
+    (final,) = [event for event in drive.events if isinstance(event, Segment)]
+    assert (final.index, final.first_frame, final.frames) == (500_000, first, 500)
+
+
 def test_flushes_at_one_place_are_one() -> None:
     stream = core()
     stream.feed(pcm((500, 1)))
