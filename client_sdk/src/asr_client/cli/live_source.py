@@ -15,6 +15,8 @@ from asr_client._types import Encoding
 
 READ_BYTES = 1 << 14
 _WAV = (b"RIFF", b"RF64")
+_OTHERS = (b"fLaC", b"OggS", b"ID3")
+"""Files that sound like noise if they are taken for raw samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,7 @@ def open_source(
             read=rest,
             data_bytes=form.data_bytes,
         )
-    if sample_rate is None:
+    if sample_rate is None or head.startswith(_OTHERS):
         raise ValueError(
             "no WAV: raw samples need --sample-rate; "
             "`ffmpeg -v error -i FILE -f wav -` makes WAV of other files"

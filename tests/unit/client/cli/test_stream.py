@@ -254,6 +254,7 @@ def test_a_stream_that_fails(talking: FakeServer) -> None:
     [
         (("-",), b"\0\0" * 9, "raw samples need --sample-rate"),
         (("-", "--sample-rate", "8000"), wav(), "not for a WAV"),
+        (("-", "--sample-rate", "8000"), b"fLaC" + wav(), "makes WAV of other files"),
         (("-", "--realtime"), wav(), "--realtime is for a WAV file"),
         (("-", "--channel", "separate"), wav(), "a stream for each channel"),
         (("-",), wav()[:30], "ends within its header"),
