@@ -7,7 +7,8 @@ of their own and in real time (`--speed`), and the fault comes at a random momen
 trial. "Without a look" is the longest time between two answered looks of a stream. Sizes are taken
 before the first fault and after the last one, each after undisturbed streams. Prints two Markdown
 tables. The exit status is 1 if a final is lost, comes twice or is another one, if a stream fails or
-skips audio, or if a thread, task, slot or shared-memory region more is left than there was.
+skips audio, if memory has grown by a quarter, or if a process, slot or shared-memory region of the
+servers, or a thread, task or file of the client, is more than there was.
 """
 
 from __future__ import annotations
