@@ -56,9 +56,13 @@ SIZES = (
 
 
 class Place:
-    """The servers of a row, each behind a network, and the process with the streams."""
+    """The servers of a row, their networks, and the process with the streams.
 
-    def __init__(self, stack: ExitStack, count: int) -> None:
+    The streams go through a network only where the fault is one of it: a network takes connections
+    that a server refuses, and the SDK waits longer for refused ones.
+    """
+
+    def __init__(self, stack: ExitStack, count: int, *, through_network: bool) -> None:
         self._ports = [free_ports(3) for _ in range(count)]
         self._running: list[ExitStack] = []
         self.servers: list[LocalServer] = []
@@ -68,7 +72,8 @@ class Place:
             stack.callback(lambda number=number: self._running[number].close())
             self.servers.append(self._start(number))
         self.networks = [stack.enter_context(FlakyNetwork(server.url)) for server in self.servers]
-        addresses = [network.url for network in self.networks]
+        ways = self.networks if through_network else self.servers
+        addresses = [way.url for way in ways]
         self.pipe: Connection = stack.enter_context(child(serve, addresses))
         self.client: int = self.pipe.recv()
 
@@ -157,6 +162,7 @@ class Fault:
     words: str
     servers: int
     strike: Callable[[Place], None]
+    through_network: bool = False
 
 
 FAULTS = {
@@ -169,9 +175,11 @@ FAULTS = {
     "server-killed": Fault(
         "one of two servers killed", 2, lambda place: place.destroy(random.randrange(2))
     ),
-    "connections-reset": Fault("all connections reset", 1, lambda place: place.networks[0].reset()),
+    "connections-reset": Fault(
+        "all connections reset", 1, lambda place: place.networks[0].reset(), True
+    ),
     "connections-silent": Fault(
-        "all connections silent", 1, lambda place: place.networks[0].silence()
+        "all connections silent", 1, lambda place: place.networks[0].silence(), True
     ),
     "client-still": Fault(f"the client suspended for {STILL_S:.0f} s", 1, _client_still),
 }
@@ -207,7 +215,7 @@ class Row:
 @contextmanager
 def _place(fault: Fault) -> Iterator[Place]:
     with ExitStack() as stack:
-        yield Place(stack, fault.servers)
+        yield Place(stack, fault.servers, through_network=fault.through_network)
 
 
 def run(fault: Fault, *, rounds: int, streams: int, speed: float) -> Row:

@@ -49,9 +49,6 @@ class AsyncLiveStream(BaseLive):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        for feeder in self._feeders:
-            # Otherwise asyncio reports a failure that nobody asked for.
-            _failure(feeder)
 
     async def run(
         self,

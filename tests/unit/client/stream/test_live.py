@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import math
 import subprocess
@@ -410,30 +409,6 @@ async def test_a_loop_that_is_left_leaves_no_task(server: FakeServer) -> None:
         await iterator.__anext__()
     assert asyncio.all_tasks() == before
     assert len(stream.transcript.segments) >= 1
-
-
-async def test_a_source_that_fails_behind_a_loop_that_was_left_is_quiet(
-    server: FakeServer,
-) -> None:
-    reports: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
-
-    async def broken() -> AsyncIterator[bytes]:
-        yield TALK.tobytes()
-        await failing.wait()
-        raise OSError("the microphone was pulled out")
-
-    failing = asyncio.Event()
-    async with AsyncClient(server.url) as client, client.stream(sample_rate=RATE) as stream:
-        iterator = stream.run(broken())
-        await iterator.__anext__()
-        failing.set()
-        while not all(feeder.done() for feeder in stream._feeders):
-            await asyncio.sleep(0)
-    del iterator, stream
-    gc.collect()
-    await asyncio.sleep(0)
-    assert reports == []
 
 
 def test_an_error_of_the_source_leaves_the_loop(live: Live, server: FakeServer) -> None:
