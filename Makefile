@@ -98,8 +98,9 @@ bench: $(INSTALLED) ## the service beside its peers, 25 minutes; results in buil
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.start
 
-faults: $(INSTALLED) ## kill and stop processes of a real server at random moments; half an hour
+faults: $(INSTALLED) ## kill and stop processes of a real server at random moments; an hour
 	@$(BIN)/python -m tools.faults
+	@$(BIN)/python -m tools.live_faults
 
 gpu: $(INSTALLED) ## what a GPU is worth, in 8 minutes, to build/gpu; DEVICE=cpu only tries the parts
 	@$(BIN)/python -m benchmarks.gpu --device $(or $(DEVICE),cuda)

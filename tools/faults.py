@@ -8,7 +8,8 @@ save, how many answers were wrong, and what was left in shared memory. The exit 
 a limit below is not kept. All traffic stays on this machine.
 
 Then a network of base-960h's shape gets more windows of 20 s than it can compute, for two minutes:
-a server at work must not look like one that hangs.
+a server at work must not look like one that hangs. `tools.live_faults` does the like to live
+streams.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from tests.support import recordings
 from tools.local_server import LocalServer, local_server
 from tools.machine import describe
 
-KINDS = ("wav2vec2", "transcribe", "tritonserver")
+KINDS = ("wav2vec2", "transcribe", "transcribe_stream", "tritonserver")
 FAULTS = ("SIGKILL", "SIGSTOP", "SIGSTOP, SIGCONT after 2 s")
 CALLERS = 8
 REPORTED_S = 10.0

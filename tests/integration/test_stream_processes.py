@@ -11,9 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
+from asr_client import Client, paced
+from asr_client.testing import FlakyNetwork
 from tests.support.live import LiveStream, call, connect, encoded, talk
 from tests.support.server import metrics_page
 from tests.support.server.dummy_server import STREAM, dummy_server, wait_for
@@ -91,6 +94,36 @@ def test_a_front_killed_amid_a_stream_loses_nothing(fragile_server: LocalServer)
         assert stream.audio == b""
         assert stream.segments == whole
         assert fragile_server.health()[1]["models"][STREAM]["heals"] >= 2
+
+
+def test_the_sdk_loses_nothing_over_kills_and_a_lost_connection(fragile_server: LocalServer):
+    """The short form of `python -m tools.live_faults`."""
+    samples = (talk(5, count=3) * 32767).round().astype(np.int16)
+    parts = np.array_split(samples, 40)
+
+    def is_ready() -> bool:
+        return fragile_server.health()[1]["state"] == "ready"
+
+    def disturbed() -> Iterator[np.ndarray]:
+        for number, part in enumerate(parts):
+            if number in (8, 30):
+                wait_for(is_ready, timeout_s=120)
+                model = STREAM if number == 8 else "wav2vec2"
+                random.choice(fragile_server.serving_stubs(model)).kill()
+                wait_for(lambda: not is_ready())
+            if number == 20:
+                network.reset()
+            yield from paced(part, sample_rate=16_000, speed=4)
+
+    with FlakyNetwork(fragile_server.url) as network, Client(network.url) as client:
+        with client.stream(sample_rate=16_000) as live:
+            list(live.run(parts))
+        expected = live.transcript
+        assert len(expected.segments) > 1
+        with client.stream(sample_rate=16_000, give_up_s=120) as live:
+            list(live.run(disturbed()))
+        assert live.transcript == expected
+    wait_for(is_ready, timeout_s=120)
 
 
 def test_all_of_its_processes_are_replaced_and_the_server_stays_ready(tmp_path):

@@ -67,7 +67,7 @@ def load(
             raise ValueError("encoding and channels of an array follow from its dtype and shape")
         if sample_rate is None:
             raise ValueError("an array of samples needs sample_rate, in Hz")
-        return encode(audio, sample_rate=_positive("sample_rate", sample_rate), max_bytes=max_bytes)
+        return encode(audio, sample_rate=positive("sample_rate", sample_rate), max_bytes=max_bytes)
     if encoding == "container":
         if sample_rate is not None or channels is not None:
             raise ValueError(
@@ -77,7 +77,7 @@ def load(
         return Payload(data=_read(audio, max_bytes), encoding=encoding)
     if sample_rate is None or channels is None:
         raise ValueError(f"{encoding} needs sample_rate, in Hz, and channels")
-    rate, count = _positive("sample_rate", sample_rate), _positive("channels", channels)
+    rate, count = positive("sample_rate", sample_rate), positive("channels", channels)
     return Payload(
         data=_read(audio, max_bytes), encoding=encoding, sample_rate=rate, channels=count
     )
@@ -150,7 +150,8 @@ def _check_size(byte_count: int, max_bytes: int) -> None:
         raise TooLarge(f"{byte_count} bytes, this client sends at most {max_bytes}")
 
 
-def _positive(name: str, value: int) -> int:
+def positive(name: str, value: int) -> int:
+    """The value as an int; raises TypeError or ValueError."""
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} is a number, not {value}")
     number = operator.index(value)

@@ -193,7 +193,7 @@ class StreamLost(AsrError):
     default_message = "the end of the live stream could not be recognised"
 
     audio: bytes
-    """The PCM that is not final."""
+    """The PCM that is not final; the last frame may be cut off."""
     state: str | None
     """The state of the last look that was answered."""
     first_frame: int

@@ -32,7 +32,16 @@ def options_json(payload: Payload, options: Mapping[str, object]) -> bytes:
         "channels": payload.channels,
     }
     given = {key: value for key, value in document.items() if value is not None}
-    return json.dumps(given, allow_nan=False, default=_plain).encode()
+    return to_json(given)
+
+
+def to_json(document: Mapping[str, object]) -> bytes:
+    """A document in JSON; tuples and numpy's numbers are as lists and numbers.
+
+    Raises:
+        TypeError, ValueError: a value has no place in JSON.
+    """
+    return json.dumps(document, allow_nan=False, default=_plain).encode()
 
 
 def transcript(document: bytes, *, request_id: str) -> Transcript:

@@ -9,13 +9,10 @@ from types import TracebackType
 from typing import Any
 
 from asr_client._errors import AsrError
-from asr_client._stream.base import SPAN, BaseLive
+from asr_client._stream.base import CLOSED_POLL_S, SPAN, BaseLive
 from asr_client._stream.events import LiveTranscript, StreamEvent
 from asr_client._stream.look import Look
 from asr_client._types import Chunk
-
-CLOSED_POLL_S = 1.0
-"""How often an idle stream sees whether its client was closed."""
 
 
 class AsyncLiveStream(BaseLive):
@@ -35,10 +32,7 @@ class AsyncLiveStream(BaseLive):
         """Those of `run`, whose iterator may be left unclosed."""
 
     async def __aenter__(self) -> AsyncLiveStream:
-        if self._opened:
-            raise RuntimeError("a stream is opened once")
-        self._client._check_open()
-        self._opened = True
+        self._open()
         self._task = asyncio.create_task(self._work())
         return self
 
@@ -73,14 +67,19 @@ class AsyncLiveStream(BaseLive):
             AsrError: the stream ended; its subclasses say how.
             TypeError, ValueError: a chunk is no audio, or of another form than the first.
         """
+        self._check_process()
         feeder = asyncio.create_task(self._feed_all(chunks))
         self._feeders.add(feeder)
+        feeder.add_done_callback(lambda _: self._notify())
         try:
-            async for event in self.events():
+            while (event := await self._next_event(None, feeder)) is not None:
                 yield event
+            if (error := _failure(feeder)) is not None:
+                raise error
         finally:
             feeder.cancel()
             await asyncio.wait({feeder})
+            _failure(feeder)
             self._feeders.discard(feeder)
 
     def feed(self, chunk: Chunk) -> None:
@@ -95,21 +94,14 @@ class AsyncLiveStream(BaseLive):
             TypeError, ValueError: it is no audio, or of another form than the first.
             RuntimeError: the stream is finished, or not open.
         """
-        self._check()
-        rest = self._encoder.rest
-        pcm = self._encoder.pcm(chunk)
-        try:
-            self._append(pcm)
-        except BaseException:
-            self._encoder.rest = rest
-            raise
+        self._check_process()
+        self._append_chunk(chunk)
         self._notify()
 
     def flush(self) -> None:
         """Make everything final that was fed until now; does not wait, and the stream goes on."""
-        self._check()
-        if self._core is not None:
-            self._core.flush()
+        self._check_process()
+        self._mark_flush()
         self._notify()
 
     async def finish(self) -> LiveTranscript:
@@ -118,14 +110,14 @@ class AsyncLiveStream(BaseLive):
         Raises:
             StreamLost: the last look was tried in vain for `give_up_s`.
             AsrError: the stream ended in another way.
+            ValueError: the audio ends within a frame; the rest of it is final.
         """
+        self._check_process()
         self._mark_finish()
         self._notify()
         while not self._has_ended():
             await self._changed.wait()
-        if self._error is not None:
-            raise self._error
-        return self._transcript()
+        return self._whole_transcript()
 
     async def events(self, *, timeout_s: float | None = None) -> AsyncIterator[StreamEvent]:
         """Yield the events as they come, up to the end of the stream.
@@ -137,25 +129,8 @@ class AsyncLiveStream(BaseLive):
         Raises:
             AsrError: the stream ended; its subclasses say how.
         """
-        while True:
-            if not self._events and not self._has_ended():
-                if not await self._wait(timeout_s) and not self._events:
-                    return
-                continue
-            ready = list(self._events)
-            self._events.clear()
-            if not ready and self._error is not None:
-                raise self._error
-            ended = self._has_ended() and self._error is None
-            for event in ready:
-                yield event
-            if ended:
-                return
-
-    @property
-    def transcript(self) -> LiveTranscript:
-        """All that is final so far."""
-        return self._transcript()
+        while (event := await self._next_event(timeout_s)) is not None:
+            yield event
 
     @property
     def pending(self) -> bytes:
@@ -166,23 +141,31 @@ class AsyncLiveStream(BaseLive):
         self,
         chunks: Iterable[Chunk] | AsyncIterable[Chunk],
     ) -> None:
-        try:
-            async for chunk in _each(chunks):
-                for pcm in self._pieces(chunk):
-                    give_up_at_s = time.monotonic() + self._settings.give_up_s
-                    while not self._has_room(pcm) and time.monotonic() < give_up_at_s:
-                        await self._wait(CLOSED_POLL_S)
-                    self._append(pcm)
-                    self._notify()
-                await asyncio.sleep(0)
-            self._mark_finish()
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            # `events` raises it.
-            self._error = self._error or error
-        finally:
-            self._notify()
+        async for chunk in _each(chunks):
+            for pcm in self._pieces(chunk):
+                give_up_at_s = time.monotonic() + self._settings.give_up_s
+                while not self._has_room(pcm) and time.monotonic() < give_up_at_s:
+                    await self._wait(CLOSED_POLL_S)
+                self._append(pcm)
+                self._notify()
+            await asyncio.sleep(0)
+        self._mark_finish()
+
+    async def _next_event(
+        self, timeout_s: float | None, feeder: asyncio.Task[None] | None = None
+    ) -> StreamEvent | None:
+        """The next event; None at the end, when the feeder failed, or when the time is over."""
+        self._check_process()
+        ends_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._events and not self._has_ended() and _failure(feeder) is None:
+            left_s = None if ends_s is None else max(0.0, ends_s - time.monotonic())
+            # Most changes bring no event, so the time goes on over them.
+            if not await self._wait(left_s):
+                break
+        if self._events:
+            return self._events.popleft()
+        self._raise_error()
+        return None
 
     def _notify(self) -> None:
         event, self._changed = self._changed, asyncio.Event()
@@ -198,9 +181,6 @@ class AsyncLiveStream(BaseLive):
         finally:
             waiter.cancel()
 
-    def _has_ended(self) -> bool:
-        return self._done or self._closing or self._error is not None
-
     async def _work(self) -> None:
         try:
             while (look := await self._next()) is not None:
@@ -209,7 +189,7 @@ class AsyncLiveStream(BaseLive):
             raise
         except BaseException as error:
             # The caller's next call raises it.
-            self._error = self._error or error
+            self._fail(error)
         finally:
             self._notify()
 
@@ -217,8 +197,6 @@ class AsyncLiveStream(BaseLive):
         """Wait for the look that is due; None at the end of the stream."""
         while not self._closing and not self._is_finished():
             self._client._check_open()
-            if self._error is not None:
-                return None
             wait_s = CLOSED_POLL_S
             if self._core is not None:
                 now = time.monotonic()
@@ -245,6 +223,13 @@ class AsyncLiveStream(BaseLive):
             self._answered(call, found, time.monotonic())
         finally:
             self._notify()
+
+
+def _failure(feeder: asyncio.Task[None] | None) -> BaseException | None:
+    """The error of a task that has ended; none of a cancelled one."""
+    if feeder is None or not feeder.done() or feeder.cancelled():
+        return None
+    return feeder.exception()
 
 
 async def _each(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from asr_client._errors import InvalidResponse, StreamLost
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from asr_client._base import BaseClient
 
 SPAN = "asr.look"
-ROOM_POLL_S = 0.1
+CLOSED_POLL_S = 1.0
+"""How often an idle stream sees whether its client was closed."""
 
 
 class BaseLive:
@@ -51,12 +54,54 @@ class BaseLive:
         self._segments: list[Segment] = []
         self._skipped: list[Skipped] = []
         self._error: BaseException | None = None
-        self._opened = False
+        self._traceback: TracebackType | None = None
+        self._process: int | None = None
+        """The process that opened the stream."""
         self._finishing = False
         self._done = False
         self._closing = False
         if resume is not None:
             self._begin()
+
+    @property
+    def transcript(self) -> LiveTranscript:
+        """All that is final so far; it grows for as long as the stream runs."""
+        return LiveTranscript(segments=tuple(self._segments), skipped=tuple(self._skipped))
+
+    def _open(self) -> None:
+        if self._process is not None:
+            raise RuntimeError("a stream is opened once")
+        self._client._check_open()
+        self._process = os.getpid()
+
+    @property
+    def _forked(self) -> bool:
+        """Whether this process has a copy of a stream that belongs to its parent."""
+        return self._process is not None and self._process != os.getpid()
+
+    def _check_process(self) -> None:
+        """Without a lock, since a lock may have been held during a fork."""
+        if self._process is None:
+            raise RuntimeError("the stream is not open: use it inside of its `with` block")
+        if self._forked:
+            raise RuntimeError("the stream belongs to the process that this one was forked from")
+
+    def _check(self) -> None:
+        self._raise_error()
+        if self._closing:
+            raise RuntimeError("the stream is closed: use it inside of its `with` block")
+
+    def _fail(self, error: BaseException) -> None:
+        """End the stream; the first error stays."""
+        if self._error is None:
+            self._error, self._traceback = error, error.__traceback__
+            if isinstance(error, StreamLost):
+                error.audio += self._encoder.rest
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            # Raised as it is, it would grow by a frame each time.
+            raise self._error.with_traceback(self._traceback)
 
     def _begin(self) -> StreamCore:
         """The core, once the form of the audio is known."""
@@ -65,26 +110,37 @@ class BaseLive:
             self._core = StreamCore(self._settings, self._encoder.form, resume=self._resume)
         return self._core
 
-    def _check(self) -> None:
-        if self._error is not None:
-            raise self._error
-        if self._closing or not self._opened:
-            raise RuntimeError("the stream is not open: use it inside of its `with` block")
-
     def _pieces(self, chunk: Chunk) -> Iterator[bytes]:
         """Whole frames, at most a second each."""
         pcm = self._encoder.pcm(chunk)
-        assert self._encoder.form is not None
-        return pieces(pcm, self._encoder.form)
+        form = self._encoder.form
+        return iter(()) if form is None else pieces(pcm, form, self._settings.max_behind_s)
 
     def _append(self, pcm: bytes) -> None:
         self._check()
         if self._finishing:
             raise RuntimeError("the stream is finished")
-        self._begin().feed(pcm)
+        if pcm:
+            self._begin().feed(pcm)
+
+    def _append_chunk(self, chunk: Chunk) -> None:
+        """Take all of a chunk, or nothing."""
+        self._check()
+        rest = self._encoder.rest
+        pcm = self._encoder.pcm(chunk)
+        try:
+            self._append(pcm)
+        except BaseException:
+            self._encoder.rest = rest
+            raise
 
     def _has_room(self, pcm: bytes) -> bool:
         return self._error is not None or self._core is None or self._core.has_room(len(pcm))
+
+    def _mark_flush(self) -> None:
+        self._check()
+        if self._core is not None:
+            self._core.flush()
 
     def _mark_finish(self) -> None:
         self._check()
@@ -97,10 +153,20 @@ class BaseLive:
         if not self._finishing or not (self._core is None or self._core.finished):
             return False
         self._done = True
-        if self._encoder.rest and self._error is None:
+        if self._encoder.rest:
             size = len(self._encoder.rest)
-            self._error = ValueError(f"the audio ends within a frame: {size} bytes are left")
+            self._fail(ValueError(f"the audio ends within a frame: {size} bytes are left"))
         return True
+
+    def _has_ended(self) -> bool:
+        return self._done or self._closing or self._error is not None
+
+    def _whole_transcript(self) -> LiveTranscript:
+        """The transcript, once everything is final."""
+        self._raise_error()
+        if not self._done:
+            raise RuntimeError("the stream was closed before everything was final")
+        return self.transcript
 
     def _take(self, events: Iterable[StreamEvent]) -> None:
         for event in events:
@@ -112,9 +178,6 @@ class BaseLive:
                 self._segments.append(event)
             elif isinstance(event, Skipped):
                 self._skipped.append(event)
-
-    def _transcript(self) -> LiveTranscript:
-        return LiveTranscript(segments=tuple(self._segments), skipped=tuple(self._skipped))
 
     def _request(self, call: Call, look: Look) -> Any:
         form = self._begin().form

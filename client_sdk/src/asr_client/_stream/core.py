@@ -10,8 +10,9 @@ from asr_client import _errors
 from asr_client._errors import AsrError, StreamBehind, StreamLost
 from asr_client._stream.events import Skipped, StreamEvent
 from asr_client._stream.failures import is_fatal, may_have_felled
-from asr_client._stream.form import Form, StreamSettings
-from asr_client._stream.look import Look, LookResult
+from asr_client._stream.form import Form, StreamSettings, whole_bytes
+from asr_client._stream.look import Look, LookResult, state_place
+from asr_client._stream.reported import Reported
 from asr_client._wire import ContractError
 
 HOP_S = 0.4
@@ -57,11 +58,15 @@ class StreamCore:
         self._front = 0
         """The frame of the stream at which the kept audio begins."""
         self._state: str | None = None
+        self._index = 0
+        """Of the next segment."""
         if resume is not None:
-            self._audio += resume.audio
+            self._audio += resume.audio[: whole_bytes(resume.audio, form)]
             self._front = resume.first_frame
             self._state = resume.state
-        self._looked = self._processed = self._finals_until = self._front
+            self._index = 0 if resume.state is None else state_place(resume.state)[1]
+        self._looked = self._processed = self._front
+        self._reported = Reported(self._front)
         self._flushes: deque[int] = deque()
         """The frames up to which everything is to become final."""
         self._finishing = False
@@ -70,6 +75,8 @@ class StreamCore:
         self._again = False
         self._wait_until_s = 0.0
         self._failures = 0
+        self._pressed_since_s: float | None = None
+        """When the first look failed of those since the last answer that a flush waits for."""
         self._avoid: tuple[str, ...] = ()
         self._felled: list[tuple[int, str]] = []
         """End and server of the looks that ended a process since the last answer."""
@@ -120,7 +127,8 @@ class StreamCore:
 
     def flush(self) -> None:
         """Make everything final that was fed until now; the stream may go on."""
-        if self.end > self._front:
+        last = self._flushes[-1] if self._flushes else self._front
+        if self.end > last:
             self._flushes.append(self.end)
 
     def finish(self) -> None:
@@ -146,7 +154,10 @@ class StreamCore:
             most_s = min(MAX_LOOK_S, self._settings.segment_s + CATCH_UP_S)
         until = min(goal, self._front + int(most_s * rate))
         ends = bool(self._flushes) and until == goal
-        due = ends or catching_up or self._again or until - self._looked >= self._hop(rate)
+        # Without more looks there would be no room for more audio, and so none for a look.
+        crowded = goal - self._processed > self._settings.max_behind_s / 2 * rate
+        is_hop = until - self._looked >= self._hop(rate)
+        due = ends or catching_up or crowded or self._again or is_hop
         if not due or until == self._front:
             return None
         size = (until - self._front) * self.form.frame_bytes
@@ -176,22 +187,28 @@ class StreamCore:
             raise ContractError(f"{consumed} bytes consumed of {len(look.audio)}")
         if look.end and consumed != len(look.audio):
             raise ContractError(f"{consumed} bytes consumed of {len(look.audio)} at the end")
+        # An answer to another look, or of another stream.
+        front = self._front + consumed // self.form.frame_bytes
+        if result.position != front:
+            raise ContractError(f"state is at frame {result.position}, the audio at {front}")
         before = self._processed
         self._looked = look.until
         self._drop(consumed, result.state)
+        self._index = result.index
         # Seconds have three decimals.
         far = round(result.processed_s * self.form.sample_rate)
         is_short = far + self.form.sample_rate // 500 < look.until and not look.end
         self._processed = max(self._front, far) if is_short else look.until
         self._speech = result.speech
         self._failures, self._avoid = 0, ()
+        self._pressed_since_s = None
         self._felled.clear()
         self._skipped = False
         if consumed or look.end or self._processed > before:
             self._again = is_short
         else:
             self._wait_until_s = now + HOP_S
-        return [*self._new_finals(result), *([result.interim] if result.interim else [])]
+        return self._reported.events(result)
 
     def failed(self, error: AsrError, now: float, *, several: bool = False) -> list[StreamEvent]:
         """Take the failure of the look under way: the next one has its audio, and more.
@@ -202,14 +219,15 @@ class StreamCore:
             several: whether there are several servers.
 
         Raises:
-            StreamLost: everything was to become final.
+            StreamLost: everything was to become final; without `end`, the looks up to there failed
+                for `give_up_s`.
             AsrError: the error itself, if the next look would fail alike.
         """
         look = self._taken()
         elsewhere = several and not self._failures and isinstance(error, _errors.ModelNotFound)
         if is_fatal(error) and not elsewhere:
             raise error
-        if look.end:
+        if look.end or self._is_pressed_in_vain(now):
             raise self._lost(error) from error
         self._looked = look.until
         self._failures += 1
@@ -230,10 +248,6 @@ class StreamCore:
         self._skipped = True
         return [self._skip(error)]
 
-    def abandoned(self) -> None:
-        """The look under way ended without an answer, and no other one will follow."""
-        self._look = None
-
     def _taken(self) -> Look:
         look, self._look = self._look, None
         assert look is not None, "no look is under way"
@@ -246,29 +260,27 @@ class StreamCore:
         while self._flushes and self._flushes[0] <= self._front:
             self._flushes.popleft()
 
+    def _is_pressed_in_vain(self, now: float) -> bool:
+        """Whether a flush has waited too long behind looks that fail."""
+        if not self._flushes:
+            return False
+        if self._pressed_since_s is None:
+            self._pressed_since_s = now
+        return now - self._pressed_since_s >= self._settings.give_up_s
+
     def _hop(self, rate: int) -> int:
         open_frames = self._looked - self._front if self._speech else 0
         return max(round(HOP_S * rate), round(HOP_SHARE * open_frames))
 
-    def _new_finals(self, result: LookResult) -> list[StreamEvent]:
-        fresh: list[StreamEvent] = []
-        for segment in result.segments:
-            # Segments never overlap, so this one was given before.
-            if segment.first_frame < self._finals_until:
-                continue
-            self._finals_until = segment.first_frame + segment.frames
-            fresh.append(segment)
-        return fresh
-
     def _skip(self, error: AsrError) -> Skipped:
         """Drop what all looks had that ended a process."""
         first, until = self._front, min(until for until, _ in self._felled)
-        index = (self._state or "1:0:0:").split(":")[2]
         size = (until - first) * self.form.frame_bytes
-        self._drop(size, f"{_SKIP_STATE}:{until}:{index}:")
+        self._drop(size, f"{_SKIP_STATE}:{until}:{self._index}:")
         self._processed = max(self._processed, until)
         self._speech = False
         self._felled.clear()
+        self._reported.skip()
         return Skipped(
             first_frame=first,
             frames=until - first,

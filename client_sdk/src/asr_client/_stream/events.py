@@ -26,7 +26,10 @@ class InterimWord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interim:
-    """The words so far of the open segment; replaces the interim before."""
+    """The words so far of the open segment; replaces the interim before.
+
+    It is empty if the words before were a noise that turned out to be no speech.
+    """
 
     index: int
     """Of the segment to come."""

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from asr_client._audio import encode
+from asr_client._audio import encode, positive
 from asr_client._errors import StreamLost
+from asr_client._json import to_json
 from asr_client._types import Chunk
 
 MAX_BEHIND_S = 60.0
+MIN_BEHIND_S = 1.0
+"""Twice the audio of which a look is due, and a little more."""
 GIVE_UP_S = 30.0
 PIECE_S = 1.0
 BYTES_OF = {"pcm_s16le": 2, "pcm_f32le": 4}
@@ -47,9 +50,10 @@ class StreamSettings:
     give_up_s: float
 
     def __post_init__(self) -> None:
-        for name in ("max_behind_s", "give_up_s"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}, not a time above 0 s")
+        if not 0 < self.give_up_s < math.inf:
+            raise ValueError(f"give_up_s is {self.give_up_s}, not a time above 0 s")
+        if not MIN_BEHIND_S <= self.max_behind_s < math.inf:
+            raise ValueError(f"max_behind_s is {self.max_behind_s}, not {MIN_BEHIND_S:g} s or more")
 
     @property
     def segment_s(self) -> float:
@@ -70,21 +74,17 @@ class Encoder:
     """
 
     def __init__(self, sample_rate: int, channels: int | None, encoding: str | None) -> None:
-        if isinstance(sample_rate, bool) or int(sample_rate) != sample_rate or sample_rate < 1:
-            raise ValueError(f"sample_rate is {sample_rate}, not a positive number")
-        if channels is not None and channels < 1:
-            raise ValueError(f"channels is {channels}, not a positive number")
         if encoding not in (None, *BYTES_OF):
             raise ValueError(f"encoding is {encoding!r}, not one of {', '.join(BYTES_OF)}")
-        self._rate = int(sample_rate)
-        self._channels = channels
+        self._rate = positive("sample_rate", sample_rate)
+        self._channels = None if channels is None else positive("channels", channels)
         self._encoding = encoding
         self.form: Form | None = None
         self.rest = b""
         """The start of a frame whose end has not come yet."""
 
     def pcm(self, chunk: Chunk) -> bytes:
-        """Whole frames of PCM.
+        """Whole frames of PCM. Without audio, the chunk settles nothing.
 
         Raises:
             TypeError: the chunk holds no audio.
@@ -94,6 +94,8 @@ class Encoder:
             if self.rest:
                 raise ValueError("an array after bytes that end within a frame")
             payload = encode(chunk, sample_rate=self._rate)
+            if not payload.data:
+                return b""
             form = self._settle(payload.encoding, payload.channels or 1)
             if (form.encoding, form.channels) != (payload.encoding, payload.channels):
                 raise ValueError(
@@ -103,9 +105,11 @@ class Encoder:
             return bytes(payload.data)
         if not isinstance(chunk, (bytes, bytearray, memoryview)):
             raise TypeError(f"a chunk is bytes or a numpy array, not {type(chunk).__name__}")
+        if not chunk:
+            return b""
         form = self._settle("pcm_s16le", 1)
         data = self.rest + bytes(chunk)
-        whole = len(data) - len(data) % form.frame_bytes
+        whole = whole_bytes(data, form)
         self.rest = data[whole:]
         return data[:whole]
 
@@ -142,12 +146,19 @@ def encoder_of(
     encoder.form = Form(
         encoding=resume.encoding, sample_rate=resume.sample_rate, channels=resume.channels
     )
+    encoder.rest = resume.audio[whole_bytes(resume.audio, encoder.form) :]
     return encoder
 
 
-def pieces(pcm: bytes, form: Form) -> Iterator[bytes]:
-    """At most a second each, so that no chunk is larger than a stream may be behind."""
-    size = max(1, int(PIECE_S * form.sample_rate)) * form.frame_bytes
+def whole_bytes(pcm: bytes, form: Form) -> int:
+    """Bytes of the whole frames of some audio."""
+    return len(pcm) - len(pcm) % form.frame_bytes
+
+
+def pieces(pcm: bytes, form: Form, max_behind_s: float) -> Iterator[bytes]:
+    """At most a second each: beside one, and less than a hop, each fits into what may wait."""
+    seconds = min(PIECE_S, max_behind_s / 2)
+    size = max(1, int(seconds * form.sample_rate)) * form.frame_bytes
     for start in range(0, len(pcm), size):
         yield pcm[start : start + size]
 
@@ -161,4 +172,6 @@ def checked_options(options: dict[str, Any]) -> dict[str, Any]:
     given = {key: value for key, value in options.items() if value is not None}
     if "hotwords" in given:
         given["hotwords"] = list(given["hotwords"])
+    # What cannot be sent is an error of the caller's, not one of the first look.
+    to_json(given)
     return given

@@ -9,14 +9,13 @@ from types import TracebackType
 from typing import Any
 
 from asr_client._errors import AsrError
-from asr_client._stream.base import ROOM_POLL_S, SPAN, BaseLive
+from asr_client._stream.base import CLOSED_POLL_S, SPAN, BaseLive
 from asr_client._stream.events import LiveTranscript, StreamEvent
 from asr_client._stream.look import Look
 from asr_client._transport.call import Call
 from asr_client._types import Chunk
 
-CLOSED_POLL_S = 1.0
-"""How often an idle stream sees whether its client was closed."""
+ROOM_POLL_S = 0.1
 
 
 class LiveStream(BaseLive):
@@ -34,10 +33,7 @@ class LiveStream(BaseLive):
         self._changed = threading.Condition()
 
     def __enter__(self) -> LiveStream:
-        if self._opened:
-            raise RuntimeError("a stream is opened once")
-        self._client._check_open()
-        self._opened = True
+        self._open()
         self._thread = threading.Thread(target=self._work, name="asr-stream", daemon=True)
         self._thread.start()
         return self
@@ -48,6 +44,9 @@ class LiveStream(BaseLive):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._forked:
+            # The thread, and who may hold the lock, are in the parent process.
+            return
         with self._changed:
             self._closing = True
             call = self._call
@@ -92,23 +91,16 @@ class LiveStream(BaseLive):
             TypeError, ValueError: it is no audio, or of another form than the first.
             RuntimeError: the stream is finished, or not open.
         """
+        self._check_process()
         with self._changed:
-            self._check()
-            rest = self._encoder.rest
-            pcm = self._encoder.pcm(chunk)
-            try:
-                self._append(pcm)
-            except BaseException:
-                self._encoder.rest = rest
-                raise
+            self._append_chunk(chunk)
             self._changed.notify_all()
 
     def flush(self) -> None:
         """Make everything final that was fed until now; does not wait, and the stream goes on."""
+        self._check_process()
         with self._changed:
-            self._check()
-            if self._core is not None:
-                self._core.flush()
+            self._mark_flush()
             self._changed.notify_all()
 
     def finish(self) -> LiveTranscript:
@@ -117,13 +109,12 @@ class LiveStream(BaseLive):
         Raises:
             StreamLost: the last look was tried in vain for `give_up_s`.
             AsrError: the stream ended in another way.
+            ValueError: the audio ends within a frame; the rest of it is final.
         """
         self._finish()
         with self._changed:
             self._changed.wait_for(self._has_ended)
-            if self._error is not None:
-                raise self._error
-            return self._transcript()
+            return self._whole_transcript()
 
     def events(self, *, timeout_s: float | None = None) -> Iterator[StreamEvent]:
         """Yield the events as they come, up to the end of the stream.
@@ -135,22 +126,8 @@ class LiveStream(BaseLive):
         Raises:
             AsrError: the stream ended; its subclasses say how.
         """
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._events or self._has_ended(), timeout_s)
-                ready = list(self._events)
-                self._events.clear()
-                if not ready and self._error is not None:
-                    raise self._error
-                ended = self._has_ended() and self._error is None
-            yield from ready
-            if ended or not ready:
-                return
-
-    @property
-    def transcript(self) -> LiveTranscript:
-        """All that is final so far."""
-        return self._transcript()
+        while (event := self._next_event(timeout_s)) is not None:
+            yield event
 
     @property
     def pending(self) -> bytes:
@@ -158,22 +135,31 @@ class LiveStream(BaseLive):
         with self._changed:
             return b"" if self._core is None else self._core.kept
 
+    def _next_event(self, timeout_s: float | None) -> StreamEvent | None:
+        """The next event; None at the end, or when the time is over."""
+        self._check_process()
+        with self._changed:
+            self._changed.wait_for(lambda: self._events or self._has_ended(), timeout_s)
+            if self._events:
+                return self._events.popleft()
+            self._raise_error()
+            return None
+
     def _room(self, pcm: bytes) -> bool:
         with self._changed:
             return self._has_room(pcm)
 
     def _feed(self, pcm: bytes) -> None:
+        self._check_process()
         with self._changed:
             self._append(pcm)
             self._changed.notify_all()
 
     def _finish(self) -> None:
+        self._check_process()
         with self._changed:
             self._mark_finish()
             self._changed.notify_all()
-
-    def _has_ended(self) -> bool:
-        return self._done or self._closing or self._error is not None
 
     def _work(self) -> None:
         try:
@@ -182,7 +168,7 @@ class LiveStream(BaseLive):
         except BaseException as error:
             # The caller's next call raises it.
             with self._changed:
-                self._error = error
+                self._fail(error)
         finally:
             with self._changed:
                 self._changed.notify_all()

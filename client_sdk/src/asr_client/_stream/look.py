@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from asr_client._json import CONTRACT, model_info, span
+from asr_client._json import CONTRACT, model_info, span, to_json
 from asr_client._stream.events import Interim, InterimWord, Segment
 from asr_client._types import Char, Word
 from asr_client._wire import ContractError
@@ -38,6 +39,10 @@ class LookResult:
     processed_s: float
     consumed_bytes: int
     state: str
+    position: int
+    """The frame of the stream at which `state` is."""
+    index: int
+    """Of the next segment, in `state`."""
     segments: tuple[Segment, ...]
     interim: Interim | None
     speech: bool
@@ -46,7 +51,17 @@ class LookResult:
 def look_options(look: Look, options: Mapping[str, object]) -> bytes:
     """The OPTIONS document; options that are None are left to the server."""
     given = {**options, "state": look.state, "end": look.end, "interim": look.interim}
-    return json.dumps({key: v for key, v in given.items() if v is not None}).encode()
+    return to_json({key: v for key, v in given.items() if v is not None})
+
+
+def state_place(state: str) -> tuple[int, int]:
+    """The frame at which a state is, and the index of the next segment.
+
+    Raises:
+        ValueError: it is not VERSION:POSITION:INDEX:REST.
+    """
+    _, position, index, _ = state.split(":", 3)
+    return int(position), int(index)
 
 
 def look_result(document: bytes) -> LookResult:
@@ -61,10 +76,17 @@ def look_result(document: bytes) -> LookResult:
             raise ContractError(f"contract {result['contract']}, this client knows {CONTRACT}")
         model = model_info(result["model"])
         interim = result.get("interim")
+        processed_s = float(result["audio_processed_s"])
+        if not math.isfinite(processed_s):
+            raise ValueError(f"audio_processed_s {processed_s}")
+        state = str(result["state"])
+        position, index = state_place(state)
         return LookResult(
-            processed_s=float(result["audio_processed_s"]),
+            processed_s=processed_s,
             consumed_bytes=int(result["consumed_bytes"]),
-            state=str(result["state"]),
+            state=state,
+            position=position,
+            index=index,
             segments=tuple(
                 Segment(
                     index=int(item["index"]),

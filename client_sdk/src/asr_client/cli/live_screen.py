@@ -9,6 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from asr_client._stream.events import Interim, Segment, StreamEvent
+from asr_client._stream.failures import is_fatal
+from asr_client._telemetry import Attempt
 from asr_client.cli.screen import describe
 
 _CLEAR = "\r\x1b[2K"
@@ -20,14 +22,13 @@ class TextScreen:
     def __init__(self) -> None:
         self._on_terminal = sys.stdout.isatty()
         self._shown = False
+        self._interim = ""
 
     def show(self, event: StreamEvent) -> None:
         """Write one event."""
+        self._interim = event.text if isinstance(event, Interim) else ""
         if isinstance(event, Interim):
-            if self._on_terminal:
-                width = shutil.get_terminal_size().columns - 1
-                self._write(_CLEAR + event.text[-width:])
-                self._shown = True
+            self._renew()
             return
         self.end()
         if isinstance(event, Segment):
@@ -42,9 +43,48 @@ class TextScreen:
             self._write(_CLEAR)
             self._shown = False
 
+    def note(self, words: str) -> None:
+        """Write a line to standard error, above the interim."""
+        self.end()
+        print(f"asr: {words}", file=sys.stderr)
+        if self._interim:
+            self._renew()
+
+    def lost(self) -> None:
+        """Say which words did not become final."""
+        self.end()
+        if self._interim:
+            print(f"asr: not final: {self._interim}", file=sys.stderr)
+
+    def _renew(self) -> None:
+        if self._on_terminal:
+            width = shutil.get_terminal_size().columns - 1
+            self._write(_CLEAR + self._interim[-width:])
+            self._shown = True
+
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+class LookNotice:
+    """Says when looks begin to fail, and when one is answered again."""
+
+    def __init__(self, screen: TextScreen | JsonScreen) -> None:
+        self._screen = screen
+        self._failing = False
+
+    def __call__(self, attempt: Attempt) -> None:
+        """The `on_attempt` hook of a client."""
+        error = attempt.error
+        if (error is None) is not self._failing or (error is not None and is_fatal(error)):
+            return
+        self._failing = error is not None
+        if error is None:
+            words = f"{attempt.address} answers again"
+        else:
+            words = f"{attempt.address}: {describe(error)}; the audio is kept meanwhile"
+        self._screen.note(words)
 
 
 class JsonScreen:
@@ -57,6 +97,13 @@ class JsonScreen:
 
     def end(self) -> None:
         """Nothing is left to remove."""
+
+    def note(self, words: str) -> None:
+        """Write a line to standard error."""
+        print(f"asr: {words}", file=sys.stderr)
+
+    def lost(self) -> None:
+        """The last line has those words."""
 
 
 def document(event: StreamEvent) -> dict[str, Any]:

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, BinaryIO
 
+from asr_client._stream.form import Form, whole_bytes
 from asr_client._stream.wav import read_header
 from asr_client._types import Encoding
 
 READ_BYTES = 1 << 14
-_WAV = b"RIFF"
+_WAV = (b"RIFF", b"RF64")
+_OTHERS = (b"fLaC", b"OggS", b"ID3")
+"""Files that sound like noise if they are taken for raw samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,16 +32,23 @@ class LiveSource:
     """Where the samples end; None means at the end of the file."""
 
     def chunks(self, ctrl_c: CtrlC) -> Iterator[bytes]:
-        """All audio, up to the end or to Ctrl-C."""
+        """All audio in whole frames, up to the end or to Ctrl-C; only the end may cut a frame."""
         left = self.data_bytes
+        form = Form(encoding=self.encoding, sample_rate=self.sample_rate, channels=self.channels)
+        rest = b""
         while left is None or left > 0:
             size = READ_BYTES if left is None else min(READ_BYTES, left)
             data = ctrl_c.during(functools.partial(self.read, size))
             if not data:
-                return
+                break
             if left is not None:
                 left -= len(data)
-            yield data
+            data = rest + data
+            whole = whole_bytes(data, form)
+            rest = data[whole:]
+            yield data[:whole]
+        if not ctrl_c.stopped:
+            yield rest
 
 
 def open_source(
@@ -52,10 +62,10 @@ def open_source(
     # A pipe gives what it has; `read` would wait until everything is there.
     read: Callable[[int], bytes] = getattr(file, "read1", file.read)
     head = b""
-    while len(head) < len(_WAV) and (more := read(len(_WAV) - len(head))):
+    while len(head) < 4 and (more := read(4 - len(head))):
         head += more
     rest = _Reader(head, read)
-    if head == _WAV:
+    if head in _WAV:
         if (sample_rate, channels, encoding) != (None, None, None):
             raise ValueError(
                 "--sample-rate, --channels and --encoding are for raw samples, not for a WAV"
@@ -68,8 +78,11 @@ def open_source(
             read=rest,
             data_bytes=form.data_bytes,
         )
-    if sample_rate is None:
-        raise ValueError("no WAV: raw samples need --sample-rate")
+    if sample_rate is None or head.startswith(_OTHERS):
+        raise ValueError(
+            "no WAV: raw samples need --sample-rate; "
+            "`ffmpeg -v error -i FILE -f wav -` makes WAV of other files"
+        )
     return LiveSource(
         sample_rate=sample_rate,
         channels=channels or 1,
@@ -101,7 +114,8 @@ class CtrlC:
 
     def __init__(self) -> None:
         self._reading = False
-        self._stopped = False
+        self.stopped = False
+        """Whether Ctrl-C came."""
         self._before: Any = None
 
     def __enter__(self) -> CtrlC:
@@ -113,13 +127,16 @@ class CtrlC:
 
     def during(self, read: Callable[[], bytes]) -> bytes:
         """What it reads; nothing after Ctrl-C."""
+        data = b""
         try:
             self._reading = True
-            return b"" if self._stopped else read()
-        except _Stop:
-            return b""
-        finally:
+            if not self.stopped:
+                data = read()
+            # Inside of the block: behind it, nothing would catch what the handler raises.
             self._reading = False
+        except _Stop:
+            self._reading = False
+        return data
 
     def each(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The chunks, up to Ctrl-C."""
@@ -128,8 +145,8 @@ class CtrlC:
             yield data
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._stopped:
+        if self.stopped:
             raise KeyboardInterrupt
-        self._stopped = True
+        self.stopped = True
         if self._reading:
             raise _Stop

@@ -17,9 +17,9 @@ from asr_client._stream.paced import paced
 from asr_client.cli.auth import Tls, TlsCa, TlsCert, TlsKey, TokenFile, credentials
 from asr_client.cli.commands import _channel, _usage, app
 from asr_client.cli.files import _replace
-from asr_client.cli.live_screen import JsonScreen, TextScreen
+from asr_client.cli.live_screen import JsonScreen, LookNotice, TextScreen
 from asr_client.cli.live_source import CtrlC, open_source
-from asr_client.cli.screen import WaitingNotice, describe
+from asr_client.cli.screen import describe
 from asr_client.cli.subtitles import as_srt
 
 
@@ -146,14 +146,11 @@ def stream(
         caller = credentials(token_file, tls, tls_ca, tls_cert, tls_key)
         with (
             CtrlC() as ctrl_c,
-            Client(addresses, on_attempt=WaitingNotice(), **caller) as client,
+            Client(addresses, on_attempt=LookNotice(screen), **caller) as client,
             _opened(source, form, ctrl_c, realtime=realtime) as (chunks, found),
         ):
             live = client.stream(**found, **options)
-            whole = _show(live, chunks, screen)
-        if srt is not None:
-            subtitles: Any = live.transcript
-            _replace(srt, as_srt(subtitles))
+            whole = _show(live, chunks, screen, srt)
     except ValueError as error:
         raise _usage(str(error)) from error
     except BrokenPipeError:
@@ -166,19 +163,26 @@ def stream(
     raise typer.Exit(0 if whole and not live.transcript.skipped else 1)
 
 
-def _show(live: Any, chunks: Iterable[bytes], screen: TextScreen | JsonScreen) -> bool:
-    """Show all events; returns whether the stream came to its end."""
+def _show(
+    live: Any, chunks: Iterable[bytes], screen: TextScreen | JsonScreen, srt: Path | None
+) -> bool:
+    """Show all events, and write the subtitles; returns whether the stream came to its end."""
+    whole = False
     try:
         with live:
             for event in live.run(chunks):
                 screen.show(event)
+        whole = True
     except AsrError as error:
         screen.end()
         print(f"asr: {describe(error)}", file=sys.stderr)
-        return False
     finally:
         screen.end()
-    return True
+        if not whole:
+            screen.lost()
+        if srt is not None:
+            _replace(srt, as_srt(live.transcript))
+    return whole
 
 
 @contextlib.contextmanager
@@ -195,6 +199,11 @@ def _opened(
         return
     with contextlib.ExitStack() as stack:
         file: BinaryIO = sys.stdin.buffer
+        if source == "-" and file.isatty():
+            raise ValueError(
+                "standard input is a terminal: pipe audio into it, as in "
+                "`arecord -q -f S16_LE -r 16000 -c 1 -t wav | asr stream -`"
+            )
         if source != "-":
             file = stack.enter_context(Path(source).open("rb"))
         pcm = open_source(file, **form)

@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from asr_client import paced
+from asr_client import Interim, paced
 from asr_client._stream.wav import read_header
 from asr_client.cli.commands import app
-from asr_client.cli.live_source import open_source
+from asr_client.cli.live_screen import TextScreen
+from asr_client.cli.live_source import CtrlC, open_source
 from asr_client.cli.stream import stream
 from asr_client.testing import FakeServer, Fault
 from tests.support.client.waiting import wait_until
@@ -143,6 +144,104 @@ def test_ctrl_c_ends_the_audio_and_everything_becomes_final(talking: FakeServer)
     assert (process.returncode, stdout.splitlines()[0]) == (0, b"one two")
 
 
+def test_ctrl_c_within_a_frame_loses_nothing(talking: FakeServer) -> None:
+    flags = ["--sample-rate", str(RATE), "--channels", "3", "--url", talking.url]
+    process = subprocess.Popen(
+        [*ASR, "stream", "-", *flags],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    process.stdin.write(np.repeat(SPEECH[: 2 * RATE], 3).tobytes() + b"\0")
+    process.stdin.flush()
+    wait_until(lambda: bool(talking.requests))
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr, stdout.splitlines()[0]) == (0, b"", b"one two")
+
+
+def test_ctrl_c_may_come_at_any_moment() -> None:
+    with CtrlC() as ctrl_c:
+
+        def read() -> bytes:
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("the handler raises")
+
+        assert ctrl_c.during(read) == b""
+        assert ctrl_c.during(lambda: b"more") == b""
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_words_that_do_not_become_final_are_not_lost(
+    talking: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, subtitles = tmp_path / "a.wav", tmp_path / "a.srt"
+    file.write_bytes(wav(np.concatenate([SPEECH, np.full(8 * RATE, 5000, np.int16)])))
+
+    def stop(event: Any) -> None:
+        show(event)
+        if isinstance(event, Interim) and event.text == "three":
+            talking.fail(Fault.BAD_OPTIONS, times=9)
+
+    screen = TextScreen()
+    show = screen.show
+    monkeypatch.setattr(screen, "show", stop)
+    monkeypatch.setattr("asr_client.cli.stream.TextScreen", lambda: screen)
+    result = asr(talking, str(file), "--realtime", "--srt", str(subtitles))
+    assert (result.exit_code, result.stdout) == (1, "one two\n")
+    assert result.stderr.splitlines()[-1] == "asr: not final: three"
+    assert "one two" in subtitles.read_text()
+
+
+def test_a_server_that_is_away_is_told_once(talking: FakeServer, tmp_path: Path) -> None:
+    file = tmp_path / "a.wav"
+    file.write_bytes(wav())
+    talking.fail(Fault.CONNECTION_LOST, times=2)
+    result = asr(talking, str(file), "--realtime")
+    assert (result.exit_code, result.stdout) == (0, "one two\nthree\n")
+    away, back = result.stderr.splitlines()
+    assert away.endswith("Socket closed; the audio is kept meanwhile")
+    assert back == f"asr: {talking.url} answers again"
+
+
+def test_an_interim_stays_below_a_note(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    screen = TextScreen()
+    screen.show(Interim(index=0, start_s=0.0, end_s=1.0, text="one", stable_text="", words=()))
+    screen.note("away")
+    shown, noted = capsys.readouterr()
+    assert (shown.split("\r\x1b[2K"), noted) == (["", "one", "", "one"], "asr: away\n")
+
+
+def test_a_terminal_is_no_audio(talking: FakeServer) -> None:
+    terminal, inner = pty.openpty()
+    command = [*ASR, "stream", "-", "--sample-rate", "8000", "--url", talking.url]
+    process = subprocess.Popen(command, stdin=inner, stderr=subprocess.PIPE)
+    _, stderr = process.communicate(timeout=60)
+    os.close(terminal)
+    os.close(inner)
+    assert (process.returncode, b"pipe audio into it" in stderr) == (2, True)
+
+
+def test_audio_that_ends_within_a_frame_has_its_subtitles(
+    talking: FakeServer, tmp_path: Path
+) -> None:
+    subtitles = tmp_path / "a.srt"
+    stdin = SPEECH.tobytes() + b"\0"
+    result = asr(talking, "-", "--sample-rate", str(RATE), "--srt", str(subtitles), stdin=stdin)
+    assert (result.exit_code, result.stdout) == (2, "one two\nthree\n")
+    assert "three" in subtitles.read_text()
+
+
+def test_a_large_wav_on_standard_input(talking: FakeServer) -> None:
+    result = asr(talking, "-", stdin=b"RF64" + endless(0xFFFFFFFF)[4:])
+    assert (result.exit_code, result.stdout) == (0, "one two\nthree\n")
+
+
 def test_a_stream_that_fails(talking: FakeServer) -> None:
     talking.fail(Fault.BAD_OPTIONS)
     result = asr(talking, "-", stdin=wav())
@@ -155,6 +254,7 @@ def test_a_stream_that_fails(talking: FakeServer) -> None:
     [
         (("-",), b"\0\0" * 9, "raw samples need --sample-rate"),
         (("-", "--sample-rate", "8000"), wav(), "not for a WAV"),
+        (("-", "--sample-rate", "8000"), b"fLaC" + wav(), "makes WAV of other files"),
         (("-", "--realtime"), wav(), "--realtime is for a WAV file"),
         (("-", "--channel", "separate"), wav(), "a stream for each channel"),
         (("-",), wav()[:30], "ends within its header"),

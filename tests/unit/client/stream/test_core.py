@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -354,11 +355,114 @@ def test_an_answer_without_progress_is_no_busy_loop() -> None:
     stream.feed(pcm((20_000, 1)))
     look = stream.next_look(0)
     assert look is not None
-    still = {"audio_processed_s": 0.0, "consumed_bytes": 0, "segments": []}
+    still = {"audio_processed_s": 0.0, "consumed_bytes": 0, "segments": [], "state": "1:0:0:"}
     document = {**answer(look.audio, None, end=False, interim=False), **still}
     stream.answered(look_result(json.dumps(document).encode()), 0)
     assert stream.next_look(0) is None
     assert stream.wait_s(0) == pytest.approx(0.4)
+
+
+def test_the_end_is_given_up_behind_more_than_a_segment_too() -> None:
+    stream = core(give_up_s=30.0)
+    stream.feed(pcm((20_000, 1)))
+    stream.finish()
+    times: list[float] = []
+
+    def press() -> None:
+        for _ in range(100):
+            times.append(sum(times[-1:]) + (stream.wait_s(sum(times[-1:])) or 0.0))
+            look = stream.next_look(times[-1])
+            assert look is not None
+            assert not look.end
+            stream.failed(error(), times[-1])
+
+    with pytest.raises(StreamLost) as lost:
+        press()
+    assert 30 <= times[-1] <= 40
+    assert len(lost.value.audio) == 40_000
+
+
+def test_an_answer_gives_the_end_its_time_again() -> None:
+    stream = core(give_up_s=30.0)
+    stream.feed(pcm((20_000, 1)))
+    stream.finish()
+    for now in (0.0, 29.0):
+        assert stream.next_look(now) is not None
+        stream.failed(error(), now)
+    look = stream.next_look(60)
+    assert look is not None
+    stream.answered(result(look), 60)
+    assert stream.next_look(61) is not None
+    stream.failed(error(), 61)
+
+
+def test_a_stream_of_many_days() -> None:
+    first = 48_000 * 86_400 * 30
+    state = f"1:{first}:500000:"
+    lost = StreamLost(status="UNAVAILABLE", state=state, first_frame=first, sample_rate=RATE_HZ)
+    stream = core(resume=lost)
+    drive = Drive(stream, lambda look: "fine")
+    stream.feed(pcm((500, 1)))
+    stream.finish()
+    drive.go()
+    (final,) = [event for event in drive.events if isinstance(event, Segment)]
+    assert (final.index, final.first_frame, final.frames) == (500_000, first, 500)
+
+
+def test_flushes_at_one_place_are_one() -> None:
+    stream = core()
+    stream.feed(pcm((500, 1)))
+    for _ in range(1000):
+        stream.flush()
+    assert len(stream._flushes) == 1
+
+
+def test_a_short_allowance_does_not_stand_still_after_failures() -> None:
+    stream = core(max_behind_s=1.0)
+    stream.feed(pcm((1000, 1)))
+    assert stream.next_look(0) is not None
+    stream.failed(error(), 0)
+    with pytest.raises(StreamBehind):
+        stream.feed(pcm((1, 1)))
+    look = stream.next_look(100)
+    assert look is not None
+    stream.answered(result(look), 100)
+    stream.feed(pcm((1, 1)))
+
+
+@pytest.mark.parametrize("state", ["1:0:0:", "1:1300:1:", "", "1:x:1:", "later"])
+def test_a_state_of_another_place_breaks_the_contract(state: str) -> None:
+    stream = core()
+    stream.feed(pcm((400, 1), (300, 0)))
+    look = stream.next_look(0)
+    assert look is not None
+    document = {**answer(look.audio, None, end=False, interim=True), "state": state}
+    with pytest.raises(ContractError):
+        stream.answered(look_result(json.dumps(document).encode()), 0)
+
+
+def test_a_place_that_is_no_number_breaks_the_contract() -> None:
+    document = {**answer(b"\1\1", None, end=False, interim=True), "audio_processed_s": math.nan}
+    with pytest.raises(ContractError):
+        look_result(json.dumps(document).encode())
+
+
+def test_words_that_were_a_noise_are_taken_back_once() -> None:
+    stream = core()
+    stream.feed(pcm((400, 1)))
+    look = stream.next_look(0)
+    assert look is not None
+    (shown,) = stream.answered(result(look), 0)
+    assert isinstance(shown, Interim)
+    for wanted in (["Interim"], []):
+        stream.feed(pcm((400, 0)))
+        look = stream.next_look(0)
+        assert look is not None
+        document = answer(look.audio, look.state, end=False, interim=True)
+        found = {**document, "segments": [], "state": document["state"].replace(":1:", ":0:")}
+        events = stream.answered(look_result(json.dumps(found).encode()), 0)
+        assert [type(event).__name__ for event in events] == wanted
+        assert not any(event.text for event in events if isinstance(event, Interim))
 
 
 def test_options_of_a_look() -> None:

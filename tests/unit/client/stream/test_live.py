@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import subprocess
+import sys
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
@@ -93,6 +96,17 @@ async def listed(events: Any) -> list[Any]:
     if hasattr(events, "__aiter__"):
         return [event async for event in events]
     return list(events)
+
+
+async def first(events: Any) -> Any:
+    """The first event of either client, or None; the loop over the others is left."""
+    if hasattr(events, "__aiter__"):
+        event = await anext(events, None)
+        await events.aclose()
+    else:
+        event = next(events, None)
+        events.close()
+    return event
 
 
 async def got(value: Any) -> Any:
@@ -397,7 +411,7 @@ async def test_a_loop_that_is_left_leaves_no_task(server: FakeServer) -> None:
     assert len(stream.transcript.segments) >= 1
 
 
-def test_a_source_that_fails_ends_the_stream(live: Live, server: FakeServer) -> None:
+def test_an_error_of_the_source_leaves_the_loop(live: Live, server: FakeServer) -> None:
     def broken() -> Iterable[Any]:
         yield TALK[:RATE]
         raise OSError("the microphone was pulled out")
@@ -418,6 +432,164 @@ def test_closing_the_client_ends_the_stream(live: Live, server: FakeServer) -> N
         live.use(client.stream(sample_rate=RATE), script)
 
 
+def test_a_source_that_fails_does_not_end_the_stream(live: Live, server: FakeServer) -> None:
+    def broken() -> Iterable[Any]:
+        yield TALK[:RATE]
+        raise OSError("the microphone was pulled out")
+
+    async def script(stream: Any) -> LiveTranscript:
+        with pytest.raises(OSError, match="pulled out"):
+            await listed(stream.run(broken()))
+        whole: LiveTranscript = await got(stream.finish())
+        return whole
+
+    transcript = live.use(live.client(server.url).stream(sample_rate=RATE), script)
+    assert [segment.reason for segment in transcript.segments] == ["end"]
+
+
+def test_a_loop_over_events_that_is_left_drops_none(live: Live, server: FakeServer) -> None:
+    async def script(stream: Any) -> list[Any]:
+        stream.feed(TALK)
+        await got(stream.finish())
+        events: list[Any] = []
+        while (event := await first(stream.events())) is not None:
+            events.append(event)
+        return events
+
+    stream = live.client(server.url).stream(sample_rate=RATE, interim=False)
+    assert tuple(live.use(stream, script)) == stream.transcript.segments
+
+
+async def test_waiting_for_events_ends_while_silence_is_fed(server: FakeServer) -> None:
+    async with AsyncClient(server.url) as client, client.stream(sample_rate=RATE) as stream:
+
+        async def feed() -> None:
+            while True:
+                stream.feed(np.zeros(RATE // 50, np.int16))
+                await asyncio.sleep(0.02)
+
+        feeder = asyncio.create_task(feed())
+        assert [event async for event in stream.events(timeout_s=0.3)] == []
+        assert not feeder.done()
+        feeder.cancel()
+
+
+@pytest.mark.parametrize("empty", [b"", np.zeros(0), np.zeros((0, 2), np.int16)])
+def test_an_empty_chunk_settles_nothing(live: Live, server: FakeServer, empty: Any) -> None:
+    stream = live.client(server.url).stream(sample_rate=RATE)
+    assert len(segments(live.events(stream, [empty, *chunks(TALK), empty]))) == 2
+
+
+@pytest.mark.parametrize("kind", [">i2", "<i2", "u1", "<i4"])
+def test_arrays_of_any_integers_are_the_same_audio(
+    live: Live, server: FakeServer, kind: str
+) -> None:
+    samples: Any = TALK.astype(kind)
+    if kind == "u1":
+        samples = (TALK // 256 + 128).astype("u1")
+    if kind == "<i4":
+        samples = TALK.astype("<i4") << 16
+    events = live.events(live.client(server.url).stream(sample_rate=RATE), chunks(samples))
+    assert [(s.first_frame, s.reason) for s in segments(events)] == [
+        (0.3 * RATE, "pause"),
+        (2.6 * RATE, "end"),
+    ]
+
+
+def test_an_array_of_channels_by_samples_is_refused(live: Live, server: FakeServer) -> None:
+    stream = live.client(server.url).stream(sample_rate=RATE)
+    with pytest.raises(ValueError, match="the order is"):
+        live.events(stream, [np.zeros((2, RATE), np.int16)])
+
+
+def test_the_smallest_allowance_takes_any_chunks(live: Live, server: FakeServer) -> None:
+    stream = live.client(server.url).stream(sample_rate=RATE, max_behind_s=1, give_up_s=5)
+    sizes = [round(1.3 * RATE), round(0.3 * RATE), len(TALK)]
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(TALK[start : start + size])
+        start += size
+    assert len(segments(live.events(stream, parts))) == 2
+
+
+def test_events_and_the_end_need_an_open_stream(live: Live, server: FakeServer) -> None:
+    stream = live.client(server.url).stream(sample_rate=RATE)
+
+    async def script(stream: Any) -> None:
+        stream.feed(TALK[: RATE // 4])
+
+    with pytest.raises(RuntimeError, match="not open"):
+        live.driver.loop.run_until_complete(listed(stream.events()))
+    live.use(stream, script)
+    with pytest.raises(RuntimeError, match="closed"):
+        live.driver.loop.run_until_complete(got(stream.finish()))
+
+
+def test_an_error_that_is_raised_often_does_not_grow(live: Live, server: FakeServer) -> None:
+    server.fail(Fault.BAD_OPTIONS)
+
+    async def script(stream: Any) -> list[int]:
+        stream.feed(TALK)
+        depths = []
+        for _ in range(3):
+            with pytest.raises(InvalidOptions) as refused:
+                await listed(stream.events())
+            depths.append(len(list(traceback.walk_tb(refused.value.__traceback__))))
+        return depths
+
+    depths = live.use(live.client(server.url).stream(sample_rate=RATE), script)
+    assert depths[1] == depths[2]
+
+
+def test_a_lost_flush_within_a_frame_goes_on_there(live: Live, server: FakeServer) -> None:
+    client = live.client(server.url, retry=RetryPolicy(max_attempts=1))
+    whole, cut = TALK.tobytes(), RATE + 1
+
+    async def script(stream: Any) -> None:
+        server.fail(Fault.CONNECTION_LOST)
+        stream.feed(whole[:cut])
+        stream.flush()
+        await listed(stream.events())
+
+    with pytest.raises(StreamLost) as lost:
+        live.use(client.stream(sample_rate=RATE), script)
+    assert lost.value.audio == whole[:cut]
+    events = live.events(client.stream(resume=lost.value), [whole[cut:]])
+    assert [(s.first_frame, s.reason) for s in segments(events)] == [
+        (0.3 * RATE, "pause"),
+        (2.6 * RATE, "end"),
+    ]
+
+
+def test_a_forked_process_has_no_stream(server: FakeServer) -> None:
+    script = """
+import os, sys
+import numpy as np
+from asr_client import Client
+
+client = Client(sys.argv[1])
+with client.stream(sample_rate=8000) as stream:
+    if os.fork() == 0:
+        refused = 0
+        for use in (
+            lambda: stream.feed(np.zeros(80, np.int16)),
+            stream.flush,
+            stream.finish,
+            lambda: list(stream.events()),
+        ):
+            try:
+                use()
+            except RuntimeError as error:
+                refused += "forked" in str(error)
+        stream.__exit__(None, None, None)
+        os._exit(refused)
+    _, status = os.wait()
+    assert os.waitstatus_to_exitcode(status) == 4, status
+    assert stream.finish().segments == ()
+"""
+    subprocess.run([sys.executable, "-c", script, server.url], check=True, timeout=PATIENT_S)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -427,12 +599,37 @@ def test_closing_the_client_ends_the_stream(live: Live, server: FakeServer) -> N
         {"sample_rate": 8000, "encoding": "container"},
         {"sample_rate": 8000, "max_behind_s": 0},
         {"sample_rate": 8000, "give_up_s": math.inf},
+        {"sample_rate": 8000, "max_behind_s": 0.9},
         {"sample_rate": 8000, "channel": "separate"},
+        {"sample_rate": 8000, "max_segment_s": math.nan},
     ],
 )
 def test_wrong_arguments(live: Live, server: FakeServer, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         live.client(server.url).stream(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sample_rate": math.inf},
+        {"sample_rate": 8000, "channels": 1.5},
+        {"sample_rate": 8000, "hotwords": [object()]},
+    ],
+)
+def test_arguments_of_another_type(live: Live, server: FakeServer, wrong: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=r"\w"):
+        live.client(server.url).stream(**wrong)
+
+
+def test_numbers_of_numpy_are_numbers(live: Live, server: FakeServer) -> None:
+    stream = live.client(server.url).stream(
+        sample_rate=np.int64(RATE),
+        max_segment_s=np.float32(8),
+        decoder="beam",
+        hotwords=np.array(["one"]),
+    )
+    assert len(segments(live.events(stream, chunks()))) == 2
 
 
 def test_hotwords_are_a_list(live: Live, server: FakeServer) -> None:

@@ -12,6 +12,7 @@ from tritonclient.grpc import model_config_pb2
 
 from asr_backend.front.stream_options import MAX_LOOK_S
 from asr_backend.server.errors import StartError
+from asr_backend.server.prepare import run_directory
 from asr_backend.server.prepare.checkpoint_source import Source
 from asr_backend.server.prepare.identity import Identity
 from asr_backend.server.prepare.run_directory import (
@@ -264,9 +265,10 @@ def test_a_place_that_has_no_room_is_named(monkeypatch, tmp_path):
     def write_text(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_text", write_text)
-    with RunDirectory(str(tmp_path)) as run, pytest.raises(StartError) as refused:
-        run.copy_models(packaged_repository(), {"wav2vec2": ""})
+    with RunDirectory(str(tmp_path)) as run:
+        monkeypatch.setattr(Path, "write_text", write_text)
+        with pytest.raises(StartError) as refused:
+            run.copy_models(packaged_repository(), {"wav2vec2": ""})
     assert str(refused.value) == f"--run-dir {tmp_path}: No space left on device"
     assert list(tmp_path.iterdir()) == []
 
@@ -285,3 +287,25 @@ def test_a_folder_from_which_triton_cannot_start_processes_is_refused(
         RunDirectory(str(tmp_path / name))
     assert "\n" not in str(e.value)
     assert not (tmp_path / name).exists()
+
+
+def test_what_killed_servers_left_is_removed_and_nothing_else(tmp_path, monkeypatch):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setattr(run_directory, "SHARED_MEMORY", shared)
+    dead, living, other = (RunDirectory(str(tmp_path)) for _ in range(3))
+    regions = [shared / f"{run.region_prefix}region" for run in (dead, living, other)]
+    for region in [*regions, shared / "another"]:
+        region.touch()
+    (other.path / "regions").write_text("")
+    for run in (dead, other):
+        # The kernel does so when the process is killed.
+        os.close(run._lock)
+    with RunDirectory(str(tmp_path)):
+        assert not dead.path.exists()
+        assert living.path.exists()
+        assert other.path.exists()
+        assert sorted(shared.iterdir()) == sorted([*regions[1:], shared / "another"])
+    with living:
+        pass
+    other.remove()

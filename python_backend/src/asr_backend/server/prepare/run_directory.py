@@ -22,6 +22,10 @@ from asr_backend.server.settings import Settings
 from asr_backend.triton_io.paths import encode_path
 
 SHARED_MEMORY = Path("/dev/shm")
+_PREFIX = "asr-server-"
+_REGIONS = "regions"
+"""The file with the prefix of the server's shared-memory regions."""
+_REGION_PREFIX = re.compile(rf"{_PREFIX}[0-9]+-[0-9a-f]{{8}}-", re.ASCII)
 _PLAIN = re.compile(r"[\w/.+=:@,-]+", re.ASCII)
 NOT_READY = "not-ready"
 """A model that cannot load: while it is in the repository, Triton reports not ready."""
@@ -54,23 +58,25 @@ class RunDirectory:
         Raises:
             StartError: when it cannot be made.
         """
+        # The process id is for people; in a container it is always the same, hence the token.
+        self.region_prefix = f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}-"
+        self.progress_prefix = str(SHARED_MEMORY / f"{self.region_prefix}progress-")
         try:
             under = _under(parent)
             under.mkdir(parents=True, exist_ok=True)
-            self.path = Path(tempfile.mkdtemp(prefix="asr-server-", dir=under))
+            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=under))
+            # Programs that clean temporary folders skip a locked one, `_remove_dead` too.
+            self._lock = os.open(self.path, os.O_RDONLY)
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
+            (self.path / _REGIONS).write_text(self.region_prefix)
         except OSError as error:
             raise StartError(f"--run-dir {parent or 'is needed'}: {error.strerror}") from None
-        # Programs that clean temporary folders skip a locked one.
-        self._lock = os.open(self.path, os.O_RDONLY)
-        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        _remove_dead(under)
         self.repository = self.path / "models"
         self.empty = self.path / "empty"
         self.empty.mkdir()
         self._withdrawn = self.path / "withdrawn"
         self._withdrawn.mkdir()
-        # The process id is for people; in a container it is always the same, hence the token.
-        self.region_prefix = f"asr-server-{os.getpid()}-{secrets.token_hex(4)}-"
-        self.progress_prefix = str(SHARED_MEMORY / f"{self.region_prefix}progress-")
 
     def __enter__(self) -> RunDirectory:
         return self
@@ -136,9 +142,33 @@ class RunDirectory:
         self._remove_regions()
 
     def _remove_regions(self) -> None:
-        for region in SHARED_MEMORY.glob(f"{self.region_prefix}*"):
-            with contextlib.suppress(FileNotFoundError):
-                region.unlink()
+        _remove_regions(self.region_prefix)
+
+
+def _remove_regions(prefix: str) -> None:
+    for region in SHARED_MEMORY.glob(f"{prefix}*"):
+        with contextlib.suppress(FileNotFoundError):
+            region.unlink()
+
+
+def _remove_dead(under: Path) -> None:
+    """Remove what servers left under this folder whose processes were all killed at once.
+
+    A living server locks its folder, so those of other containers are safe too.
+    """
+    for path in under.glob(f"{_PREFIX}*"):
+        # It may belong to another user, be removed meanwhile, or belong to a living server.
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                prefix = (path / _REGIONS).read_text()
+                is_own = os.fstat(lock).st_uid == os.geteuid()
+                if is_own and _REGION_PREFIX.fullmatch(prefix):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path, ignore_errors=True)
+                    _remove_regions(prefix)
+            finally:
+                os.close(lock)
 
 
 def check_run_dir(parent: str) -> None:
