@@ -40,7 +40,8 @@ from tools.local_gateway import LocalGateway, local_gateway, upload
 from tools.local_server import LocalServer, local_server
 from tools.promql import Selector, selectors
 from tools.promtool_series import Scrape, input_series, scrape
-from tools.recorded_faults import CASES, KEY, Case, Run, gateway_flags
+from tools.recorded_cases import CASES, Case
+from tools.recorded_faults import KEY, Run, gateway_flags
 from tools.recordings import read_pcm, transcripts, wav
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,6 +66,7 @@ _ISOLATION = {
         else
             group=/sys/fs/cgroup/recorded limit=memory.max
         fi
+        trap 'echo $$ > ${group%/*}/cgroup.procs && rmdir $group' EXIT
         mkdir -p $group && echo 3G > $group/$limit && echo $$ > $group/cgroup.procs""",
 }
 """By kind, the shell command that comes before a recording in a mount namespace of its own."""
@@ -229,7 +231,7 @@ def _health_url(server: LocalServer) -> str:
 
 def _isolated(name: str, kind: str) -> None:
     """This program once more, for one case, with mounts and limits that no other process sees."""
-    command = f'{_ISOLATION[kind]} && exec "$0" "$@"'
+    command = f'{_ISOLATION[kind]} && "$0" "$@"'
     program = [sys.executable, "-m", "tools.record_series", name]
     subprocess.run(
         ["unshare", "--mount", "sh", "-c", command, *program],

@@ -14,7 +14,8 @@ from tests.support.server.dummy_server import wait_for
 from tools.local_prometheus import firing, local_prometheus
 from tools.local_server import LocalServer, local_server
 from tools.record_series import callers, certificate, uploads
-from tools.recorded_faults import Case, Run, dead_webhook, kill_again_and_again, queue_jobs
+from tools.recorded_cases import Case
+from tools.recorded_faults import Run, dead_webhook, kill_again_and_again, queue_jobs
 
 pytestmark = pytest.mark.conformance
 
