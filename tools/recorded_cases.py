@@ -62,8 +62,10 @@ CASES: Mapping[str, Case] = {
         about="Four callers, and a certificate that is valid for 90 days.",
         fires=(),
         callers=4,
-        lookers=2,
         certificate_days=90,
+    ),
+    "live": Case(
+        about="Two callers, and two more with live audio.", fires=(), callers=2, lookers=2
     ),
     "down": Case(
         about="The server and the gateway end.",
@@ -96,9 +98,9 @@ CASES: Mapping[str, Case] = {
     "full-queue": Case(
         about="24 callers; each front takes five recordings, and four may wait.",
         fires=("AsrQueueNearlyFull",),
-        flags=("--frontends=2", "--max-audio-s=20", "--max-queue-size=4"),
+        flags=("--frontends=2", "--max-audio-s=8", "--max-queue-size=4"),
         callers=24,
-        clip_s=20,
+        clip_s=8,
     ),
     "full-live-queue": Case(
         about="32 callers with live audio; a front takes a dozen looks, and four may wait.",
