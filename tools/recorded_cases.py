@@ -145,7 +145,7 @@ CASES: Mapping[str, Case] = {
     ),
     "heal-loop": Case(
         about="wav2vec2 is killed whenever it serves.",
-        fires=("AsrHealLoop", "AsrNoProgress", "AsrNotReady"),
+        fires=("AsrHealLoop", "AsrNoProgress", "AsrNotReady", "AsrSlow"),
         fault=kill_again_and_again,
         callers=8,
         samples=90,
