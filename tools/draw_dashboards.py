@@ -28,15 +28,17 @@ from tests.support.live import LiveStream, connect, encoded, talk
 from tools.command import count, make_parser, run_main
 from tools.dashboard_panels import DASHBOARDS
 from tools.dashboard_queries import Dashboard, Panel
-from tools.local_gateway import local_gateway, upload
+from tools.local_gateway import LocalGateway, local_gateway, upload
 from tools.local_prometheus import local_prometheus, series
 from tools.local_server import LocalServer, local_server
+from tools.recorded_faults import KEY, dead_webhook, gateway_flags, queue_jobs
 from tools.recordings import transcripts
 
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, PercentFormatter
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,6 +47,7 @@ WINDOW_S = 8
 """Stands for Grafana's $__rate_interval."""
 _COLUMNS = 3
 _MAX_SERIES = 10
+_CHUNK = 2 * recordings.RATE_HZ
 _UNITS = {
     "short": "",
     "s": "s",
@@ -56,8 +59,9 @@ _UNITS = {
 }
 
 
-def load(server: LocalServer, address: str, seconds: int) -> None:
-    """Callers of both; halfway, a front is killed."""
+def load(server: LocalServer, gateway: LocalGateway, seconds: int) -> None:
+    """Callers of both; halfway, a front is killed and a webhook is refused."""
+    address = gateway.address
     over = threading.Event()
     clips = [path.read_bytes() for path, _ in transcripts()]
     clips.append(b"no audio" * 10)
@@ -71,19 +75,22 @@ def load(server: LocalServer, address: str, seconds: int) -> None:
     def upload_on(number: int) -> None:
         while not over.is_set():
             number += 1
-            upload(address, clips[number % len(clips)])
+            clip = clips[number % len(clips)]
+            # Every other one is new to the cache of results: it ends with another sample.
+            upload(address, clip if number % 2 else clip[:-2] + os.urandom(2), key=KEY)
 
     def talk_on() -> None:
         options = {"encoding": "pcm_s16le", "sample_rate": recordings.RATE_HZ, "channels": 1}
         audio = encoded(talk(1), "pcm_s16le")
+        chunks = [audio[at : at + _CHUNK] for at in range(0, len(audio), _CHUNK)]
         with connect(server.url) as channel:
             while not over.wait(0.5):
                 with contextlib.suppress(grpc.RpcError):
-                    LiveStream(channel, options).run([audio], random.Random(1))
+                    LiveStream(channel, options).run(chunks, random.Random(1))
 
     def queue_on() -> None:
         while not over.wait(0.5):
-            upload(address, clips[0], path="/v1/jobs")
+            queue_jobs(gateway, 1)
 
     with Client(server.url, timeout_s=60) as client:
         threads = [threading.Thread(target=talk_on), threading.Thread(target=queue_on)]
@@ -93,7 +100,8 @@ def load(server: LocalServer, address: str, seconds: int) -> None:
             thread.start()
         time.sleep(seconds / 2)
         server.stubs("transcribe")[0].kill()
-        time.sleep(seconds / 2)
+        with dead_webhook(gateway):
+            time.sleep(seconds / 2)
         over.set()
         for thread in threads:
             thread.join()
@@ -136,6 +144,10 @@ def _draw_panel(
     unit = _UNITS[panel.unit]
     axis.set_title(f"{panel.title}{unit and f', {unit}'}", fontsize=9, loc="left")
     axis.tick_params(labelsize=7)
+    if panel.unit == "percentunit":
+        axis.yaxis.set_major_formatter(PercentFormatter(1))
+    elif panel.unit in ("bytes", "Bps"):
+        axis.yaxis.set_major_formatter(EngFormatter())
     axis.set_ylim(bottom=0, top=panel.most and panel.most * 1.05)
     axis.grid(alpha=0.3)
     if lines:
@@ -154,7 +166,12 @@ def main() -> int:
         tempfile.TemporaryDirectory() as name,
         open(os.devnull, "wb") as log,
         local_server("--frontends=2", log=log) as server,
-        local_gateway(server.url, Path(name), "--cache-bytes=1000000") as gateway,
+        local_gateway(
+            server.url,
+            Path(name),
+            "--cache-bytes=1000000",
+            *gateway_flags(Path(name), small_disk=False),
+        ) as gateway,
     ):
         targets = {
             "triton": f"127.0.0.1:{server.metrics_port}",
@@ -163,7 +180,7 @@ def main() -> int:
         }
         with local_prometheus(targets, Path(name)) as url:
             begin_s = time.time()
-            load(server, gateway.address, seconds)
+            load(server, gateway, seconds)
             end_s = time.time()
             for dashboard in DASHBOARDS:
                 path = draw(url, dashboard, begin_s, end_s)

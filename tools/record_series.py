@@ -9,7 +9,8 @@ second of the recording is replayed as 15 s, because alerts wait for minutes. So
 fifteenth of the real one there; ratios, quantiles and increases are the same. Times of expiry are
 written relative to the recording's start, because promtool's clock begins at 0.
 
-The case shared-memory needs root: it has a /dev/shm of its own.
+The cases slow-burn, memory and shared-memory need root, for a disk, a limit on memory and a
+/dev/shm of their own.
 """
 
 from __future__ import annotations
@@ -27,17 +28,20 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import grpc
 import psutil
 import trustme
 import yaml
 
 from asr_client import AsrError, Client, RetryPolicy, TlsConfig
+from tests.support.live import call, connect
 from tools.command import make_parser, run_main
 from tools.local_gateway import LocalGateway, local_gateway, upload
 from tools.local_server import LocalServer, local_server
 from tools.promql import Selector, selectors
 from tools.promtool_series import Scrape, input_series, scrape
-from tools.recorded_faults import CASES, KEY, Case, Run, gateway_flags
+from tools.recorded_cases import CASES, Case
+from tools.recorded_faults import KEY, Run, gateway_flags
 from tools.recordings import read_pcm, transcripts, wav
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,9 +53,23 @@ TRITON = {"instance": "asr-server:8002", "job": "triton"}
 SUPERVISOR = {"instance": "asr-server:8003", "job": "supervisor"}
 GATEWAY = {"instance": "gateway:8080", "job": "gateway"}
 FIRING = 'group by (alertname) (max_over_time(ALERTS{alertstate="firing"}[1d]))'
-_OWN_SHM = "RECORD_SERIES_HAS_ITS_OWN_SHM"
-_SHM_MIB = 256
-_POLL_S = 0.05
+_ISOLATED = "RECORD_SERIES_IS_ISOLATED"
+_ISOLATION = {
+    "shm": "mount -t tmpfs -o size=256m tmpfs /dev/shm",
+    # The flags of the case put asr-server's own folder there.
+    "disk": "mount -t tmpfs -o size=4m,mode=0700 tmpfs /mnt",
+    # A control group of version 1 under the own one, or of version 2.
+    "memory": """
+        if [ -d /sys/fs/cgroup/memory ]; then
+            group=/sys/fs/cgroup/memory$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)/recorded
+            limit=memory.limit_in_bytes
+        else
+            group=/sys/fs/cgroup/recorded limit=memory.max
+        fi
+        trap 'echo $$ > ${group%/*}/cgroup.procs && rmdir $group' EXIT
+        mkdir -p $group && echo 3G > $group/$limit && echo $$ > $group/cgroup.procs""",
+}
+"""By kind, the shell command that comes before a recording in a mount namespace of its own."""
 _AFTER_A_FAILURE_S = 0.2
 _BETWEEN_UPLOADS_S = 0.2
 
@@ -65,6 +83,8 @@ def callers(url: str, case: Case, tls: TlsConfig | None = None) -> Iterator[None
         pcm, rate_hz = read_pcm(transcripts()[0][0])
         wanted = 2 * rate_hz * case.clip_s
         clips = [wav((pcm * (wanted // len(pcm) + 1))[:wanted], rate_hz)]
+    if case.clips is not None:
+        clips = case.clips(clips)
 
     def call_on(client: Client) -> None:
         number = 0
@@ -75,8 +95,19 @@ def callers(url: str, case: Case, tls: TlsConfig | None = None) -> Iterator[None
                 over.wait(_AFTER_A_FAILURE_S)
             number += 1
 
+    def look_on() -> None:
+        pcm, rate_hz = read_pcm(transcripts()[0][0])
+        options = {"encoding": "pcm_s16le", "sample_rate": rate_hz, "channels": 1, "end": True}
+        with connect(url) as channel:
+            while not over.wait(case.look_pause_s):
+                try:
+                    call(channel, pcm, options)
+                except grpc.RpcError:
+                    over.wait(_AFTER_A_FAILURE_S)
+
     with Client(url, timeout_s=60, retry=RetryPolicy(max_attempts=1), tls=tls) as client:
         threads = [threading.Thread(target=call_on, args=(client,)) for _ in range(case.callers)]
+        threads += [threading.Thread(target=look_on) for _ in range(case.lookers)]
         for thread in threads:
             thread.start()
         try:
@@ -88,8 +119,8 @@ def callers(url: str, case: Case, tls: TlsConfig | None = None) -> Iterator[None
 
 
 @contextlib.contextmanager
-def uploads(server: LocalServer, case: Case) -> Iterator[LocalGateway]:
-    """A gateway, and two callers of it."""
+def uploads(server: LocalServer, case: Case, *more: str) -> Iterator[LocalGateway]:
+    """A gateway with more flags, and two callers of it."""
     over = threading.Event()
     clip = transcripts()[0][0].read_bytes()
 
@@ -97,10 +128,9 @@ def uploads(server: LocalServer, case: Case) -> Iterator[LocalGateway]:
         while not over.wait(_BETWEEN_UPLOADS_S):
             upload(address, clip, key=KEY)
 
-    place = "/dev/shm" if case.own_shm else None
-    with tempfile.TemporaryDirectory(dir=place) as name:
-        flags = gateway_flags(Path(name))
-        with local_gateway(server.url, Path(name), "--timeout-s=5", *flags) as gateway:
+    with tempfile.TemporaryDirectory() as name:
+        flags = ["--timeout-s=5", *gateway_flags(Path(name), small_disk=case.small_disk), *more]
+        with local_gateway(server.url, Path(name), *flags) as gateway:
             threads = [threading.Thread(target=upload_on, args=(gateway.address,)) for _ in "ab"]
             for thread in threads:
                 thread.start()
@@ -199,13 +229,13 @@ def _health_url(server: LocalServer) -> str:
     return f"http://127.0.0.1:{server.health_port}/metrics"
 
 
-def _with_its_own_shm(name: str) -> None:
-    """This program once more, for one case, with a small /dev/shm that no other process sees."""
-    command = f'mount -t tmpfs -o size={_SHM_MIB}m tmpfs /dev/shm && exec "$0" "$@"'
+def _isolated(name: str, kind: str) -> None:
+    """This program once more, for one case, with mounts and limits that no other process sees."""
+    command = f'{_ISOLATION[kind]} && "$0" "$@"'
     program = [sys.executable, "-m", "tools.record_series", name]
     subprocess.run(
         ["unshare", "--mount", "sh", "-c", command, *program],
-        env={**os.environ, _OWN_SHM: "1"},
+        env={**os.environ, _ISOLATED: "1"},
         check=True,
     )
 
@@ -224,8 +254,8 @@ def main() -> int:
             kept = yaml.safe_load(TESTS.joinpath(f"{name}.yml").read_text(encoding="utf-8"))
             write(name, kept["tests"][0]["input_series"])
             continue
-        if case.own_shm and _OWN_SHM not in os.environ:
-            _with_its_own_shm(name)
+        if case.isolated and _ISOLATED not in os.environ:
+            _isolated(name, case.isolated)
             continue
         scrapes, began_s = record(case)
         shifted = {"asr_certificate_expiry_timestamp_seconds": began_s}

@@ -1,4 +1,4 @@
-"""The faults that `record_series` makes, and the alerts that fire in each."""
+"""The faults that `record_series` makes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import secrets
+import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from tools.recordings import transcripts
 _POLL_S = 0.05
 KEY = secrets.token_hex(16)
 """The key of the gateway's callers."""
+MIB = 2**20
 
 
 @dataclass
@@ -50,35 +53,6 @@ class Run:
         return sum(int(model["heals"]) for model in models.values())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """A fault.
-
-    Attributes:
-        about: the fault, in words.
-        fires: the alerts that fire in it at some moment; no others do.
-        fault: makes it, from a thread.
-        flags: more flags for the server.
-        callers: calls in flight from start to end.
-        clip_s: length of their recordings, seconds; 0 for those of tests/data.
-        samples: scrapes; the fault begins after the first ten.
-        certificate_days: days for which the server's certificate is valid; 0 for no TLS.
-        own_shm: whether /dev/shm is a small one of its own; the gateway's store is on it then.
-        gateway: whether a gateway runs, with two callers of its own.
-    """
-
-    about: str
-    fires: tuple[str, ...]
-    fault: Callable[[Run], None] = lambda run: None
-    flags: tuple[str, ...] = ("--frontends=2",)
-    callers: int = 0
-    clip_s: int = 0
-    samples: int = 60
-    certificate_days: int = 0
-    own_shm: bool = False
-    gateway: bool = False
-
-
 def stop_all(run: Run) -> None:
     """The server and the gateway end."""
     assert run.gateway is not None
@@ -89,16 +63,27 @@ def stop_all(run: Run) -> None:
 def lose_webhooks_and_the_server(run: Run) -> None:
     """A job's webhook answers 410; then the server ends, and more jobs come."""
     assert run.gateway is not None
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Gone) as receiver:
-        threading.Thread(target=receiver.serve_forever, daemon=True).start()
-        hook = {"webhook_url": f"http://127.0.0.1:{receiver.server_port}/"}
-        clip = transcripts()[0][0].read_bytes()
-        upload(run.gateway.address, clip, path="/v1/jobs", fields=hook, key=KEY)
+    with dead_webhook(run.gateway):
         run.sleep(10)
         run.server.stop(at_once=True)
-        for _ in range(3):
-            upload(run.gateway.address, clip, path="/v1/jobs", key=KEY)
+        queue_jobs(run.gateway, 3)
         run.over.wait()
+
+
+def queue_jobs(gateway: LocalGateway, count: int, **fields: str) -> None:
+    """Some jobs of one recording."""
+    clip = transcripts()[0][0].read_bytes()
+    for _ in range(count):
+        upload(gateway.address, clip, path="/v1/jobs", fields=fields, key=KEY)
+
+
+@contextlib.contextmanager
+def dead_webhook(gateway: LocalGateway) -> Iterator[None]:
+    """A job, and a receiver of its webhook that answers 410 during the block."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Gone) as receiver:
+        threading.Thread(target=receiver.serve_forever, daemon=True).start()
+        queue_jobs(gateway, 1, webhook_url=f"http://127.0.0.1:{receiver.server_port}/")
+        yield
         receiver.shutdown()
 
 
@@ -113,15 +98,19 @@ class _Gone(http.server.BaseHTTPRequestHandler):
         """Logs nothing."""
 
 
-def gateway_flags(folder: Path) -> list[str]:
-    """A gateway with one caller, whose jobs may have webhooks on this machine and a small disk."""
+def gateway_flags(folder: Path, *, small_disk: bool) -> list[str]:
+    """A gateway with one caller, whose jobs may have webhooks on this machine.
+
+    With a small disk, most of the room that the folder's disk has must stay free.
+    """
+    room = shutil.disk_usage(folder).free * 3 // 4 if small_disk else MIB
     keys = folder / "keys.json"
     secret = "whsec_" + base64.b64encode(os.urandom(32)).decode()
     digest = hashlib.sha256(KEY.encode()).hexdigest()
     entry = {"name": "caller", "sha256": digest, "webhook_secret": secret}
     keys.touch(0o600)
     keys.write_text(json.dumps({"keys": [entry]}), encoding="utf-8")
-    return [f"--keys={keys}", "--allow-private-urls", f"--min-free-bytes={2**20}"]
+    return [f"--keys={keys}", "--allow-private-urls", f"--min-free-bytes={room}"]
 
 
 def kill_again_and_again(run: Run) -> None:
@@ -172,79 +161,39 @@ def fill_shared_memory(run: Run) -> None:
     file.unlink()
 
 
-CASES: Mapping[str, Case] = {
-    "healthy": Case(
-        about="Four callers, and a certificate that is valid for 90 days.",
-        fires=(),
-        callers=4,
-        certificate_days=90,
-    ),
-    "down": Case(
-        about="The server and the gateway end.",
-        fires=("AsrGatewayDown", "AsrTargetDown"),
-        fault=stop_all,
-        samples=24,
-        gateway=True,
-    ),
-    "gateway-healthy": Case(about="Two callers at a gateway.", fires=(), gateway=True),
-    "gateway-faults": Case(
-        about="A small disk, a webhook that answers 410, and then no server.",
-        fires=(
-            "AsrGatewayJobsStuck",
-            "AsrGatewayServerFails",
-            "AsrGatewayStoreNearlyFull",
-            "AsrGatewayWebhooksDead",
-            "AsrTargetDown",
-        ),
-        fault=lose_webhooks_and_the_server,
-        samples=90,
-        own_shm=True,
-        gateway=True,
-    ),
-    "certificate": Case(
-        about="The certificate is valid for five more days.",
-        fires=("AsrCertificateExpires",),
-        samples=12,
-        certificate_days=5,
-    ),
-    "full-queue": Case(
-        about="24 callers; each front takes five recordings, and four may wait.",
-        fires=("AsrQueueNearlyFull",),
-        flags=("--frontends=2", "--max-audio-s=20", "--max-queue-size=4"),
-        callers=24,
-        clip_s=20,
-    ),
-    "stalls": Case(
-        about="wav2vec2 stands still for 6 s at a time.",
-        fires=("AsrSlow",),
-        fault=stall,
-        callers=8,
-    ),
-    "heal-loop": Case(
-        about="wav2vec2 is killed whenever it serves.",
-        fires=("AsrHealLoop", "AsrNoProgress", "AsrNotReady"),
-        fault=kill_again_and_again,
-        callers=8,
-        samples=90,
-    ),
-    "lost-calls": Case(
-        about="All fronts are killed twice, with the calls that they work on.",
-        fires=("AsrErrorBudgetBurnsFast", "AsrErrorBudgetBurnsSlowly"),
-        fault=kill_fronts,
-        callers=8,
-        clip_s=60,
-    ),
-    "hang": Case(
-        about="wav2vec2 stands still until it is killed and replaced; that takes minutes here.",
-        fires=("AsrHang", "AsrNoProgress", "AsrNotReady"),
-        fault=hang,
-        callers=2,
-    ),
-    "shared-memory": Case(
-        about="Another program fills /dev/shm.",
-        fires=("AsrMemoryNearlyFull",),
-        fault=fill_shared_memory,
-        callers=4,
-        own_shm=True,
-    ),
-}
+def fill_memory(run: Run) -> None:
+    """Another program of the control group takes nearly all of its memory."""
+    taken = []
+    while memory_left(run.server) > 0.07 and run.sleep(_POLL_S):
+        taken.append(b"x" * (32 * MIB))
+    run.over.wait()
+
+
+def memory_left(server: LocalServer) -> float:
+    """The share of its memory that a server reports as left."""
+    page = server.health_page("/metrics")[1]
+    available, limit = (
+        float(re.findall(rf'asr_memory_{name}_bytes{{kind="memory"}} (\S+)', page)[0])
+        for name in ("available", "limit")
+    )
+    return available / limit
+
+
+def lose_looks(run: Run) -> None:
+    """The processes of transcribe_stream are killed with the looks that wait for the network."""
+    for _ in range(2):
+        process = run.newest("wav2vec2")
+        assert process is not None, "nobody kills it"
+        process.suspend()
+        run.sleep(1.5)
+        for front in run.server.stubs("transcribe_stream"):
+            front.kill()
+        process.resume()
+        run.sleep(18)
+
+
+def one_too_large_in_twenty(clips: Sequence[bytes]) -> list[bytes]:
+    """Nineteen recordings, and one for which the server's disk has no room."""
+    longest = max(clips, key=len)
+    large = longest[:44] + longest[44:] * (8 * MIB // len(longest))
+    return [clips[number % len(clips)] for number in range(19)] + [large]

@@ -6,13 +6,14 @@ import random
 import re
 from pathlib import Path
 
+import grpc
 import openai
 import pytest
 
 from asr_client import Client, InvalidAudio
 from tests.support import recordings
 from tests.support.gateway.running import running
-from tests.support.live import LiveStream, connect, encoded
+from tests.support.live import LiveStream, call, connect, encoded
 from tests.support.monitoring import expressions, rules
 from tests.support.server.dummy_server import wait_for
 from tools.dashboard_panels import DASHBOARDS
@@ -43,8 +44,11 @@ def seen(server: LocalServer) -> set[str]:
             audio = encoded(recordings.samples("cards-003-seven-of-clubs.wav"), "pcm_s16le")
             options = {"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1}
             LiveStream(channel, options).run([audio], random.Random(1))
-        # The last metric of a look, which is counted after its answer.
-        wait_for(lambda: "asr_stream_segments_total{" in server.metrics())
+            with pytest.raises(grpc.RpcError):
+                call(channel, b"x", options)
+        # The last metrics of a look, which are counted after its answer.
+        for name in ("asr_stream_segments_total", "asr_stream_failures_total"):
+            wait_for(lambda name=name: f"{name}{{" in server.metrics())
         pages = [
             server.metrics(),
             server.health_page("/metrics")[1],

@@ -80,7 +80,12 @@ class JobMetrics:
         )
         self.store_free_bytes = Gauge(
             "asr_gateway_jobs_store_free_bytes",
-            "Room left on the disk of --blobs",
+            "Room left on the disks of --blobs and of a SQLite file, the smaller",
+            registry=registry,
+        )
+        self.min_free_bytes = Gauge(
+            "asr_gateway_jobs_min_free_bytes",
+            "--min-free-bytes: with less room jobs are refused",
             registry=registry,
         )
         self.store_failures = Counter(

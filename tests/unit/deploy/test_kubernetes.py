@@ -101,6 +101,8 @@ def test_it_runs_without_rights_and_writes_where_it_may(name):
     (container,) = spec["containers"]
     assert spec["securityContext"]["runAsNonRoot"]
     assert spec["automountServiceAccountToken"] is False
+    # Else Kubernetes sets ASR_GATEWAY_PORT and others for the gateway's Service.
+    assert spec["enableServiceLinks"] is False
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,

@@ -496,6 +496,7 @@ def test_a_cancellation_at_another_gateway_stops_the_work(
 def test_metrics_of_the_store(gateway: RunningGateway):
     wait_until(lambda: gateway.metric("asr_gateway_jobs_store_bytes") > 0)
     assert gateway.metric("asr_gateway_jobs_store_free_bytes") > 0
+    assert gateway.metric("asr_gateway_jobs_min_free_bytes") == 2**30
 
 
 def test_a_gateway_that_takes_its_own_lapsed_job_runs_it_once(server: FakeServer):

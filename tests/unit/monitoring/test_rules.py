@@ -91,7 +91,7 @@ def may_be_missing(selector: Selector) -> bool:
         return any("INTERNAL_ERROR" in value for _, _, value in selector.matchers)
     if selector.name == "asr_gateway_server_attempts_total":
         return bool(selector.matchers)
-    return selector.name == "asr_gateway_jobs_ended_total"
+    return selector.name in ("asr_gateway_jobs_ended_total", "asr_stream_failures_total")
 
 
 def of_the_server(expression: str) -> set[Selector]:

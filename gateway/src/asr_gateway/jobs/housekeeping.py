@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -25,8 +26,9 @@ async def keep_tidy(
     metrics: JobMetrics,
     *,
     keep_s: float,
+    free_bytes: Callable[[], int],
 ) -> None:
-    """Look every minute, until cancelled."""
+    """Look every minute, until cancelled; `free_bytes` says how much room is left for jobs."""
     while True:
         try:
             while await store.expire(keep_s=keep_s) == BATCH:
@@ -34,7 +36,7 @@ async def keep_tidy(
             await sweep(store, blobs)
             taken = await asyncio.to_thread(blobs.size_bytes)
             metrics.store_bytes.set(taken + await transactions.size_bytes())
-            metrics.store_free_bytes.set(await asyncio.to_thread(blobs.free_bytes))
+            metrics.store_free_bytes.set(await asyncio.to_thread(free_bytes))
         except (SQLAlchemyError, OSError) as error:
             metrics.store_failures.inc()
             logger.error("jobs keep more than they should: %s", reason(error))

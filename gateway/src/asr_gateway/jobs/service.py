@@ -66,6 +66,7 @@ class Jobs:
             at_once=settings.max_jobs_at_once,
             on_end=self._webhooks.wake,
         )
+        metrics.min_free_bytes.set(settings.min_free_bytes)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: asyncio.Task[None] | None = None
         self._stopped = False
@@ -84,6 +85,7 @@ class Jobs:
                     self.blobs,
                     self._metrics,
                     keep_s=self._settings.keep_jobs_s,
+                    free_bytes=self._free_bytes,
                 )
             ),
         )

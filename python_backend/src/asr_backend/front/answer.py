@@ -26,15 +26,23 @@ class Answers:
         metrics: counters that Triton exports.
         shared_memory: the memory that answers need room in.
         timed: the histogram that gets the seconds of each call by its outcome; "" for none.
+        failures: the counter of failed calls by outcome; "" for none.
     """
 
     def __init__(
-        self, pb_utils: Any, metrics: Metrics, shared_memory: SharedMemory, *, timed: str = ""
+        self,
+        pb_utils: Any,
+        metrics: Metrics,
+        shared_memory: SharedMemory,
+        *,
+        timed: str = "",
+        failures: str = "",
     ) -> None:
         self.pb_utils = pb_utils
         self.metrics = metrics
         self.shared_memory = shared_memory
         self.timed = timed
+        self.failures = failures
 
     def to(self, request: Any, call: Call) -> Answer:
         """The answer to a request; to be entered at once."""
@@ -133,6 +141,8 @@ class Answer:
         try:
             if self._shared.timed:
                 self._shared.metrics.observe(self._shared.timed, took_s, outcome=outcome)
+            if self._shared.failures and failed is not None:
+                self._shared.metrics.add(self._shared.failures, outcome=outcome)
             if failed is None:
                 for stage, value in self._seconds.items():
                     self._shared.metrics.observe("asr_stage_seconds", value, stage=stage)

@@ -55,7 +55,12 @@ class TranscribeStream:
         self._metrics = metrics
         checkpoint = recognizer.checkpoint
         self._model = model or {"id": checkpoint.id, "revision": checkpoint.revision}
-        self._answers = Answers(pb_utils, metrics, shared_memory or SharedMemory(pb_utils))
+        self._answers = Answers(
+            pb_utils,
+            metrics,
+            shared_memory or SharedMemory(pb_utils),
+            failures="asr_stream_failures_total",
+        )
         self._progress = progress or Progress(None)
         self._admission = Admission(max_calls=MAX_UNFINISHED_CALLS, max_share=MAX_UNFINISHED_WORK)
         self._call_threads = ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="bls")

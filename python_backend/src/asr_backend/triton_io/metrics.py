@@ -19,6 +19,7 @@ _COUNTERS = {
     "asr_stream_audio_seconds_total": "Seconds of live audio that looks have consumed",
     "asr_stream_computed_seconds_total": "Seconds of audio that the network computed for looks",
     "asr_stream_segments_total": "Segments of live audio that became final, by reason",
+    "asr_stream_failures_total": "Looks that were answered with an error, by outcome",
 }
 _GAUGES = {
     "asr_windows_in_flight": "Windows handed to the network and not yet answered, by front",
@@ -38,6 +39,7 @@ _LABELLED = {
     "asr_call_seconds",
     "asr_errors_total",
     "asr_stage_seconds",
+    "asr_stream_failures_total",
     "asr_stream_look_seconds",
     "asr_stream_segments_total",
     "asr_windows_in_flight",

@@ -327,6 +327,7 @@ async def test_a_wrong_look_is_refused(audio: bytes, options: dict[str, Any], co
     front = Live()
     message = await front.refused(audio, {**PCM, **options})
     assert message.startswith(f"{code}: ")
+    assert front.pb_utils.metric("asr_stream_failures_total", outcome=code).value == 1
 
 
 async def test_the_encoding_is_required():
@@ -364,6 +365,7 @@ async def test_looks_are_counted():
     assert len(metric("asr_stream_look_seconds", kind="final").observed) == 2
     assert metric("asr_stream_segments_total", reason="pause").value >= 2
     assert metric("asr_stream_segments_total", reason="end").value == 1
+    assert not front.pb_utils.MetricFamily.families["asr_stream_failures_total"].metrics
     # Those of recordings are left alone.
     assert not front.pb_utils.MetricFamily.families["asr_stage_seconds"].metrics
 

@@ -24,6 +24,7 @@ NAMES = {
     "asr_stream_audio_seconds_total",
     "asr_stream_computed_seconds_total",
     "asr_stream_segments_total",
+    "asr_stream_failures_total",
     "asr_stream_look_seconds",
 }
 

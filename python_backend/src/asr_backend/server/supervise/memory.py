@@ -34,7 +34,7 @@ def rooms() -> dict[str, Room]:
     )
     machine = psutil.virtual_memory()
     room = Room(limit=machine.total, available=machine.available)
-    own = _cgroup_room(_CGROUPS, _OWN_CGROUP)
+    own = _cgroup_room(_CGROUPS, _OWN_CGROUP) or _cgroup_v1_room(_CGROUPS, _OWN_CGROUP)
     if own is not None and own.limit < room.limit:
         room = Room(limit=own.limit, available=min(own.available, room.available))
     return {"memory": room, "shared_memory": shared}
@@ -53,6 +53,27 @@ def _cgroup_room(mount: Path, own: Path) -> Room | None:
         return None
     if limit == "max":
         return None
+    return _room(int(limit), int(used), int(counts.get("inactive_file", 0)))
+
+
+def _cgroup_v1_room(mount: Path, own: Path) -> Room | None:
+    """The same of version 1, where "no limit" is a number far above any machine's memory."""
+    try:
+        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
+        (path,) = [path for _, controllers, path in lines if "memory" in controllers.split(",")]
+        folder = mount / "memory" / path.removeprefix("/")
+        if not folder.is_dir():
+            # In a container the path is the host's, and the mount begins at the own group.
+            folder = mount / "memory"
+        limit, used = (
+            int((folder / f"memory.{name}_in_bytes").read_text()) for name in ("limit", "usage")
+        )
+        counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return None
+    return _room(limit, used, int(counts.get("total_inactive_file", 0)))
+
+
+def _room(limit: int, used: int, inactive_file: int) -> Room:
     # The kernel drops pages of files that nobody used lately before it runs out of memory.
-    taken = int(used) - int(counts.get("inactive_file", 0))
-    return Room(limit=int(limit), available=max(0, int(limit) - taken))
+    return Room(limit=limit, available=max(0, limit - used + inactive_file))
