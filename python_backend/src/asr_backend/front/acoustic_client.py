@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ import numpy as np
 from asr_backend.audio.format import Samples
 from asr_backend.ctc.emissions import Emissions
 from asr_backend.errors import AsrError, ErrorCode
+from asr_backend.front.window_budget import WindowBudget
 from asr_backend.triton_io.errors import Cancelled, UpstreamError
 from asr_backend.triton_io.metrics import Metrics
 
@@ -51,6 +53,8 @@ class BlsAcousticClient:
         pb_utils: Triton's module, passed in so that tests need no Triton.
         metrics: counters that Triton exports.
         front: the name of this front's Triton instance.
+        room: windows that may be at the acoustic model; others wait here, where they can be dropped
+            when their callers go. None sends all at once.
         patience_s: how long a window waits for a dead acoustic model, in seconds since the first
             answer that reports it; the time in the queue before does not count.
     """
@@ -61,11 +65,13 @@ class BlsAcousticClient:
         *,
         metrics: Metrics,
         front: str,
+        room: WindowBudget | None = None,
         patience_s: float = RESTART_PATIENCE_S,
     ) -> None:
         self._pb_utils = pb_utils
         self._metrics = metrics
         self._front = front
+        self._room = room or WindowBudget(sys.maxsize)
         self._patience_s = patience_s
         self._in_flight = 0
         # A front that was killed left its count behind, and its successor has the same name.
@@ -81,7 +87,7 @@ class BlsAcousticClient:
 
         Args:
             samples: float32 [n], 16 kHz mono, full scale 1.
-            is_cancelled: whether the caller has gone; asked before each try.
+            is_cancelled: whether the caller has gone; asked before each try, when there is room.
             language: whose adapter to use; None is the checkpoint's default.
 
         Returns:
@@ -93,14 +99,24 @@ class BlsAcousticClient:
                 MAX_DEVICES_LOST tries in which the acoustic model lost its device.
             UpstreamError: any other answer of Triton or of the acoustic model.
         """
+        self._count(1)
+        try:
+            return await self._try_on(samples, is_cancelled, language)
+        finally:
+            self._count(-1)
+
+    async def _try_on(
+        self, samples: Samples, is_cancelled: Callable[[], bool], language: str | None
+    ) -> Emissions:
         died = math.inf
         devices_lost = 0
         backoff_s = FIRST_BACKOFF_S
         while True:
-            if is_cancelled():
-                raise Cancelled
             try:
-                return await self._call(samples, language)
+                async with self._room.admit(samples.size):
+                    if is_cancelled():
+                        raise Cancelled
+                    return await self._call(samples, language)
             except UpstreamError as error:
                 if error.message.startswith(_DEVICE_LOST):
                     devices_lost += 1
@@ -129,17 +145,12 @@ class BlsAcousticClient:
             inputs=[self._pb_utils.Tensor("SAMPLES", samples[np.newaxis])],
             parameters={"language": language} if language else None,
         )
-        # The gauge is raised after the call has started: each metric is a round trip to Triton.
-        answer = request.async_exec()
-        self._count(1)
         try:
-            response = await answer
+            response = await request.async_exec()
         except self._pb_utils.TritonModelException as error:
             # Triton refuses some calls before it schedules them (no such model, stopping). They
             # arrive as an exception without a status.
             raise UpstreamError(str(error), self._pb_utils.TritonError.UNAVAILABLE) from error
-        finally:
-            self._count(-1)
         if response.has_error():
             message, status = response.error().message(), response.error().code()
             # A stopping server refuses calls of its own models with INTERNAL.
@@ -151,7 +162,7 @@ class BlsAcousticClient:
         return emissions
 
     def _count(self, more: int) -> None:
-        """Set the gauge of windows in flight.
+        """Set the gauge of windows in flight, those that wait for room among them.
 
         The gauge is set, not raised and lowered: a front that is replaced shares its name, and so
         the gauge, with its successor. It would subtract windows that the successor never added.

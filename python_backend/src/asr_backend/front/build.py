@@ -21,6 +21,9 @@ from asr_backend.triton_io.values import model_parameters, served_checkpoint
 OVERLAP_S = 2.0
 """Overlap of two neighbouring windows of a long recording, in seconds; at most a quarter window."""
 DECODE_THREADS = 4
+IN_FLIGHT = 2
+"""Audio that one front has at the acoustic model, in units of `long_audio_s`. More would not run
+sooner, and what is there cannot be dropped when its caller goes."""
 
 
 def build_recognizer(args: dict[str, str], pb_utils: Any, metrics: Metrics) -> Recognizer:
@@ -37,11 +40,16 @@ def build_recognizer(args: dict[str, str], pb_utils: Any, metrics: Metrics) -> R
     parameters = model_parameters(args)
     checkpoint = served_checkpoint(parameters)
     max_window_s = float(parameters["max_window_s"])
-    long_audio_s = float(parameters["long_audio_s"]) / int(parameters["frontends"])
+    long_audio = round(float(parameters["long_audio_s"]) * checkpoint.sample_rate_hz)
     language_model = str(decode_path(parameters["lm"])) if "lm" in parameters else ""
     return Recognizer(
         checkpoint=checkpoint,
-        acoustic=BlsAcousticClient(pb_utils, metrics=metrics, front=args["model_instance_name"]),
+        acoustic=BlsAcousticClient(
+            pb_utils,
+            metrics=metrics,
+            front=args["model_instance_name"],
+            room=WindowBudget(IN_FLIGHT * long_audio),
+        ),
         decoders=Decoders(checkpoint, find_ngrams(checkpoint, language_model)),
         limits=AudioLimits(
             max_audio_s=float(parameters["max_audio_s"]),
@@ -54,7 +62,7 @@ def build_recognizer(args: dict[str, str], pb_utils: Any, metrics: Metrics) -> R
         ),
         max_window_s=max_window_s,
         overlap_s=min(OVERLAP_S, max_window_s / 4),
-        budget=WindowBudget(round(long_audio_s * checkpoint.sample_rate_hz)),
+        budget=WindowBudget(long_audio // int(parameters["frontends"])),
         decode_pool=ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode"),
         # More threads would not help: a search holds the interpreter lock.
         search_pool=ThreadPoolExecutor(1, thread_name_prefix="search"),

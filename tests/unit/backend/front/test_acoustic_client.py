@@ -11,6 +11,7 @@ import pytest
 
 from asr_backend.errors import AsrError, ErrorCode
 from asr_backend.front.acoustic_client import MAX_DEVICES_LOST, BlsAcousticClient
+from asr_backend.front.window_budget import WindowBudget
 from asr_backend.triton_io.errors import Cancelled, UpstreamError
 from asr_backend.triton_io.metrics import Metrics
 from tests.support.backend.doubles import PbUtils
@@ -186,3 +187,38 @@ async def test_a_front_that_is_replaced_while_it_works_takes_nothing_off_its_suc
     await old.log_probs(SAMPLES, never)
     assert in_flight == [1]
     assert pb_utils.metric("asr_windows_in_flight", front="front_0").value == 0
+
+
+async def test_a_window_without_room_waits_and_is_dropped_if_its_caller_goes():
+    open_gate = asyncio.Event()
+
+    class Gated(Script):
+        async def _answer(self) -> Response:
+            await open_gate.wait()
+            return await super()._answer()
+
+    script = Gated(Response())
+    pb_utils = PbUtils()
+    client = BlsAcousticClient(
+        script,
+        metrics=Metrics(pb_utils),
+        front="front_0",
+        room=WindowBudget(2 * len(SAMPLES)),
+    )
+    gone: set[int] = set()
+    tasks = [
+        asyncio.create_task(client.log_probs(SAMPLES, lambda number=number: number in gone))
+        for number in range(5)
+    ]
+    await asyncio.sleep(0.01)
+    assert len(script.requests) == 2
+    waiting = pb_utils.metric("asr_windows_in_flight", front="front_0")
+    assert waiting.value == 5
+    gone.update((2, 3))
+    tasks[4].cancel()
+    open_gate.set()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    kinds = [type(end) for end in ends]
+    assert kinds == [np.ndarray, np.ndarray, Cancelled, Cancelled, asyncio.CancelledError]
+    assert len(script.requests) == 2
+    assert waiting.value == 0
