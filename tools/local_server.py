@@ -10,18 +10,35 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
+from tools.processes import tree
+
 READY_S = 300.0
 """Longest wait for the models to load, in seconds."""
 STOP_S = 90.0
 """Longest wait for a stop, in seconds; longer than asr-server's own exit timeout."""
 _POLL_S = 0.1
+_MODELS = ("wav2vec2", "transcribe", "transcribe_stream")
+ROLES = (*_MODELS, "tritonserver", "asr-server")
+"""Kinds of processes of a server: those of each model, Triton itself, and the supervisor."""
+
+
+def role(command_line: Sequence[str]) -> str:
+    """Which of ROLES a process of a server has.
+
+    A process of a model has the path of its model.py among its arguments.
+    """
+    for model in _MODELS:
+        if any(argument.endswith(f"/{model}/1/model.py") for argument in command_line):
+            return model
+    is_triton = any(program.endswith("/tritonserver") for program in command_line[:1])
+    return "tritonserver" if is_triton else "asr-server"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +79,16 @@ class LocalServer:
         """The processes that take new calls: those of an earlier load only finish theirs."""
         count = self.health()[1]["models"][model]["instances"]
         return sorted(self.stubs(model), key=psutil.Process.create_time)[-count:]
+
+    def cpu_s(self) -> dict[str, float]:
+        """Processor seconds of the living processes by role."""
+        used_s = dict.fromkeys(ROLES, 0.0)
+        for process in tree(self.process.pid):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if command_line := process.cmdline():
+                    times = process.cpu_times()
+                    used_s[role(command_line)] += times.user + times.system
+        return used_s
 
     def health(self, path: str = "/readyz") -> tuple[int, dict[str, Any]]:
         """Status and JSON of one of the health endpoints; (0, {}) where no server listens."""
@@ -127,6 +154,7 @@ def local_server(
     ports: tuple[int, int, int] | None = None,
     ready_s: float = READY_S,
     stop_s: float = STOP_S,
+    program: Path | None = None,
 ) -> Iterator[LocalServer]:
     """Start asr-server, wait until both models are ready, and stop it immediately at the end.
 
@@ -137,11 +165,12 @@ def local_server(
         ports: for gRPC, metrics and health; None picks free ones.
         ready_s: longest wait for the models to load.
         stop_s: longest wait for its end; then it is killed.
+        program: asr-server; None is the one beside this Python.
 
     Raises:
         RuntimeError: it is not installed beside this Python, ended early or was not ready in time.
     """
-    program = Path(sys.executable).with_name("asr-server")
+    program = program or Path(sys.executable).with_name("asr-server")
     if not program.exists():
         raise RuntimeError(f"there is no {program}: run make setup")
     grpc_port, metrics_port, health_port = ports or free_ports(3)

@@ -17,17 +17,26 @@ CALL_TIMEOUT_S = 300.0
 
 
 class Service:
-    """See System."""
+    """See System.
+
+    Args:
+        precision: of the network.
+        at_once: calls in flight.
+        program: asr-server; None is the one beside this Python.
+    """
 
     takes_batches = False
     is_peer = False
 
-    def __init__(self, *, precision: str, at_once: Sequence[int]) -> None:
+    def __init__(
+        self, *, precision: str, at_once: Sequence[int], program: Path | None = None
+    ) -> None:
         self.name = NAME.format(precision)
         self.at_once = at_once
         self._precision = precision
+        self._program = program
         self._stack = contextlib.ExitStack()
-        self._server: LocalServer | None = None
+        self.server: LocalServer | None = None
         self._client: Client | None = None
 
     def start(self, checkpoint: Path, work: Path) -> int:
@@ -35,13 +44,15 @@ class Service:
         flags = ("--model", str(checkpoint), "--precision", self._precision)
         log = self._stack.enter_context((work / "server.log").open("wb"))
         try:
-            self._server = self._stack.enter_context(local_server(*flags, log=log))
+            self.server = self._stack.enter_context(
+                local_server(*flags, log=log, program=self._program)
+            )
         except RuntimeError as error:
             raise CannotRun(str(error)) from error
         self._client = self._stack.enter_context(
-            Client(self._server.url, timeout_s=CALL_TIMEOUT_S, retry=RetryPolicy(max_attempts=1))
+            Client(self.server.url, timeout_s=CALL_TIMEOUT_S, retry=RetryPolicy(max_attempts=1))
         )
-        return self._server.process.pid
+        return self.server.process.pid
 
     def call(self, wavs: Sequence[bytes]) -> Answer:
         """See System."""
@@ -50,8 +61,8 @@ class Service:
 
     def padding(self) -> Padding:
         """See System."""
-        assert self._server is not None
-        page = MetricsPage.scrape(self._server.metrics_url)
+        assert self.server is not None
+        page = MetricsPage.scrape(self.server.metrics_url)
         return Padding(
             audio_s=page.value("asr_audio_seconds_total"),
             padded_s=page.value("asr_padded_seconds_total"),

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from load_tests.report.metrics_page import MetricsPage
+from tools.local_server import role
 from tools.processes import tree
 
 KINDS = ("wav2vec2", "transcribe", "triton", "callers", "others")
@@ -123,9 +124,5 @@ def _machine_s() -> float:
 
 
 def _kind(command_line: list[str]) -> str:
-    """A process of a model has the path of its model.py among its arguments."""
-    kinds = {"wav2vec2": "wav2vec2", "transcribe": "transcribe", "transcribe_stream": "transcribe"}
-    for model, kind in kinds.items():
-        if any(argument.endswith(f"/{model}/1/model.py") for argument in command_line):
-            return kind
-    return "triton"
+    found = role(command_line)
+    return found if found in KINDS else "triton"

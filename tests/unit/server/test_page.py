@@ -4,14 +4,14 @@ import ast
 import re
 from pathlib import Path
 
-import asr_backend.server
+import asr_backend
 
 PAGE = Path(__file__).parents[3] / "docs" / "server.md"
-SOURCES = Path(asr_backend.server.__file__).parent.rglob("*.py")
+SOURCES = Path(asr_backend.__file__).parent.rglob("*.py")
 
 
 def texts() -> list[str]:
-    """Every string of asr-server, … in place of what is filled in."""
+    """Every string of the code, … in place of what is filled in."""
     found = []
     for source in SOURCES:
         for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):

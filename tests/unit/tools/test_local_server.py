@@ -85,5 +85,5 @@ def test_server_that_ends_early_is_named_with_its_status(programs):
 
 
 def test_no_server_installed(programs):
-    with pytest.raises(RuntimeError, match="install asr-backend"), local_server():
+    with pytest.raises(RuntimeError, match="run make setup"), local_server():
         pass

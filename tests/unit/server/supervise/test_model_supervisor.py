@@ -336,3 +336,12 @@ def test_every_state_but_the_last_ones_is_left_and_all_are_reached():
     assert set(State) - left == {State.STUCK, State.FAILED, State.DRAINING}
     assert set(State) - reached == {State.STARTING}
     assert {event for _, event in TRANSITIONS} == set(Event)
+
+
+def test_while_all_live_the_table_of_processes_is_not_searched(world):
+    kept = supervisor(world)
+    searches = []
+    kept._find = lambda: searches.append(1) or world.living()
+    for now_s in range(10):
+        kept.step(now_s)
+    assert not searches

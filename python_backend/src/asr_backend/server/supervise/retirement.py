@@ -53,9 +53,9 @@ class Retirement:
         """Adds instances; dead ones too, whose shared memory is still to be released."""
         self._retired += [_Retired(stub) for stub in stubs]
 
-    def pids(self) -> set[int]:
-        """Their process ids."""
-        return {one.stub.pid for one in self._retired}
+    def stubs(self) -> list[Stub]:
+        """All of them."""
+        return [one.stub for one in self._retired]
 
     def end_idle_ones(self, now_s: float) -> None:
         """Ends idle instances, while the server serves."""
