@@ -54,11 +54,19 @@ class Admission:
     Args:
         max_calls: the front is full at so many calls.
         max_share: the front is full if the shares of its calls add up to more.
+        is_crowded: the front is full while this is true, too.
     """
 
-    def __init__(self, *, max_calls: int, max_share: float) -> None:
+    def __init__(
+        self,
+        *,
+        max_calls: int,
+        max_share: float,
+        is_crowded: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._max_calls = max_calls
         self._max_share = max_share
+        self._is_crowded = is_crowded
         self._calls: dict[asyncio.Task[None], Call] = {}
         self._watch: asyncio.Task[None] | None = None
 
@@ -93,7 +101,8 @@ class Admission:
 
     def _is_full(self) -> bool:
         return (
-            len(self._calls) >= self._max_calls
+            self._is_crowded()
+            or len(self._calls) >= self._max_calls
             or sum(call.share for call in self._calls.values()) > self._max_share
         )
 

@@ -13,7 +13,7 @@ import mmap
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -253,8 +253,8 @@ class Session:
 
     async def _emissions(self, window: Window) -> Emissions:
         shared, job = self._shared, self._job
-        turn = nullcontext() if window.is_only else shared.budget.admit(len(window.samples))
-        async with turn:
+        admit = shared.budget.pass_by if window.is_only else shared.budget.admit
+        async with admit(len(window.samples)):
             return await shared.acoustic.log_probs(
                 window.samples, job.is_cancelled, job.options.language, self._precedence(window)
             )

@@ -71,7 +71,11 @@ class Transcribe:
             pb_utils, metrics, shared_memory or SharedMemory(pb_utils), timed="asr_call_seconds"
         )
         self._progress = progress or Progress(None)
-        self._admission = Admission(max_calls=MAX_UNFINISHED_CALLS, max_share=max_unfinished)
+        self._admission = Admission(
+            max_calls=MAX_UNFINISHED_CALLS,
+            max_share=max_unfinished,
+            is_crowded=recognizer.budget.is_crowded,
+        )
         self._call_threads = ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="bls")
 
     @classmethod

@@ -11,6 +11,7 @@ import pytest
 
 from asr_backend.audio.source import Source
 from asr_backend.front.transcribe import MAX_UNFINISHED_CALLS
+from asr_backend.front.window_budget import CROWDED
 from tests.support.backend.front import Front, answered, levels, request, text_of
 
 
@@ -65,6 +66,24 @@ async def test_short_clips_have_a_cap_too(front: Front, patient: Front):
     assert not waiting.done()
     front.reader.gate.set()
     await waiting
+    await answered(*clips)
+
+
+async def test_short_clips_at_the_network_fill_a_front(front: Front, patient: Front):
+    front.reader.gate.clear()
+    room_s = CROWDED * front.model._recognizer.budget.max_samples / 16_000
+    clip_s = 1.6
+    clips = [request(levels("ABCD " * 8)) for _ in range(round(room_s / clip_s) + 1)]
+    for clip in clips[:-2]:
+        await front.model.execute([clip])
+    waiting = asyncio.create_task(front.model.execute(clips[-2:-1]))
+    while front.reader.in_flight < len(clips) - 1:
+        await asyncio.sleep(0.001)
+    await patient.model.execute([request(levels("OK"))])
+    assert not waiting.done()
+    front.reader.gate.set()
+    await waiting
+    await front.model.execute(clips[-1:])
     await answered(*clips)
 
 
