@@ -124,5 +124,6 @@ def _machine_s() -> float:
 
 
 def _kind(command_line: list[str]) -> str:
-    found = role(command_line)
+    """The fronts of live audio count with the others."""
+    found = role(command_line).removesuffix("_stream")
     return found if found in KINDS else "triton"

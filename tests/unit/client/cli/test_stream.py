@@ -23,7 +23,7 @@ from asr_client import Interim, paced
 from asr_client._stream.wav import read_header
 from asr_client.cli.commands import app
 from asr_client.cli.live_screen import TextScreen
-from asr_client.cli.live_source import CtrlC, open_source
+from asr_client.cli.live_source import open_source
 from asr_client.cli.stream import stream
 from asr_client.testing import FakeServer, Fault
 from tests.support.client.waiting import wait_until
@@ -162,16 +162,25 @@ def test_ctrl_c_within_a_frame_loses_nothing(talking: FakeServer) -> None:
 
 
 def test_ctrl_c_may_come_at_any_moment() -> None:
-    with CtrlC() as ctrl_c:
+    # In a process of its own: the signal would end the tests where it is not handled.
+    script = """
+import signal
+from asr_client.cli.live_source import CtrlC
 
-        def read() -> bytes:
-            signal.raise_signal(signal.SIGINT)
-            raise AssertionError("the handler raises")
+def read():
+    signal.raise_signal(signal.SIGINT)
+    raise AssertionError("the handler raises")
 
-        assert ctrl_c.during(read) == b""
-        assert ctrl_c.during(lambda: b"more") == b""
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+with CtrlC() as ctrl_c:
+    assert ctrl_c.during(read) == b""
+    assert ctrl_c.during(lambda: b"more") == b""
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        print("raised")
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"raised\n", b"")
 
 
 def test_words_that_do_not_become_final_are_not_lost(
