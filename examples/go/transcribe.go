@@ -86,7 +86,8 @@ func infer[T any](
 		return nil, err
 	}
 	id := requestID()
-	timeoutUS := max(1, time.Until(deadline).Microseconds())
+	// In the queue: the rest of the time is for the answer.
+	timeoutUS := max(1, time.Until(deadline).Microseconds()*7/10)
 	response, err := service.ModelInfer(ctx, &inference.ModelInferRequest{
 		ModelName: model,
 		Id:        id,

@@ -69,7 +69,8 @@ export function infer<T>(
     model_name: model,
     id,
     // Microseconds: the server drops the request from its queue when nobody waits any more.
-    parameters: { timeout: { int64_param: Math.max(1, Math.round(timeoutMs * 1000)) } },
+    // Microseconds in the queue: the rest of the time is for the answer.
+    parameters: { timeout: { int64_param: Math.max(1, Math.round(0.7 * timeoutMs * 1000)) } },
     inputs: ["AUDIO", "OPTIONS"].map((name) => ({ name, datatype: "BYTES", shape: [1, 1] })),
     raw_input_contents: [element(audio), element(Buffer.from(JSON.stringify(options)))],
   };

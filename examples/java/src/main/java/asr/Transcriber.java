@@ -43,12 +43,14 @@ public final class Transcriber implements AutoCloseable {
   public String transcribe(byte[] audio, String options, Duration timeout) {
     String id = UUID.randomUUID().toString();
     long timeoutUs = Math.max(1, timeout.toNanos() / 1000);
+    // The rest of the time is for the answer.
+    long queueUs = Math.max(1, timeoutUs * 7 / 10);
     ModelInferRequest request =
         ModelInferRequest.newBuilder()
             .setModelName("transcribe")
             .setId(id)
             // The server drops the request from its queue when nobody waits any more.
-            .putParameters("timeout", InferParameter.newBuilder().setInt64Param(timeoutUs).build())
+            .putParameters("timeout", InferParameter.newBuilder().setInt64Param(queueUs).build())
             .addInputs(tensor("AUDIO"))
             .addInputs(tensor("OPTIONS"))
             .addRawInputContents(element(ByteString.copyFrom(audio)))
