@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 CROWDED = 4
-"""The front takes no more calls while short recordings in flight are so many times the budget, which
-is enough for the next forwards. Calls that wait in Triton's queue instead can still be refused."""
+"""The front takes no more calls while short recordings in flight are so many times the budget.
+That is enough for the next forwards; calls that wait in Triton's queue can still be refused."""
 
 
 class WindowBudget:
