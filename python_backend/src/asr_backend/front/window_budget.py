@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-CROWDED = 4
+CROWDED = 2
 """The front takes no more calls while short recordings in flight are so many times the budget.
 That is enough for the next forwards; calls that wait in Triton's queue can still be refused."""
 
