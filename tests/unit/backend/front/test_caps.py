@@ -58,7 +58,7 @@ async def test_at_the_cap_execute_waits(limit: dict[str, int], patient: Front):
 
 async def test_short_clips_have_a_cap_too(front: Front, patient: Front):
     front.reader.gate.clear()
-    clips = [request(levels("OK")) for _ in range(MAX_UNFINISHED_CALLS)]
+    clips = [request(levels("O")) for _ in range(MAX_UNFINISHED_CALLS)]
     await front.model.execute(clips[:-1])
     waiting = asyncio.create_task(front.model.execute(clips[-1:]))
     await asyncio.sleep(0)  # it begins first
