@@ -8,7 +8,9 @@ store.
 
 from __future__ import annotations
 
+import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,10 +156,23 @@ def _prepare(connection: Any, _: object) -> None:
     # Transactions begin where `_begin` says so, and hold changes of the schema too.
     connection.isolation_level = None
     # Readers do not wait for the writer, and a commit is one append.
-    connection.execute("PRAGMA journal_mode=WAL")
+    _set_wal(connection)
     connection.execute("PRAGMA synchronous=NORMAL")
     # What is deleted is overwritten.
     connection.execute("PRAGMA secure_delete=ON")
+
+
+def _set_wal(connection: Any) -> None:
+    """Set the journal's mode, which SQLite does not wait for where another process sets it too."""
+    deadline_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.01)
 
 
 def _prepare_durable(connection: Any, _: object) -> None:
