@@ -260,7 +260,7 @@ def test_typescript_streams(node_example: Path, server_url: str):
     lines = run(*command, url=server_url, cwd=node_example).stdout.splitlines()
     finals = [line for line in lines if "…" not in line]
     assert len(finals) == 1
-    assert len(lines) > 3
+    assert len(lines) > 1
     assert float(finals[0].split()[0]) < 1
 
 
@@ -273,12 +273,14 @@ def test_typescript_makes_the_next_look_after_one_that_failed(node_example: Path
         return run(*command, url=server.url, cwd=node_example, status=status)
 
     with FakeServer("hello") as server:
-        # A look in the middle, then those at the end.
+        # Looks in the middle, as many as the machine manages, then those at the end.
         for fault in (Fault.DEAD_FRONT, Fault.QUEUE_FULL, Fault.CONNECTION_LOST):
             server.fail(fault)
-        assert play(server, 0).stdout == "   0.00 s  hello\n"
+        assert play(server, 0).stdout.splitlines()[-1] == "   0.00 s  hello"
         ends = [json.loads(request.options)["end"] for request in server.requests]
-        assert ends == [False, True, True, True]
+        assert len(ends) >= 4
+        assert ends == sorted(ends)
+        assert (ends[0], ends[-1]) == (False, True)
         server.fail(Fault.DEAD_FRONT, times=2)
         assert json.loads(play(server, 1).stderr)["status"] == "INTERNAL"
         server.fail(Fault.BAD_OPTIONS)
